@@ -1,0 +1,44 @@
+"""The ways a run can end that are not bugs; each says the value, the rule and the way out.
+
+Exit codes: 0 done, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage, 130/143 signals.
+"""
+
+
+class UserError(Exception):
+    """An end of the run that the user can do something about; its text is shown without a traceback."""
+
+    exit_code = 1
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
+
+
+class UsageError(UserError):
+    """The command line or a YAML file asks for something that cannot be done."""
+
+    exit_code = 2
+
+
+class DataError(UserError):
+    """The data are missing, damaged or not what they should be."""
+
+    exit_code = 3
+
+
+class CheckpointError(UserError):
+    """A checkpoint is missing, damaged or belongs to another configuration."""
+
+    exit_code = 4
+
+
+class DivergedError(UserError):
+    """The loss or the meta-gradient is no longer finite."""
+
+    exit_code = 5
+
+
+class StorageError(UserError):
+    """The output directory cannot be written."""
+
+    exit_code = 6

@@ -1,0 +1,37 @@
+"""What an episode is judged by: the loss that is differentiated and the metric that is reported."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.argmax(-1) == labels).float().mean(-1)
+
+
+def _squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    return (prediction - target).square().mean((-2, -1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A loss and a metric, both means over an episode's examples.
+
+    `loss(outputs, targets)` takes `(examples, outputs)` and the targets and returns a scalar;
+    `metric` does too, and also takes leading dimensions.
+    """
+
+    metric_name: str
+    higher_is_better: bool
+    loss: Callable[[Tensor, Tensor], Tensor]
+    metric: Callable[[Tensor, Tensor], Tensor]
+
+
+CLASSIFICATION = Objective(
+    metric_name="accuracy", higher_is_better=True, loss=F.cross_entropy, metric=_accuracy
+)
+REGRESSION = Objective(
+    metric_name="mse", higher_is_better=False, loss=F.mse_loss, metric=_squared_error
+)

@@ -1,0 +1,62 @@
+"""The settings every run has, each with its type, range and meaning; imports no torch, so `--help` is quick.
+
+A settings class holds no default values: those live in `conf/`, and only there.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+"""For every settings class: unknown keys, silent conversions, inf and nan are errors."""
+
+BatchNormStats = Literal["batch", "support", "running"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RunSettings:
+    """The root keys: which episodes, where the data are, on which device."""
+
+    ways: Annotated[int, Field(ge=1, description="classes per episode (1 for regression)")]
+    shots: Annotated[int, Field(ge=1, description="support examples per class")]
+    queries: Annotated[int, Field(ge=1, description="query examples per class")]
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of weights and episodes")]
+    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="auto takes cuda if any")]
+    engine: Annotated[
+        Literal["auto", "loop", "threads", "vmap"],
+        Field(description="how the tasks of a batch are computed; the result is the same"),
+    ]
+    data_dir: Annotated[str, Field(min_length=1, description="where data sets are found")]
+    cache_dir: Annotated[str, Field(min_length=1, description="where decoded images are kept")]
+    download: Annotated[bool, Field(description="fetch a missing data set, where its licence allows")]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class TrainSettings:
+    """The outer loop."""
+
+    epochs: Annotated[int, Field(ge=1, description="validation and checkpoint after each")]
+    iterations_per_epoch: Annotated[int, Field(ge=1, description="outer updates per epoch")]
+    tasks_per_batch: Annotated[int, Field(ge=1, description="episodes per outer update")]
+    outer_lr: Annotated[float, Field(gt=0, le=10, description="outer learning rate, at the start")]
+    min_outer_lr: Annotated[float, Field(ge=0, le=10, description="outer learning rate, at the end")]
+    grad_clip: Annotated[
+        float | None, Field(gt=0, description="clamps each meta-gradient element to +-this; null: off")
+    ]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class EvalSettings:
+    """Validation and test."""
+
+    val_episodes: Annotated[int, Field(ge=2, description="validation episodes after each epoch")]
+    test_episodes: Annotated[int, Field(ge=2, description="test episodes at the end")]
+    ensemble: Annotated[int, Field(ge=1, description="best checkpoints whose logits are averaged")]
+    inner_steps: Annotated[
+        int | None, Field(ge=0, le=1000, description="adaptation steps; null: as trained")
+    ]
+    bn_stats: Annotated[
+        BatchNormStats,
+        Field(description="batch norm at evaluation: of the batch, of the support set, or running"),
+    ]

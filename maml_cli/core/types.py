@@ -1,0 +1,63 @@
+"""The values that travel between the parts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import Tensor
+
+from maml_cli.core.objective import Objective
+
+Tensors = Mapping[str, Tensor]
+"""A flat dictionary of tensors, such as meta-parameters theta or adapted parameters phi."""
+
+
+class Episode(NamedTuple):
+    """One few-shot task, or a batch of them with one more leading dimension on every field.
+
+    Classification: x is `(ways * shots, channels, height, width)` float, y is `(ways * shots,)` int64,
+    class-sorted, with labels 0 to ways-1; queries alike. Regression: x and y are `(points, 1)` float.
+    """
+
+    support_x: Tensor
+    support_y: Tensor
+    query_x: Tensor
+    query_y: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where the outer loop stands: `iteration` counts from 0 over the whole run, `epoch` from 0."""
+
+    iteration: int
+    epoch: int
+    iterations: int
+    epochs: int
+
+
+class Split(NamedTuple):
+    """How much one split of an image data set has to draw from."""
+
+    classes: int
+    images_per_class: int
+
+
+class TaskSource(Protocol):
+    """A loaded data set: an endless, random-access supply of episodes per split (train, val, test).
+
+    Episode i is a pure function of (seed, split, i).
+    """
+
+    objective: Objective
+    input_shape: tuple[int, ...]
+    """Shape of one input: (channels, height, width), or (1,) for a curve."""
+    output_size: int
+    """Outputs of the network: ways, or 1 for regression."""
+
+    def episodes(self, split: str, start: int, count: int) -> Episode:
+        """Episodes start to start+count-1 of the split, batched, on the device."""
+        ...
+
+    def curve_episodes(self, count: int) -> Episode | None:
+        """Test episodes whose queries lie on a regular grid, to draw; None if inputs are no numbers."""
+        ...
