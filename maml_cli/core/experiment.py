@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
 
 if TYPE_CHECKING:
     import torch
 
-    from maml_cli.core.types import TaskSource
+    from maml_cli.core.batch_norm import Norm
+    from maml_cli.core.learner import Learner
+    from maml_cli.core.types import TaskSource, Tensors
+    from maml_cli.core.engine import Engine
 
 
 class Algorithm(Protocol):
@@ -21,6 +24,37 @@ class Algorithm(Protocol):
 
     def check(self, experiment: Experiment) -> list[str]:
         """What cannot work together with the rest of the experiment, one sentence each."""
+        ...
+
+    def toggles(self) -> dict[str, bool]:
+        """The switches in force, to be shown and stored with the results."""
+        ...
+
+    def build(
+        self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
+    ) -> Learner:
+        """The algorithm assembled for a network, a source of episodes and an engine."""
+        ...
+
+
+class Backbone(Protocol):
+    """The settings class that a `backbone` YAML names in `_target_`: a network as pure functions.
+
+    Parameters are a flat dictionary. Those of batch norms are named `*.norm.weight|bias`, those of the
+    last layer `head.*`; the inner loop tells what to adapt by these names.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def init(
+        self, input_shape: tuple[int, ...], outputs: int, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        """Fresh parameters for inputs of a shape (without batch) and a number of outputs."""
+        ...
+
+    def apply(self, params: Tensors, x: torch.Tensor, norm: Norm) -> torch.Tensor:
+        """Outputs `(batch, outputs)` for inputs `(batch, *input_shape)`."""
         ...
 
 
@@ -48,8 +82,7 @@ class Experiment:
     eval: EvalSettings
     algo: Algorithm
     dataset: Dataset
-    backbone: Any
-    """The settings class that a `backbone` YAML names: builds the network for a task source."""
+    backbone: Backbone
     resolved: str
     """The composed configuration with every interpolation resolved, as YAML text."""
     command: str

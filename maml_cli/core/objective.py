@@ -25,13 +25,15 @@ class Objective:
 
     metric_name: str
     higher_is_better: bool
+    per_step: bool
+    """Whether the reported result is the whole course over the inner steps, not its end alone."""
     loss: Callable[[Tensor, Tensor], Tensor]
     metric: Callable[[Tensor, Tensor], Tensor]
 
 
 CLASSIFICATION = Objective(
-    metric_name="accuracy", higher_is_better=True, loss=F.cross_entropy, metric=_accuracy
+    metric_name="accuracy", higher_is_better=True, per_step=False, loss=F.cross_entropy, metric=_accuracy
 )
 REGRESSION = Objective(
-    metric_name="mse", higher_is_better=False, loss=F.mse_loss, metric=_squared_error
+    metric_name="mse", higher_is_better=False, per_step=True, loss=F.mse_loss, metric=_squared_error
 )

@@ -53,6 +53,8 @@ class TaskSource(Protocol):
     """Shape of one input: (channels, height, width), or (1,) for a curve."""
     output_size: int
     """Outputs of the network: ways, or 1 for regression."""
+    remarks: tuple[str, ...]
+    """What a reader of the results must know of the data, such as that they are incomplete."""
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """Episodes start to start+count-1 of the split, batched, on the device."""

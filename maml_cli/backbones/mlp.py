@@ -1,0 +1,57 @@
+"""The fully connected regression network of the MAML paper's sinusoid experiment."""
+
+from itertools import pairwise
+from math import prod
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Generator, Tensor
+from torch.nn.init import trunc_normal_
+
+from maml_cli.core.batch_norm import Norm
+from maml_cli.core.settings import STRICT
+from maml_cli.core.types import Tensors
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class MLP:
+    """Linear layers with ReLU between them, on flattened inputs, without batch norm.
+
+    Weights start normal with deviation 0.01, cut off at two deviations, biases at 0, as in the
+    official MAML code.
+    """
+
+    name: str
+    hidden: Annotated[
+        list[Annotated[int, Field(ge=1, le=65536)]],
+        Field(max_length=64, description="units of each hidden layer"),
+    ]
+
+    def init(
+        self, input_shape: tuple[int, ...], outputs: int, generator: Generator
+    ) -> dict[str, Tensor]:
+        """Fresh parameters for inputs of that shape (flattened) and that many outputs."""
+        params: dict[str, Tensor] = {}
+        sizes = [prod(input_shape), *self.hidden, outputs]
+        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            weight = torch.empty(fan_out, fan_in)
+            prefix = self._prefix(layer)
+            params[f"{prefix}.weight"] = trunc_normal_(
+                weight, std=0.01, a=-0.02, b=0.02, generator=generator
+            )
+            params[f"{prefix}.bias"] = torch.zeros(fan_out)
+        return params
+
+    def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
+        """Outputs `(batch, outputs)` for inputs `(batch, ...)`."""
+        x = x.flatten(1)
+        for layer in range(len(self.hidden)):
+            prefix = self._prefix(layer)
+            x = F.relu(F.linear(x, params[f"{prefix}.weight"], params[f"{prefix}.bias"]))
+        return F.linear(x, params["head.weight"], params["head.bias"])
+
+    def _prefix(self, layer: int) -> str:
+        return f"body.{layer}" if layer < len(self.hidden) else "head"

@@ -1,0 +1,31 @@
+"""The seam between an algorithm, which describes one task, and whatever runs a batch of tasks."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from torch import Tensor
+
+from maml_cli.core.functional import InnerGradient
+from maml_cli.core.types import Episode, Tensors
+
+TaskLoss = Callable[[Tensors, Episode, InnerGradient], tuple[Tensor, dict[str, Tensor]]]
+"""One task's outer loss at theta, a scalar, and named tensors to be averaged over the tasks."""
+
+TaskMap = Callable[[Episode, InnerGradient], Tensor]
+"""Anything computed from one task."""
+
+
+class Engine(Protocol):
+    """Runs a function of one task over a batch of tasks."""
+
+    name: str
+
+    def mean_gradient(
+        self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The gradient at theta of the mean of the tasks' losses, and the means of what they kept."""
+        ...
+
+    def map(self, function: TaskMap, episodes: Episode) -> Tensor:
+        """The function's values on every task, stacked."""
+        ...

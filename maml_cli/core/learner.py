@@ -1,0 +1,88 @@
+"""The one seam between the algorithms and everything that trains, saves and evaluates them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from maml_cli.core.settings import BatchNormStats
+from maml_cli.core.types import Episode, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaParameters:
+    """Everything that is learned: `theta` by gradient, `state` by other rules (running statistics).
+
+    Both are flat dictionaries of tensors; they are trained, saved, restored and evaluated alike.
+    """
+
+    theta: dict[str, Tensor]
+    state: dict[str, Tensor]
+
+    def to(self, device: torch.device) -> "MetaParameters":
+        """The same values on a device."""
+        return MetaParameters(
+            theta={n: t.to(device) for n, t in self.theta.items()},
+            state={n: t.to(device) for n, t in self.state.items()},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetaStep:
+    """What one batch of episodes says about the meta-parameters.
+
+    `gradient` is keyed as theta; `loss` is the outer loss, a scalar; `query_loss` and `query_metric`
+    are means over the tasks, one value for each of `query_steps`: the inner steps (from 1, ascending)
+    after which the query set was looked at.
+    """
+
+    gradient: dict[str, Tensor]
+    state: dict[str, Tensor]
+    loss: Tensor
+    query_loss: Tensor
+    query_metric: Tensor
+    query_steps: tuple[int, ...]
+
+
+class Learner(Protocol):
+    """An algorithm, assembled for one network, objective and engine."""
+
+    steps: int
+    """Inner steps in training."""
+
+    def init(self, seed: int) -> MetaParameters:
+        """Fresh meta-parameters; the same seed gives the same ones."""
+        ...
+
+    def optimizer(self, theta: list[Tensor]) -> torch.optim.Optimizer:
+        """The outer optimiser; its learning rate is set before every step from `outer_lr`."""
+        ...
+
+    def outer_lr(self, progress: Progress) -> float:
+        """The outer learning rate at this point of training."""
+        ...
+
+    def meta_gradient(
+        self, params: MetaParameters, episodes: Episode, progress: Progress
+    ) -> MetaStep:
+        """The direction in which the outer optimiser should move theta, from a batch of episodes."""
+        ...
+
+    def predict(
+        self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
+    ) -> Tensor:
+        """Query outputs after 0 to `steps` adaptation steps, `(tasks, steps + 1, queries, outputs)`."""
+        ...
+
+    def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
+        """The learned inner rates per tensor and step, to log; empty if none are learned."""
+        ...
+
+    def step_weights(self, progress: Progress) -> list[float]:
+        """The weight of the query loss after each inner step, to log."""
+        ...
+
+    def order(self, progress: Progress) -> int:
+        """1 where inner gradients count as constants, 2 where they are differentiated."""
+        ...

@@ -1,0 +1,129 @@
+"""The inner loop: gradient descent on the support set, from theta to phi."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from maml_cli.core.batch_norm import BatchStats, GivenStats, Norm
+from maml_cli.core.functional import InnerGradient, detached
+from maml_cli.core.objective import Objective
+from maml_cli.core.settings import BatchNormStats
+from maml_cli.core.types import Episode, Tensors
+from maml_cli.inner.norm_rows import NormRows
+from maml_cli.inner.rates import Rates
+from maml_cli.inner.running_stats import RunningStats
+
+Forward = Callable[[Tensors, Tensor, Norm], Tensor]
+"""A network as a pure function of its parameters, its inputs and what normalises: a backbone's `apply`."""
+
+
+class Adapted(NamedTuple):
+    """The network after some inner step."""
+
+    params: Tensors
+    """All its parameters, the adapted ones being phi."""
+    support_stats: Tensors
+    """Batch statistics of the support pass that led here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """The parts of an inner loop that do not change during training."""
+
+    forward: Forward
+    objective: Objective
+    rates: Rates
+    norm_rows: NormRows
+    running_stats: RunningStats
+    adapts: Callable[[str], bool]
+    """Which parameters the inner loop changes, by name."""
+
+    def adapted(self, params: Tensors) -> dict[str, Tensor]:
+        """Those of the network's parameters that the inner loop changes."""
+        return {n: p for n, p in params.items() if self.adapts(n)}
+
+    def unroll(
+        self,
+        params: Tensors,
+        learned_rates: Tensors,
+        episode: Episode,
+        *,
+        steps: int,
+        order: int,
+        inner_gradient: InnerGradient,
+        norm_at: Callable[[int], Norm],
+    ) -> Iterator[Adapted]:
+        """`phi <- phi - rate * grad L_support(phi)`, yielding the network after each step.
+
+        `order` 2 keeps the inner gradients differentiable, 1 makes them constants. `norm_at(step)`
+        is what normalises the support pass. Source: Finn et al. 2017, equation 1.
+        """
+        for step in range(steps):
+            fixed = params if order == 2 else detached(params)
+
+            def support_loss(
+                phi: Tensors, fixed: Tensors = fixed, step: int = step
+            ) -> tuple[Tensor, Tensors]:
+                norm = norm_at(step)
+                network = self.norm_rows.at({**fixed, **phi}, step)
+                outputs = self.forward(network, episode.support_x, norm)
+                return self.objective.loss(outputs, episode.support_y), norm.collected
+
+            gradient, stats = inner_gradient(support_loss, self.adapted(params), order == 2)
+            phi = {
+                name: params[name] - self.rates.at(learned_rates, name, step) * slope
+                for name, slope in gradient.items()
+            }
+            params = {**params, **phi}
+            yield Adapted(params, stats)
+
+    def query(self, params: Tensors, episode: Episode, step: int, norm: Norm) -> Tensor:
+        """The outputs on the query set after `step + 1` inner steps, `(queries, outputs)`."""
+        return self.forward(self.norm_rows.at(params, step), episode.query_x, norm)
+
+    def predict(
+        self,
+        params: Tensors,
+        learned_rates: Tensors,
+        running: Tensors,
+        episode: Episode,
+        *,
+        steps: int,
+        bn_stats: BatchNormStats,
+        inner_gradient: InnerGradient,
+    ) -> Tensor:
+        """Query outputs after 0 to `steps` inner steps, `(steps + 1, queries, outputs)`.
+
+        `bn_stats` says what normalises: `batch`, every pass its own batch, so that queries see each
+        other (transductive); `support`, queries are normalised by the adapted network's statistics
+        of the support set; `running`, every pass by the averages of training.
+        """
+
+        def running_norm(step: int) -> Norm:
+            return GivenStats(self.running_stats.at(running, step))
+
+        def query_norm(params: Tensors, step: int) -> Norm:
+            if bn_stats == "running":
+                return running_norm(step)
+            norm = BatchStats()
+            if bn_stats == "batch":
+                return norm
+            self.forward(self.norm_rows.at(params, step), episode.support_x, norm)
+            return GivenStats(norm.collected)
+
+        outputs = [self.query(params, episode, 0, query_norm(params, 0))]
+        adapted = self.unroll(
+            params,
+            learned_rates,
+            episode,
+            steps=steps,
+            order=1,
+            inner_gradient=inner_gradient,
+            norm_at=running_norm if bn_stats == "running" else lambda step: BatchStats(),
+        )
+        for step, (params, _) in enumerate(adapted):
+            outputs.append(self.query(params, episode, step, query_norm(params, step)))
+        return torch.stack(outputs)

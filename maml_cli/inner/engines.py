@@ -1,0 +1,113 @@
+"""How the tasks of a batch are computed: one by one, on several threads, or batched; all agree.
+
+`loop` is the reference that reads simplest. `threads` runs whole tasks beside each other, each on one
+core: the tensors of a few-shot task are small, so this beats splitting every operation over the
+cores. `vmap` batches every operation over the tasks, for networks of many tiny operations and for
+GPUs.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maml_cli.core.engine import Engine, TaskLoss, TaskMap
+from maml_cli.core.functional import (
+    autograd_gradient,
+    detached,
+    functional_gradient,
+    prefixed,
+    section,
+)
+from maml_cli.core.types import Episode, Tensors
+
+def _tasks_of(episodes: Episode) -> list[Episode]:
+    return [Episode(*fields) for fields in zip(*(f.unbind() for f in episodes), strict=True)]
+
+
+class PerTask:
+    """Each task by itself; its graph is freed at its end, so memory does not grow with the batch.
+
+    `run` maps a function over the tasks in order: the builtin `map`, or an executor's.
+    """
+
+    def __init__(self, name: str, run: Callable[..., Iterable[Any]]) -> None:
+        self.name = name
+        self._run = run
+
+    def mean_gradient(
+        self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        def one_task(episode: Episode) -> dict[str, Tensor]:
+            leaves = {n: t.detach().requires_grad_() for n, t in theta.items()}
+            loss, kept = task_loss(leaves, episode, autograd_gradient)
+            gradients = torch.autograd.grad(
+                loss, list(leaves.values()), allow_unused=True, materialize_grads=True
+            )
+            gradient = dict(zip(leaves, gradients, strict=True))
+            return prefixed(gradient, "gradient") | prefixed(detached(kept), "kept")
+
+        tasks = _tasks_of(episodes)
+        total: dict[str, Tensor] = {}
+        for result in self._run(one_task, tasks):  # in task order, so that sums are reproducible
+            total = {n: total[n] + t for n, t in result.items()} if total else result
+        mean = {n: t / len(tasks) for n, t in total.items()}
+        return section(mean, "gradient"), section(mean, "kept")
+
+    def map(self, function: TaskMap, episodes: Episode) -> Tensor:
+        def one_task(episode: Episode) -> Tensor:
+            return function(episode, autograd_gradient).detach()
+
+        return torch.stack(list(self._run(one_task, _tasks_of(episodes))))
+
+
+class Vmap:
+    """All tasks at once: every operation carries the tasks as one more dimension."""
+
+    name = "vmap"
+
+    def mean_gradient(
+        self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        def loss(theta: Tensors, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            return task_loss(theta, Episode(*fields), functional_gradient)
+
+        over_tasks = (None, *(0 for _ in episodes))
+        with torch.no_grad():
+            gradients, kept = torch.func.vmap(
+                torch.func.grad(loss, has_aux=True), in_dims=over_tasks
+            )(dict(theta), *episodes)
+        return _means(gradients), _means(kept)
+
+    def map(self, function: TaskMap, episodes: Episode) -> Tensor:
+        def one_task(*fields: Tensor) -> Tensor:
+            return function(Episode(*fields), functional_gradient)
+
+        with torch.no_grad():
+            return torch.func.vmap(one_task)(*episodes)
+
+
+def _means(tensors: Tensors) -> dict[str, Tensor]:
+    return {n: t.mean(0) for n, t in tensors.items()}
+
+
+def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> Engine:
+    """The named engine; `auto` takes what was measured fastest.
+
+    On a GPU, and for networks without convolutions, that is `vmap` (per-task weights turn batched
+    convolutions into grouped ones, which are slow on a CPU); else `threads`, given more than one core.
+    """
+    cores = torch.get_num_threads()
+    if name == "auto":
+        if device.type == "cuda" or not convolutional:
+            name = "vmap"
+        else:
+            name = "threads" if cores > 1 else "loop"
+    if name == "vmap":
+        return Vmap()
+    if name == "loop":
+        return PerTask("loop", map)
+    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    return PerTask(f"threads ({cores})", pool.map)
