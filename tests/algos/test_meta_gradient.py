@@ -1,0 +1,136 @@
+"""Meta-gradients against paper and pencil, and against finite differences.
+
+The quadratic: the network answers w * x with x = 1, the loss is the squared error, so with support
+target s and query target q one inner step is phi = w - 2 a (w - s), and phi_k - s = (1 - 2a)^k (w - s).
+All numbers below have w = 3, s = 1, q = 2.
+"""
+
+import pytest
+import torch
+from problems import FakeSource, Line, at_epoch, image_batch, images, learner, points
+
+from maml_cli.backbones.conv4 import Conv4
+from maml_cli.core.learner import MetaParameters
+
+W = "model.head.weight"
+ENGINES = ["loop", "threads", "vmap"]
+MAMLPP = {"msl": True, "bnrs": True, "bnwb": True, "lslr": True}
+
+
+def meta_gradient(epoch: int = 0, episodes=None, **changes):
+    found = learner(Line(), FakeSource(), **changes)
+    return found.meta_gradient(found.init(0), episodes or points((1.0, 2.0)), at_epoch(epoch))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_second_order_on_a_quadratic(engine):
+    # phi_2 = 1 + 0.8^2 * 2 = 2.28; loss = 0.28^2; d/dw = 2 * 0.28 * 0.8^2
+    step = meta_gradient(inner_steps=2, inner_lr=0.1, engine=engine)
+    assert step.loss.item() == pytest.approx(0.0784, rel=1e-5)
+    assert step.gradient[W].item() == pytest.approx(0.3584, rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_first_order_leaves_the_curvature_out(engine):
+    # d/dphi_2 = 2 * 0.28
+    step = meta_gradient(inner_steps=2, inner_lr=0.1, order=1, engine=engine)
+    assert step.gradient[W].item() == pytest.approx(0.56, rel=1e-5)
+
+
+def test_the_gradient_is_the_mean_over_tasks():
+    # second task: s = 0, q = 0: phi_2 = 0.64 * 3 = 1.92, gradient 2 * 1.92 * 0.64 = 2.4576
+    step = meta_gradient(inner_steps=2, episodes=points((1.0, 2.0), (0.0, 0.0)))
+    assert step.gradient[W].item() == pytest.approx((0.3584 + 2.4576) / 2, rel=1e-5)
+
+
+def test_inputs_scale_the_curvature():
+    # x = 2: L = (2w - s)^2, phi = w - 0.1 * 4 (2w - s) = 0.2 w + 0.4 s = 1.0; query: (2 - 2)^2 has slope 0;
+    # with q = 1 instead: 2 * (2 * 1 - 1) * 2 * 0.2 = 0.8
+    step = meta_gradient(inner_steps=1, episodes=points((1.0, 1.0), x=2.0))
+    assert step.gradient[W].item() == pytest.approx(0.8, rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("order", [1, 2])
+def test_gradients_of_the_rates_per_step(order, engine):
+    # phi_1 = 3 - 0.1 * 2 * (3 - 1) = 2.6. d loss / d phi_2 = 0.56. The last rate: 0.56 * (-2) * (2.6 - 1).
+    # The first one, through d phi_2 / d phi_1 = 0.8 (1 in first order): 0.56 * 0.8 * (-2) * (3 - 1).
+    step = meta_gradient(inner_steps=2, lslr=True, order=order, engine=engine)
+    first = -1.792 if order == 2 else -2.24
+    expected = torch.tensor([first, -1.792])
+    torch.testing.assert_close(step.gradient["inner_lr.head.weight"], expected)
+
+
+def test_multi_step_loss_weighs_every_step():
+    # epoch 0 of 10, two steps: both weights are 1/2. phi_1 = 2.6, phi_2 = 2.28:
+    # loss = (0.36 + 0.0784) / 2, gradient = (2 * 0.6 * 0.8 + 2 * 0.28 * 0.64) / 2
+    step = meta_gradient(msl=True)
+    assert step.loss.item() == pytest.approx(0.2192, rel=1e-5)
+    assert step.gradient[W].item() == pytest.approx(0.6592, rel=1e-5)
+    assert step.query_steps == (1, 2)
+    torch.testing.assert_close(step.query_loss, torch.tensor([0.36, 0.0784]))
+
+
+def test_derivative_order_annealing_switches_after_its_epochs():
+    by_epoch = [meta_gradient(epoch, da=True, da_epochs=2).gradient[W].item() for epoch in range(4)]
+    assert by_epoch == pytest.approx([0.56, 0.56, 0.3584, 0.3584], rel=1e-5)
+
+
+def double(params: MetaParameters) -> MetaParameters:
+    return MetaParameters(
+        theta={n: t.double() for n, t in params.theta.items()},
+        state={n: t.double() for n, t in params.state.items()},
+    )
+
+
+@pytest.mark.parametrize("downsample", ["max_pool", "stride"])
+@pytest.mark.parametrize("switches", [{}, MAMLPP], ids=["maml", "mamlpp"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_finite_differences_through_conv4(engine, switches, downsample):
+    """Along random directions, (L(theta + h d) - L(theta - h d)) / 2h is the gradient's component."""
+    source = images(ways=3)
+    backbone = Conv4(name="c", filters=3, downsample=downsample, negative_slope=0.01)
+    found = learner(backbone, source, engine=engine, **switches)
+    params = double(found.init(0))
+    episodes = image_batch(2, 3, 2, 2, source)
+    gradient = found.meta_gradient(params, episodes, at_epoch(3)).gradient
+    generator = torch.Generator().manual_seed(1)
+    for name in params.theta:
+        direction = torch.randn(
+            params.theta[name].shape, generator=generator, dtype=torch.float64
+        )
+
+        def loss(h, name=name, direction=direction):
+            moved = {**params.theta, name: params.theta[name] + h * direction}
+            shifted = MetaParameters(theta=moved, state=params.state)
+            return found.meta_gradient(shifted, episodes, at_epoch(3)).loss.item()
+
+        h = 1e-6
+        expected = (loss(h) - loss(-h)) / (2 * h)
+        assert (gradient[name] * direction).sum().item() == pytest.approx(
+            expected, rel=1e-4, abs=1e-7
+        ), name
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("engine", ["threads", "vmap"])
+@pytest.mark.parametrize(
+    "switch", ["none", "msl", "bnrs", "bnwb", "lslr", "all"]
+)
+def test_engines_agree_with_the_loop(engine, switch, order):
+    source = images(ways=3)
+    backbone = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+    switches = MAMLPP if switch == "all" else {} if switch == "none" else {switch: True}
+    results = []
+    for name in ("loop", engine):
+        found = learner(backbone, source, engine=name, order=order, inner_steps=3, **switches)
+        results.append(
+            found.meta_gradient(
+                double(found.init(0)), image_batch(3, 3, 1, 2, source), at_epoch(2)
+            )
+        )
+    ours, theirs = results
+    torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(ours.gradient, theirs.gradient, rtol=1e-8, atol=1e-11)
+    torch.testing.assert_close(ours.state, theirs.state, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(ours.query_loss, theirs.query_loss, rtol=1e-10, atol=1e-12)

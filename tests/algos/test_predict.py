@@ -1,0 +1,85 @@
+"""Adaptation at evaluation: steps, batch-norm statistics, and that nothing is changed by it."""
+
+import pytest
+import torch
+from problems import FakeSource, Line, image_batch, images, learner, points
+
+from maml_cli.backbones.conv4 import Conv4
+
+CONV4 = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+MODES = ["batch", "support", "running"]
+
+
+def float_batch(tasks=2, ways=3, shots=2, queries=2):
+    batch = image_batch(tasks, ways, shots, queries, images(ways))
+    return batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
+
+
+@pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
+def test_outputs_after_each_step_of_a_quadratic(engine):
+    # w_k = 1 + 0.8^k * 2, also beyond the two steps of training
+    found = learner(Line(), FakeSource(), inner_steps=2, engine=engine)
+    outputs = found.predict(found.init(0), points((1.0, 9.0)), 3, "batch")
+    torch.testing.assert_close(outputs.flatten(), torch.tensor([3.0, 2.6, 2.28, 2.024]))
+    assert outputs.shape == (1, 4, 1, 1)
+
+
+def test_steps_beyond_training_repeat_the_last_learned_rate():
+    found = learner(Line(), FakeSource(), inner_steps=2, lslr=True)
+    params = found.init(0)
+    params.theta["inner_lr.head.weight"].copy_(torch.tensor([0.1, 0.25]))
+    # 3 -> 3 - 0.2 * 2 = 2.6 -> 2.6 - 0.5 * 1.6 = 1.8 -> 1.8 - 0.5 * 0.8 = 1.4
+    outputs = found.predict(params, points((1.0, 9.0)), 3, "batch")
+    torch.testing.assert_close(outputs.flatten(), torch.tensor([3.0, 2.6, 1.8, 1.4]))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
+def test_evaluation_changes_nothing_and_repeats(mode, engine):
+    found = learner(CONV4, images(3), bnrs=True, bnwb=True, lslr=True, engine=engine)
+    params, batch = found.init(0), float_batch()
+    before = {n: t.clone() for n, t in {**params.theta, **params.state}.items()}
+    first = found.predict(params, batch, 2, mode)
+    again = found.predict(params, batch, 2, mode)
+    assert torch.equal(first, again)
+    after = {**params.theta, **params.state}
+    assert all(torch.equal(after[n], t) for n, t in before.items())
+    assert not first.requires_grad
+
+
+@pytest.mark.parametrize(("mode", "alone"), [("batch", False), ("support", True), ("running", True)])
+def test_queries_see_each_other_only_by_batch_statistics(mode, alone):
+    found = learner(CONV4, images(3))
+    params, batch = found.init(0), float_batch()
+    whole = found.predict(params, batch, 2, mode)
+    half = batch._replace(query_x=batch.query_x[:, :3], query_y=batch.query_y[:, :3])
+    part = found.predict(params, half, 2, mode)
+    assert torch.allclose(whole[:, :, :3], part, atol=1e-4) == alone
+
+
+def test_the_three_modes_differ():
+    found = learner(CONV4, images(3))
+    params, batch = found.init(0), float_batch()
+    outputs = [found.predict(params, batch, 2, mode)[:, -1] for mode in MODES]
+    assert not torch.allclose(outputs[0], outputs[1], atol=1e-3)
+    assert not torch.allclose(outputs[0], outputs[2], atol=1e-3)
+    assert not torch.allclose(outputs[1], outputs[2], atol=1e-3)
+
+
+def test_support_statistics_of_the_support_set_itself_are_batch_statistics():
+    found = learner(CONV4, images(3))
+    params, batch = found.init(0), float_batch()
+    same = batch._replace(query_x=batch.support_x, query_y=batch.support_y)
+    outputs = [found.predict(params, same, 2, mode) for mode in ("batch", "support")]
+    torch.testing.assert_close(*outputs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_engines_agree(mode):
+    params, batch = learner(CONV4, images(3)).init(0), float_batch()
+    loop, threads, vmap = (
+        learner(CONV4, images(3), engine=e).predict(params, batch, 2, mode)
+        for e in ("loop", "threads", "vmap")
+    )
+    torch.testing.assert_close(loop, threads)
+    torch.testing.assert_close(loop, vmap, rtol=1e-4, atol=1e-5)

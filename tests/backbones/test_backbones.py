@@ -1,0 +1,89 @@
+"""Shapes, counts and initial values of the networks."""
+
+import math
+
+import pytest
+import torch
+
+from maml_cli.backbones.conv4 import Conv4
+from maml_cli.backbones.mlp import MLP
+from maml_cli.core.batch_norm import BatchStats
+
+
+def conv4(filters=64, downsample="max_pool"):
+    return Conv4(name="conv4", filters=filters, downsample=downsample, negative_slope=0.01)
+
+
+def count(params):
+    return sum(p.numel() for p in params.values())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "shape", "outputs", "expected"),
+    [
+        # 9*64+64 + 3*(9*64*64+64) + 4*128 + 64*5+5
+        (conv4(), (1, 28, 28), 5, 640 + 3 * 36_928 + 512 + 325),
+        (conv4(), (1, 28, 28), 20, 640 + 3 * 36_928 + 512 + 1_300),
+        (conv4(downsample="stride"), (1, 28, 28), 5, 640 + 3 * 36_928 + 512 + 325),
+        # Mini-ImageNet: 27*48+48 + 3*(9*48*48+48) + 4*96 + 48*5*5*5+5
+        (conv4(48), (3, 84, 84), 5, 1_344 + 3 * 20_784 + 384 + 6_005),
+        # 1-40-40-1
+        (MLP(name="mlp", hidden=[40, 40]), (1,), 1, 80 + 1_640 + 41),
+    ],
+)
+def test_parameter_counts_by_hand(backbone, shape, outputs, expected):
+    params = backbone.init(shape, outputs, torch.Generator())
+    assert count(params) == expected
+    x = torch.rand(6, *shape)
+    assert backbone.apply(params, x, BatchStats()).shape == (6, outputs)
+
+
+def test_conv4_starts_xavier_uniform_with_zero_biases_and_unit_gains():
+    params = conv4().init((1, 28, 28), 5, torch.Generator().manual_seed(0))
+    kernel = params["body.1.conv.weight"]
+    bound = math.sqrt(6 / (64 * 9 + 64 * 9))
+    assert kernel.abs().max() <= bound
+    assert kernel.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+    assert all(not p.any() for n, p in params.items() if n.endswith("bias"))
+    assert all((p == 1).all() for n, p in params.items() if n.endswith("norm.weight"))
+
+
+def test_mlp_starts_small_and_cut_off():
+    params = MLP(name="mlp", hidden=[400, 400]).init((1,), 1, torch.Generator().manual_seed(0))
+    weight = params["body.1.weight"]
+    assert weight.abs().max() <= 0.02
+    # the deviation of a normal cut off at two deviations is 0.8796 of the whole one's
+    assert weight.std().item() == pytest.approx(0.008796, rel=0.01)
+    assert not params["head.bias"].any()
+
+
+def test_the_same_generator_state_gives_the_same_network():
+    one, same, other = (
+        conv4().init((1, 28, 28), 5, torch.Generator().manual_seed(s)) for s in (1, 1, 2)
+    )
+    assert all(torch.equal(one[n], same[n]) for n in one)
+    assert not torch.equal(one["head.weight"], other["head.weight"])
+
+
+@pytest.mark.parametrize("downsample", ["max_pool", "stride"])
+def test_conv4_is_the_network_of_torch_modules(downsample):
+    """The same weights in torch.nn layers, activation before pooling as the papers write it."""
+    backbone = conv4(8, downsample)
+    params = backbone.init((1, 28, 28), 5, torch.Generator().manual_seed(0))
+    layers, channels = [], 1
+    for block in range(4):
+        stride = 2 if downsample == "stride" else 1
+        conv = torch.nn.Conv2d(channels, 8, 3, stride, 1)
+        conv.weight.data = params[f"body.{block}.conv.weight"]
+        layers += [conv, torch.nn.BatchNorm2d(8), torch.nn.LeakyReLU(0.01)]
+        if downsample == "max_pool":
+            layers.append(torch.nn.MaxPool2d(2))
+        conv.bias.data.zero_()
+        channels = 8
+    pool = torch.nn.AdaptiveAvgPool2d(1) if downsample == "stride" else torch.nn.Identity()
+    network = torch.nn.Sequential(*layers, pool, torch.nn.Flatten())
+    x = torch.rand(4, 1, 28, 28)
+    expected = torch.nn.functional.linear(network(x), params["head.weight"], params["head.bias"])
+    torch.testing.assert_close(
+        backbone.apply(params, x, BatchStats()), expected, rtol=1e-4, atol=1e-5
+    )

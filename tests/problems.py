@@ -1,0 +1,101 @@
+"""Small learning problems whose meta-gradients can be worked out on paper."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from maml_cli.algos.maml import MAML, GradientLearner
+from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
+from maml_cli.core.settings import TrainSettings
+from maml_cli.core.types import Episode, Progress
+from maml_cli.inner.engines import choose_engine
+
+ALL_OFF: dict[str, Any] = {
+    "name": "test",
+    "inner_steps": 2,
+    "inner_lr": 0.1,
+    "order": 2,
+    "msl": False,
+    "msl_epochs": 10,
+    "da": False,
+    "da_epochs": 1,
+    "bnrs": False,
+    "bnwb": False,
+    "lslr": False,
+    "ca": False,
+}
+
+TRAIN = TrainSettings(
+    epochs=100,
+    iterations_per_epoch=500,
+    tasks_per_batch=2,
+    outer_lr=1e-3,
+    min_outer_lr=1e-5,
+    grad_clip=None,
+)
+
+
+def at_epoch(epoch: int) -> Progress:
+    """Progress at the first iteration of an epoch of `TRAIN`."""
+    return Progress(iteration=epoch * 500, epoch=epoch, iterations=50_000, epochs=100)
+
+
+class Line:
+    """A network with the single weight w: it answers `w * x`. With squared error it is a quadratic in w."""
+
+    name = "line"
+
+    def init(
+        self, input_shape: tuple[int, ...], outputs: int, generator: Generator
+    ) -> dict[str, Tensor]:
+        return {"head.weight": torch.tensor([3.0])}
+
+    def apply(self, params: Mapping[str, Tensor], x: Tensor, norm: object) -> Tensor:
+        return params["head.weight"] * x
+
+
+@dataclass
+class FakeSource:
+    """What a learner asks of a task source: shapes and the objective."""
+
+    input_shape: tuple[int, ...] = (1,)
+    output_size: int = 1
+    objective: Objective = REGRESSION
+
+
+def images(ways: int, channels: int = 1, side: int = 16) -> FakeSource:
+    """A source of `ways`-way classification of square images."""
+    return FakeSource((channels, side, side), ways, CLASSIFICATION)
+
+
+def learner(
+    backbone: Any, source: Any, *, engine: str = "loop", **changes: Any
+) -> GradientLearner:
+    """A learner with all switches off but those named."""
+    built = choose_engine(engine, torch.device("cpu"), convolutional=True)
+    return MAML(**{**ALL_OFF, **changes}).build(backbone, source, TRAIN, built)
+
+
+def points(*targets: tuple[float, float], x: float = 1.0) -> Episode:
+    """A batch of one-point tasks: support target and query target, both at input x."""
+    support = torch.tensor([[[s]] for s, _ in targets])
+    query = torch.tensor([[[q]] for _, q in targets])
+    at = torch.full_like(support, x)
+    return Episode(at, support, at, query)
+
+
+def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSource) -> Episode:
+    """Random float64 images with class-sorted labels."""
+    generator = torch.Generator().manual_seed(11)
+
+    def pictures(per_class: int) -> Tensor:
+        shape = (tasks, ways * per_class, *source.input_shape)
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    def labels(per_class: int) -> Tensor:
+        return torch.arange(ways).repeat_interleave(per_class).expand(tasks, -1)
+
+    return Episode(pictures(shots), labels(shots), pictures(queries), labels(queries))
