@@ -1,0 +1,156 @@
+"""The entry point: compose, check, run; turns errors into messages and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from maml_cli import __version__
+from maml_cli.config import check, resolvers
+from maml_cli.config.build import build
+from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE
+from maml_cli.core.errors import StorageError, UsageError, UserError
+from maml_cli.paths import conf_dir
+
+INTERRUPTED = 130
+
+
+class JobFailed(Exception):
+    """One job of a sweep ended with this exit code, and has said why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `maml-train` with these arguments; returns the exit code (see core/errors.py)."""
+    try:
+        return _main(_normalised(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        return _report(error)
+    except JobFailed as failure:
+        return int(failure.args[0])
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _main(argv: list[str]) -> int:
+    flags = _flags(argv)
+    if flags.version:
+        print(f"maml-train {__version__}")
+        return 0
+    if flags.help:
+        from maml_cli.config.help import show
+
+        show(extra_dir=flags.config_dir)
+        return 0
+    if not (flags.shell_completion or flags.hydra_help):
+        runs = not (flags.cfg or flags.info)
+        problems = check.problems(
+            flags.overrides, multirun=flags.multirun, extra_dir=flags.config_dir, values=runs
+        )
+        if problems:
+            raise UsageError(*problems, "maml-train --help lists every key and group")
+    _hand_to_hydra(argv)
+    return 0
+
+
+def _normalised(argv: Sequence[str]) -> list[str]:
+    """`+experiment=x` is the habit, `experiment=x` is what a group with a default takes."""
+    return [a.removeprefix("+") if a.startswith("+experiment=") else a for a in argv]
+
+
+def _flags(argv: list[str]) -> argparse.Namespace:
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise UsageError(f"{message}; maml-train --help and --hydra-help list what there is")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    if "--version" in argv:  # Hydra would answer with its own
+        return argparse.Namespace(version=True)
+    return parser.parse_args(argv, argparse.Namespace(version=False))
+
+
+def _hand_to_hydra(argv: list[str]) -> None:
+    """Let Hydra do what the arguments ask for: run, sweep, show or complete."""
+    resolvers.register()
+    application = hydra.main(
+        version_base=VERSION_BASE, config_path=str(conf_dir()), config_name=CONFIG_NAME
+    )(_job)
+    outer_argv, outer_setting = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [outer_argv[0], *argv]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us, instead of being printed
+    try:
+        application()
+    except (JobFailed, UserError):
+        raise
+    except OSError as error:
+        raise StorageError(f"{error.filename or 'output'}: {error.strerror}") from error
+    except Exception as error:  # our own bugs end in _job: what is left is Hydra refusing its input
+        raise UsageError(check.explain(error)) from error
+    finally:
+        sys.argv = outer_argv
+        if outer_setting is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = outer_setting
+
+
+def _job(config: DictConfig) -> None:
+    """One run, alone or as a job of a sweep; says what went wrong."""
+    output_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        _refuse_finished(output_dir)
+        experiment = build(config, _command())
+        from maml_cli.runner import run
+
+        run(experiment, output_dir)
+    except UserError as error:
+        _fail(_report(error))
+    except Exception as error:
+        log = output_dir / "error.log"
+        log.write_text(traceback.format_exc())
+        print(f"bug: {type(error).__name__}: {error}; details in {log}", file=sys.stderr)
+        _fail(1)
+
+
+def _fail(exit_code: int) -> NoReturn:
+    """End the job: a single run at once, a job of a sweep so that the others go on."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise JobFailed(exit_code)
+    raise SystemExit(exit_code)
+
+
+def _refuse_finished(output_dir: Path) -> None:
+    if (output_dir / "results.json").exists():
+        raise UsageError(
+            f"hydra.run.dir={output_dir} holds a finished run (results.json); "
+            "choose another folder, or leave it out for a new one"
+        )
+
+
+def _command() -> str:
+    settings = HydraConfig.get()
+    sources = settings.runtime.config_sources
+    extra = [("--config-dir", s.path) for s in sources if s.provider == "command-line"]
+    words = ["maml-train", *(word for pair in extra for word in pair), *settings.overrides.task]
+    return shlex.join(words)
+
+
+def _report(error: UserError) -> int:
+    for message in error.messages:
+        print(f"error: {message}", file=sys.stderr)
+    return error.exit_code

@@ -1,0 +1,153 @@
+"""From a composed configuration to an Experiment, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.errors import HydraException
+from hydra.utils import get_class
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
+
+from maml_cli.config import messages
+from maml_cli.core.errors import UsageError
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
+
+SETTINGS = {"run": RunSettings, "train": TrainSettings, "eval": EvalSettings}
+COMPONENTS = ("algo", "dataset", "backbone")
+SECTIONS = ("train", "eval", *COMPONENTS)
+"""The keys at the root that are groups of keys; the other root keys are RunSettings."""
+
+
+def build(config: DictConfig, command: str) -> Experiment:
+    """The experiment that a configuration describes; raises UsageError with all that is wrong."""
+    experiment, problems = inspect(config, fallback=config, command=command)
+    if experiment is None or problems:
+        raise UsageError(*problems)
+    return experiment
+
+
+def inspect(
+    config: DictConfig, *, fallback: DictConfig, command: str = ""
+) -> tuple[Experiment | None, list[str]]:
+    """The experiment, and what is wrong with it.
+
+    An invalid value is reported and then taken from `fallback`, so that the same call also finds
+    what the valid ones cannot do together. The experiment is None where that did not help.
+    """
+    reading = _Reading(config, fallback)
+    parts = {section: reading.settings(section, cls) for section, cls in SETTINGS.items()}
+    parts |= {section: reading.component(section) for section in COMPONENTS}
+    if None in parts.values():
+        return None, reading.problems
+    resolved = "" if reading.problems else OmegaConf.to_yaml(reading.config, resolve=True)
+    experiment = Experiment(**parts, resolved=resolved, command=command)
+    return experiment, reading.problems + _together(experiment)
+
+
+def _together(experiment: Experiment) -> list[str]:
+    """What valid values cannot do together."""
+    import torch
+
+    problems = experiment.dataset.check(experiment.run) + experiment.algo.check(experiment)
+    train = experiment.train
+    if train.min_outer_lr > train.outer_lr:
+        problems.append(
+            f"train.min_outer_lr={train.min_outer_lr} is above train.outer_lr={train.outer_lr}; "
+            "lower it, or raise train.outer_lr"
+        )
+    if experiment.run.device == "cuda" and not torch.cuda.is_available():
+        problems.append("device=cuda: torch finds no CUDA device; device=auto takes the CPU then")
+    return problems
+
+
+class _Reading:
+    """Reads a configuration section by section, noting problems and replacing what is invalid."""
+
+    def __init__(self, config: DictConfig, fallback: DictConfig) -> None:
+        self.config, self.fallback = config.copy(), fallback
+        with open_dict(self.config):
+            self.config.pop("hydra", None)
+        self.problems: list[str] = []
+        self._sound = True  # so far, so a failing interpolation is its own cause
+
+    def component(self, section: str) -> Any:
+        """The settings of the class that the group's YAML names in `_target_`, or None."""
+        target = self._node(self.config, section).get("_target_")
+        try:
+            cls = get_class(target)
+        except (HydraException, ImportError, TypeError, ValueError) as error:
+            self.problems.append(f"{section}._target_={target}: {str(error).splitlines()[0]}")
+            return None
+        if not hasattr(cls, "__pydantic_fields__"):
+            self.problems.append(f"{section}._target_={target}: must be a pydantic dataclass")
+            return None
+        return self.settings(section, cls)
+
+    def settings(self, section: str, cls: type) -> Any:
+        """The section as an instance of its class, or None."""
+        settings, faults = self._validate(section, cls)
+        if faults:
+            self.problems += filter(None, faults.values())
+            self._replace(section, faults)
+            settings, faults = self._validate(section, cls)
+            self._sound = self._sound and not faults
+        return settings
+
+    def _validate(self, section: str, cls: type) -> tuple[Any, dict[str, str]]:
+        """The settings, or None and a sentence for each key at fault."""
+        values, faults = self._values(section)
+        fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
+        try:
+            # as JSON, whose lists are tuples where a tuple is wanted: YAML has none
+            text = to_json(values, inf_nan_mode="constants", fallback=str)
+            return TypeAdapter(cls).validate_json(text), faults
+        except ValidationError as error:
+            for finding in error.errors():
+                name = str(finding["loc"][0]) if finding["loc"] else ""
+                known = [_key(section, field) for field in fields]
+                faults.setdefault(
+                    name,
+                    messages.unknown_key(_key(section, name), known)
+                    if finding["type"] == "unexpected_keyword_argument"
+                    else messages.invalid(_key(section, name), finding, fields.get(name)),
+                )
+        return None, faults
+
+    def _values(self, section: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """The section's values, resolved, and a sentence for each that cannot be."""
+        node = self._node(self.config, section)
+        values: dict[str, Any] = {}
+        faults: dict[str, str] = {}
+        for name in map(str, node):
+            if name == "_target_" or (section == "run" and name in SECTIONS):
+                continue
+            try:
+                if not OmegaConf.is_missing(node, name):
+                    value = node[name]
+                    is_node = OmegaConf.is_config(value)
+                    values[name] = OmegaConf.to_container(value, resolve=True) if is_node else value
+            except OmegaConfBaseException as error:
+                reason = str(error).splitlines()[0]
+                faults[name] = f"{_key(section, name)}: {reason}" if self._sound else ""
+        return values, faults
+
+    def _replace(self, section: str, names: Iterable[str]) -> None:
+        node, spare = (self._node(c, section) for c in (self.config, self.fallback))
+        with open_dict(self.config):
+            for name in names:
+                node.pop(name, None)
+                if name in spare:
+                    node[name] = spare._get_node(name)
+
+    @staticmethod
+    def _node(config: DictConfig, section: str) -> DictConfig:
+        return config if section == "run" else config[section]
+
+
+def _key(section: str, name: str) -> str:
+    return name if section == "run" else f"{section}.{name}".removesuffix(".")

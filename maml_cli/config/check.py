@@ -1,0 +1,150 @@
+"""A whole command line, checked before any work: every mistake in it, each as one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, product
+
+import yaml
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from maml_cli.config import messages
+from maml_cli.config.build import SECTIONS, inspect
+from maml_cli.config.compose import Composer, apply, keys, parse
+
+SWEEP_LIMIT = 200
+"""So many jobs of a sweep are checked before the first starts; later ones when their turn comes."""
+
+
+def problems(
+    arguments: Sequence[str],
+    *,
+    multirun: bool = False,
+    extra_dir: str | None = None,
+    values: bool = True,
+) -> list[str]:
+    """Everything that is wrong with these overrides.
+
+    With `values=False` only groups and keys are looked at, which needs no torch.
+    """
+    found: dict[str, None] = {}  # an ordered set: the jobs of a sweep share mistakes
+    readable = []
+    for argument in arguments:
+        try:
+            parse(argument)
+            readable.append(argument)
+        except HydraException as error:
+            found[_unreadable(argument, error)] = None
+    composer = Composer(readable, extra_dir=extra_dir)
+    changes = [composer.parse(argument) for argument in readable]
+    if not multirun and not _sweeps_by_mode(composer, changes):
+        for change in filter(Override.is_sweep_override, changes):
+            found[f"{change.input_line}: several values; add --multirun to run each"] = None
+        changes = [change for change in changes if not change.is_sweep_override()]
+    for job in islice(_jobs(composer, changes), SWEEP_LIMIT):
+        found |= dict.fromkeys(_job_problems(composer, job, values=values))
+    return list(found)
+
+
+def explain(error: Exception) -> str:
+    """What Hydra, OmegaConf or YAML found wrong, in one line that names the file where it can."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    cause = error.__cause__
+    return f"{text}: {explain(cause)}" if isinstance(cause, Exception) else text
+
+
+def _unreadable(argument: str, error: HydraException) -> str:
+    if "=" not in argument:
+        return f"{argument}: not an override; write key=value, such as ways=5"
+    reason = str(error).splitlines()[0]
+    return f"{argument}: cannot be read ({reason}); quote special characters: \"key='a value'\""
+
+
+def _sweeps_by_mode(composer: Composer, changes: Sequence[Override]) -> bool:
+    """Whether `hydra.mode` asks for a sweep that `--multirun` did not."""
+    lines = [str(c.input_line) for c in changes if not c.is_sweep_override()]
+    try:
+        return bool(composer.compose(lines, sweep=True).hydra.mode == RunMode.MULTIRUN)
+    except Exception:  # whatever it is, it is found again and reported for the job
+        return False
+
+
+def _jobs(composer: Composer, changes: Sequence[Override]) -> Iterator[tuple[Override, ...]]:
+    """The overrides of each job, in Hydra's order; continuous ranges are left to their sweeper."""
+    choices = [
+        [composer.parse(f"{change.get_key_element()}={value}") for value in _swept(change)]
+        if change.is_sweep_override()
+        else [change]
+        for change in changes
+        if change.is_discrete_sweep() or not change.is_sweep_override()
+    ]
+    return product(*choices)
+
+
+def _swept(change: Override) -> Iterator[str]:
+    return islice(change.sweep_string_iterator(), SWEEP_LIMIT)
+
+
+def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bool) -> list[str]:
+    found: list[str] = []
+    groups: list[str] = []
+    settings: list[Override] = []
+    for change in changes:
+        options = composer.options(change.key_or_group)
+        if not options:
+            settings.append(change)
+        elif problem := _group_problem(change, options):
+            found.append(problem)
+        else:
+            groups.append(str(change.input_line))
+    try:
+        chosen = composer.compose(groups)
+    except Exception as error:  # from AssertionError to ValueError: Hydra does not check the files
+        return [*found, explain(error)]
+    config = chosen.copy()
+    for change in settings:
+        if problem := _setting_problem(config, change):
+            found.append(problem)
+    return found + inspect(config, fallback=chosen)[1] if values else found
+
+
+def _group_problem(change: Override, options: list[str]) -> str | None:
+    group, line = change.key_or_group, change.input_line
+    choose = f"choose {group}={messages.alternatives(options)}"
+    if change.is_delete():
+        return f"{line}: a group cannot be removed; {choose}"
+    value = change.value()
+    if group in SECTIONS and (change.is_add() or change.is_force_add()):
+        return f"{line}: a run has one {group} already; write {str(line).lstrip('+')}"
+    if value is None:
+        return f"{line}: a run needs one; {choose}" if group in SECTIONS else None
+    for option in value if isinstance(value, list) else [value]:
+        if option not in options:
+            return messages.unknown_option(group, option, options)
+    return None
+
+
+def _setting_problem(config: DictConfig, change: Override) -> str | None:
+    """What is wrong with the key; else it is applied to the configuration."""
+    key, line = change.key_or_group, change.input_line
+    if not change.is_hydra_override():
+        known = keys(config)
+        if key not in known:
+            return messages.unknown_key(key, known)
+        if change.is_delete():
+            return f"{line}: every key is needed; write {key}=VALUE to change it"
+        if change.is_add():
+            return f"{line}: {key} is set already; write {str(line).lstrip('+')}"
+    try:
+        apply(config, change)
+    except Exception as error:  # Hydra's own keys, and anything that does not fit
+        return f"{line}: {explain(error)}"
+    if change.is_hydra_override() and OmegaConf.is_missing(config, key):
+        return f"{line}: a value is needed"
+    return None
