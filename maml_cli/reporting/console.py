@@ -1,0 +1,151 @@
+"""What a person sees: a progress bar in a terminal, plain lines anywhere else."""
+
+from time import monotonic
+
+from rich.console import Console as RichConsole
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+from typing_extensions import override
+
+from maml_cli.core.types import Episode
+from maml_cli.reporting.format import show, show_interval, show_speed, show_toggles
+from maml_cli.reporting.records import (
+    Curves,
+    EpochRecord,
+    IterationRecord,
+    Results,
+    RunInfo,
+    Sink,
+)
+from maml_cli.reporting.table import caption, footnotes, markdown, terminal_tables
+
+SPLITS = {"val": "validation", "test": "test"}
+
+
+class Console(Sink):
+    """Progress on stderr, the table on stdout.
+
+    Where stderr is no terminal there are plain lines, without control characters: one per epoch and
+    in between one every `seconds_per_line`.
+    """
+
+    def __init__(self, seconds_per_line: float = 10.0) -> None:
+        self._err = RichConsole(stderr=True, highlight=False)
+        self._out = RichConsole(highlight=False)
+        self._live = self._err.is_terminal and not self._err.is_dumb_terminal
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TaskProgressColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[status]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self._err,
+            expand=True,
+            disable=not self._live,
+            speed_estimate_period=300.0,  # long, so that the pauses for validation are counted in
+        )
+        self._seconds_per_line = seconds_per_line
+        self._last_line = -float("inf")
+
+    @override
+    def start(self, info: RunInfo, preview: Episode | None) -> None:
+        self._info = info
+        for label, text in header(info):
+            self._say(f"{label:<11} {text}")
+        self._training = self._bar.add_task("train", total=info.iterations, status="")
+        self._evaluation = self._bar.add_task("", total=None, status="", visible=False)
+        self._bar.start()
+        self._started = monotonic()
+
+    @override
+    def iteration(self, record: IterationRecord) -> None:
+        metric = f"{self._info.metric} {show(self._info.metric, record.metric)}"
+        speed = show_speed(record.iterations_per_second)
+        status = f"loss {record.loss:.4g}  {metric}  {speed}"
+        self._bar.update(self._training, completed=record.iteration, status=status)
+        if not self._live and self._line_is_due():
+            spent = monotonic() - self._started
+            left = spent / record.iteration * (self._info.iterations - record.iteration)
+            self._say(
+                f"iteration {record.iteration}/{self._info.iterations}  {status}  "
+                f"left {_clock(left)}"
+            )
+
+    @override
+    def epoch(self, record: EpochRecord) -> None:
+        estimate = record.val[-1]
+        shown = show_interval(self._info.metric, estimate.mean, estimate.ci95)
+        best = "  best so far" if record.best else ""
+        self._say(
+            f"epoch {record.epoch + 1}/{self._info.epochs}  "
+            f"validation {self._info.metric} {shown}{best}"
+        )
+
+    @override
+    def evaluating(self, split: str, done: int, total: int) -> None:
+        self._bar.update(
+            self._evaluation,
+            description=SPLITS[split],
+            completed=done,
+            total=total,
+            visible=done < total,
+        )
+        if not self._live and split == "test" and self._line_is_due():
+            self._say(f"test  {done}/{total} episodes")
+
+    @override
+    def finish(self, results: Results, curves: Curves | None) -> None:
+        self._bar.stop()
+        if self._out.is_terminal:
+            for table in terminal_tables(results):
+                self._out.print(table)
+            for line in (caption(results), *footnotes(results)):
+                self._out.print(Text(line))
+        else:
+            self._out.out(markdown(results), end="")
+        self._say(f"written to {self._info.output_dir / 'table.md'}")
+
+    @override
+    def close(self) -> None:
+        self._bar.stop()
+
+    def _say(self, line: str) -> None:
+        self._err.print(Text(line), soft_wrap=True)
+        self._last_line = monotonic()
+
+    def _line_is_due(self) -> bool:
+        return monotonic() - self._last_line >= self._seconds_per_line
+
+
+def header(info: RunInfo) -> list[tuple[str, str]]:
+    """Label and text of each line that says what is run, before it is run."""
+    schedule = (
+        f"{info.epochs} epochs of {info.iterations_per_epoch} iterations "
+        f"of {info.tasks_per_batch} tasks"
+    )
+    return [
+        ("run", f"{info.title}, {info.queries} queries"),
+        ("toggles", show_toggles(info.toggles) or "none"),
+        ("schedule", schedule),
+        ("device", f"{info.device}, {info.threads} threads, engine {info.engine}"),
+        ("parameters", f"{info.parameters:,} learned"),
+        ("output", str(info.output_dir)),
+        *(("remark", remark) for remark in info.remarks),
+    ]
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:d}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,37 @@
+"""Numbers as they are shown: accuracies in percent, other metrics as they are."""
+
+from collections.abc import Mapping
+from math import floor, isfinite, log10
+
+
+def show(metric: str, mean: float) -> str:
+    """`97.65 %` for an accuracy of 0.9765, four significant digits for any other metric."""
+    return f"{100 * mean:.2f} %" if metric == "accuracy" else f"{mean:.4g}"
+
+
+def show_interval(metric: str, mean: float, ci95: float) -> str:
+    """`97.65 ± 0.31 %` for an accuracy; other metrics to two significant digits of the interval."""
+    if metric == "accuracy":
+        return f"{100 * mean:.2f} ± {100 * ci95:.2f} %"
+    if not isfinite(ci95) or ci95 <= 0:
+        return f"{mean:.4g} ± {ci95:.2g}"
+    digits = max(0, 1 - floor(log10(ci95)))
+    return f"{mean:.{digits}f} ± {ci95:.{digits}f}"
+
+
+def show_speed(iterations_per_second: float) -> str:
+    """`3.4 it/s`, or `2.9 s/it` where an iteration takes more than a second."""
+    if 0 < iterations_per_second < 1:
+        return f"{1 / iterations_per_second:.1f} s/it"
+    return f"{iterations_per_second:.1f} it/s"
+
+
+def show_toggles(toggles: Mapping[str, bool | str]) -> str:
+    """`msl on, da off, order 2`."""
+    return ", ".join(f"{name} {_switch(value)}" for name, value in toggles.items())
+
+
+def _switch(value: bool | str) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value

@@ -1,0 +1,43 @@
+"""An episode as one picture."""
+
+import torch
+from torch import Tensor
+
+from maml_cli.core.types import Episode
+
+GAP = 2
+"""Pixels between images."""
+BAND = 8
+"""Pixels between support and queries."""
+GAP_COLOUR = 0.5, 0.5, 0.5
+BAND_COLOUR = 0.0, 0.447, 0.698
+
+
+def episode_grid(episode: Episode, ways: int) -> Tensor:
+    """The episode's images, one column per class: support above, queries below a blue band.
+
+    Takes one image episode, class-sorted; returns `(3, height, width)` float between 0 and 1, the
+    range of the episode's pixels spread over it. The images have a grey frame of `GAP` pixels.
+    """
+    pixels = torch.cat([episode.support_x.flatten(), episode.query_x.flatten()])
+    low, high = pixels.min(), pixels.max()
+    spread = (high - low).clamp_min(torch.finfo(pixels.dtype).eps)
+    support, queries = (
+        _columns((images - low) / spread, ways) for images in (episode.support_x, episode.query_x)
+    )
+    band = torch.tensor(BAND_COLOUR).view(3, 1, 1).expand(3, BAND, support.shape[-1])
+    return torch.cat([support, band, queries], dim=-2)
+
+
+def _columns(images: Tensor, ways: int) -> Tensor:
+    images = images.cpu().expand(-1, 3, -1, -1)
+    count, _, height, width = images.shape
+    rows = count // ways
+    cells = torch.tensor(GAP_COLOUR).view(1, 1, 3, 1, 1)
+    cells = cells.repeat(ways, rows, 1, height + GAP, width + GAP)
+    cells[..., GAP:, GAP:] = images.view(ways, rows, 3, height, width)
+    grid = cells.permute(2, 1, 3, 0, 4).reshape(3, rows * (height + GAP), ways * (width + GAP))
+    frame = torch.tensor(GAP_COLOUR).view(3, 1, 1)
+    framed = frame.repeat(1, grid.shape[1] + GAP, grid.shape[2] + GAP)
+    framed[:, : grid.shape[1], : grid.shape[2]] = grid
+    return framed

@@ -1,0 +1,67 @@
+"""The fitted curves of a regression run, before and after adaptation."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from typing_extensions import override
+
+from maml_cli.core.types import Episode
+from maml_cli.reporting.records import Curves, Results, RunInfo, Sink
+
+PANELS_PER_ROW = 3
+# Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
+TRUTH = {"color": "black", "linewidth": 1.2}
+SUPPORT = {"color": "black", "marker": "o", "linestyle": "", "markersize": 5, "zorder": 5}
+BEFORE = {"color": "#999999", "linestyle": ":", "linewidth": 2.0}
+FIRST = {"color": "#E69F00", "linestyle": "--", "linewidth": 2.0}
+LAST = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.4}
+
+
+class CurvesFile(Sink):
+    """Writes `curves.png`, if the run has curves."""
+
+    @override
+    def start(self, info: RunInfo, preview: Episode | None) -> None:
+        self._output_dir = info.output_dir
+
+    @override
+    def finish(self, results: Results, curves: Curves | None) -> None:
+        if curves is not None:
+            curves_figure(curves).savefig(self._output_dir / "curves.png")
+
+
+def curves_figure(curves: Curves) -> Figure:
+    """One panel per task: truth, support points, and the fit after 0, 1 and all inner steps.
+
+    A panel's title gives the squared error over the grid before and after adaptation.
+    """
+    tasks, last = len(curves.truth), len(curves.predictions) - 1
+    styles = {0: BEFORE, 1: FIRST, last: LAST} if last > 0 else {0: BEFORE}
+    columns = min(tasks, PANELS_PER_ROW)
+    rows = -(-tasks // columns)
+    figure = Figure(figsize=(3.6 * columns, 2.7 * rows + 0.7), dpi=120, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    errors = np.square(curves.predictions - curves.truth).mean(-1)  # (S + 1, E)
+
+    for task, panel in enumerate(panels.flat):
+        if task >= tasks:
+            panel.set_visible(False)
+            continue
+        panel.plot(curves.x, curves.truth[task], label="truth", **TRUTH)
+        for step, style in styles.items():
+            panel.plot(curves.x, curves.predictions[step, task], label=_steps(step), **style)
+        panel.plot(curves.support_x[task], curves.support_y[task], label="support", **SUPPORT)
+        panel.set_title(f"mse {errors[0, task]:.3g} → {errors[last, task]:.3g}", fontsize=10)
+        panel.grid(alpha=0.25)
+    figure.supxlabel("x", fontsize=10)
+    figure.supylabel("y", fontsize=10)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=min(len(labels), 3), frameon=False
+    )
+    return figure
+
+
+def _steps(step: int) -> str:
+    if step == 0:
+        return "before adaptation"
+    return f"after {step} inner step" + ("s" if step > 1 else "")

@@ -1,0 +1,134 @@
+"""What a run tells about itself while it goes, and who may listen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maml_cli.core.stats import Estimate
+from maml_cli.core.types import Episode
+
+Results = Mapping[str, Any]
+"""What `results.json` holds; accuracies are fractions between 0 and 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """What is known before the first iteration."""
+
+    algo: str
+    dataset: str
+    ways: int
+    shots: int
+    queries: int
+    seed: int
+    toggles: Mapping[str, bool | str]
+    """The algorithm's switches in force: on or off, or in words, such as `epochs 0 to 9`."""
+    metric: str
+    """Name of what is reported, such as `accuracy` or `mse`."""
+    higher_is_better: bool
+    epochs: int
+    iterations_per_epoch: int
+    tasks_per_batch: int
+    device: str
+    threads: int
+    engine: str
+    parameters: int
+    """Learned scalars, all meta-parameters: weights, inner rates, per-step batch norm."""
+    remarks: tuple[str, ...]
+    """What a reader of the results must know, such as that the data are incomplete."""
+    output_dir: Path
+    command: str
+    hparams: Mapping[str, bool | int | float | str]
+    """The resolved configuration, flat: `train.outer_lr` and so on."""
+
+    @property
+    def iterations(self) -> int:
+        """Outer updates in the whole run."""
+        return self.epochs * self.iterations_per_epoch
+
+    @property
+    def title(self) -> str:
+        """One line that names the run."""
+        return f"{self.algo} on {self.dataset}, {self.ways}-way {self.shots}-shot, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IterationRecord:
+    """Means over the iterations since the record before."""
+
+    iteration: int
+    """Outer updates done so far, from 1."""
+    epoch: int
+    """The epoch they belong to, from 0."""
+    loss: float
+    """The outer loss."""
+    metric: float
+    """On the query sets, after the last inner step."""
+    query_losses: Mapping[int, float]
+    """Query loss after inner step k (from 1), for each k at which it was computed."""
+    query_metrics: Mapping[int, float]
+    """The metric on the query sets, likewise."""
+    outer_lr: float
+    iterations_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """The state after an epoch and its validation."""
+
+    epoch: int
+    """From 0."""
+    iteration: int
+    """Outer updates done so far."""
+    val: tuple[Estimate, ...]
+    """Validation metric after 0, 1, ... inner steps; the last one is the reported one."""
+    best: bool
+    """Whether no epoch before was better."""
+    inner_rates: Mapping[str, tuple[float, ...]]
+    """Inner learning rates by adapted tensor, one per inner step (their mean, if each element
+    has one); empty if they are not learned."""
+    step_weights: tuple[float, ...]
+    """Weight of the query loss after each inner step; empty if the algorithm has none."""
+    order: int
+    """Order of the meta-gradient in this epoch: 1 or 2."""
+
+
+class Curves(NamedTuple):
+    """Fitted curves on E tasks: P grid points, K support points, S inner steps."""
+
+    x: NDArray[np.floating]
+    """(P,)"""
+    truth: NDArray[np.floating]
+    """(E, P)"""
+    predictions: NDArray[np.floating]
+    """(S + 1, E, P): after 0 to S inner steps."""
+    support_x: NDArray[np.floating]
+    """(E, K)"""
+    support_y: NDArray[np.floating]
+    """(E, K)"""
+
+
+class Sink:
+    """A listener to a run; this one does nothing, others override what they care for."""
+
+    def start(self, info: RunInfo, preview: Episode | None) -> None:
+        """Training begins; `preview` is the first training episode, without a batch dimension."""
+
+    def iteration(self, record: IterationRecord) -> None:
+        """Some iterations are done."""
+
+    def epoch(self, record: EpochRecord) -> None:
+        """An epoch and its validation are done."""
+
+    def evaluating(self, split: str, done: int, total: int) -> None:
+        """`done` of `total` episodes of the split (val or test) are evaluated: from 0 to total."""
+
+    def finish(self, results: Results, curves: Curves | None) -> None:
+        """The test is done; `curves` are those of a regression run."""
+
+    def close(self) -> None:
+        """The run is over, whether or not it finished; called once, also before any other call."""

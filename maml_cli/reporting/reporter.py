@@ -1,0 +1,79 @@
+"""Every sink of a run as one."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+
+from typing_extensions import Self, override
+
+from maml_cli.core.types import Episode
+from maml_cli.reporting.console import Console
+from maml_cli.reporting.metrics import MetricsFile
+from maml_cli.reporting.plots import CurvesFile
+from maml_cli.reporting.records import (
+    Curves,
+    EpochRecord,
+    IterationRecord,
+    Results,
+    RunInfo,
+    Sink,
+)
+from maml_cli.reporting.results import ResultsFile
+from maml_cli.reporting.table import TableFile
+from maml_cli.reporting.tensorboard import TensorBoard
+
+
+class Reporter(Sink):
+    """Tells each sink, in their order; as a context manager, it closes them all."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.sinks = tuple(sinks)
+
+    @override
+    def start(self, info: RunInfo, preview: Episode | None) -> None:
+        for sink in self.sinks:
+            sink.start(info, preview)
+
+    @override
+    def iteration(self, record: IterationRecord) -> None:
+        for sink in self.sinks:
+            sink.iteration(record)
+
+    @override
+    def epoch(self, record: EpochRecord) -> None:
+        for sink in self.sinks:
+            sink.epoch(record)
+
+    @override
+    def evaluating(self, split: str, done: int, total: int) -> None:
+        for sink in self.sinks:
+            sink.evaluating(split, done, total)
+
+    @override
+    def finish(self, results: Results, curves: Curves | None) -> None:
+        for sink in self.sinks:
+            sink.finish(results, curves)
+
+    @override
+    def close(self) -> None:
+        with ExitStack() as closing:  # every sink is closed, even if another one's close() fails
+            for sink in self.sinks:
+                closing.callback(sink.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def standard_reporter() -> Reporter:
+    """Everything a run writes and shows: the results first, the console that names them last."""
+    return Reporter(
+        [ResultsFile(), TableFile(), MetricsFile(), CurvesFile(), TensorBoard(), Console()]
+    )

@@ -1,0 +1,77 @@
+"""`results.json`, and the environment in which the results were found."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from typing_extensions import override
+
+from maml_cli.core.types import Episode
+from maml_cli.reporting.files import to_json, write_atomically
+from maml_cli.reporting.records import Curves, Results, RunInfo, Sink
+
+PACKAGES = ("maml-train", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scipy")
+
+
+class ResultsFile(Sink):
+    """Writes `results.json` in whole or not at all."""
+
+    @override
+    def start(self, info: RunInfo, preview: Episode | None) -> None:
+        self._output_dir = info.output_dir
+
+    @override
+    def finish(self, results: Results, curves: Curves | None) -> None:
+        write_atomically(self._output_dir / "results.json", to_json(results, indent=2) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """For `results.json`: `versions` (null: not installed), `platform`, `cpu`, `threads`, `git`.
+
+    `git` is the commit of the checkout that the code runs from (with `-dirty` if files differ),
+    null if it is an installed wheel. Never fails.
+    """
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            **{package: _version(package) for package in PACKAGES},
+        },
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "threads": torch.get_num_threads(),
+        "git": _git(Path(__file__).parents[2]),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    model = models[0] if models else platform.processor() or platform.machine()
+    return f"{model} ({os.cpu_count()} cores)"
+
+
+def _git(checkout: Path) -> str | None:
+    if not (checkout / ".git").exists():  # installed, perhaps inside somebody else's checkout
+        return None
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(  # noqa: S603 (a constant command)
+            command, cwd=checkout, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,109 @@
+"""TensorBoard events; every algorithm's scalars have the same names."""
+
+from contextlib import ExitStack
+
+from torch.utils.tensorboard import SummaryWriter
+from typing_extensions import override
+
+from maml_cli.core.types import Episode
+from maml_cli.reporting.images import episode_grid
+from maml_cli.reporting.plots import curves_figure
+from maml_cli.reporting.records import (
+    Curves,
+    EpochRecord,
+    IterationRecord,
+    Results,
+    RunInfo,
+    Sink,
+)
+
+IMAGE_BATCH = 4
+"""Dimensions of images (examples, channels, height, width); points of a curve have two."""
+
+
+class TensorBoard(Sink):
+    """Writes `tensorboard/`; the step of every scalar is the number of outer updates done."""
+
+    def __init__(self) -> None:
+        self._open = ExitStack()
+
+    @override
+    def start(self, info: RunInfo, preview: Episode | None) -> None:
+        self._info = info
+        writer = SummaryWriter(str(info.output_dir / "tensorboard"))
+        self._writer = self._open.enter_context(writer)
+        self._writer.add_text("command", f"    {info.command}")
+        self._writer.add_custom_scalars(charts(info.metric))
+        if preview is not None and preview.support_x.dim() == IMAGE_BATCH:
+            grid = episode_grid(preview, info.ways)
+            self._writer.add_image("episode/support_above_queries", grid)
+
+    @override
+    def iteration(self, record: IterationRecord) -> None:
+        metric = self._info.metric
+        scalars = {
+            "train/loss": record.loss,
+            f"train/{metric}": record.metric,
+            "train/outer_lr": record.outer_lr,
+            "train/iterations_per_second": record.iterations_per_second,
+        }
+        for step, loss in record.query_losses.items():
+            scalars[f"train/query_loss/step_{step}"] = loss
+        for step, value in record.query_metrics.items():
+            scalars[f"train/{metric}/step_{step}"] = value
+        self._add(scalars, record.iteration)
+
+    @override
+    def epoch(self, record: EpochRecord) -> None:
+        metric = self._info.metric
+        scalars = {
+            f"val/{metric}": record.val[-1].mean,
+            f"val/{metric}_ci95": record.val[-1].ci95,
+            "train/gradient_order": float(record.order),
+        }
+        for step, estimate in enumerate(record.val):
+            scalars[f"val/{metric}/step_{step}"] = estimate.mean
+        for name, rates in record.inner_rates.items():
+            for step, rate in enumerate(rates, start=1):
+                scalars[f"inner_rates/{name}/step_{step}"] = rate
+        for step, weight in enumerate(record.step_weights, start=1):
+            scalars[f"step_weights/step_{step}"] = weight
+        self._add(scalars, record.iteration)
+
+    @override
+    def finish(self, results: Results, curves: Curves | None) -> None:
+        if curves is not None:
+            self._writer.add_figure("curves", curves_figure(curves), results["iterations"])
+        final = {
+            f"test/{self._info.metric}": _last(results["test"]["mean"]),
+            f"test/{self._info.metric}_single": _last(results["test_single"]["mean"]),
+        }
+        self._writer.add_hparams(
+            dict(self._info.hparams), final, run_name=".", global_step=results["iterations"]
+        )
+
+    @override
+    def close(self) -> None:
+        self._open.close()
+
+    def _add(self, scalars: dict[str, float], step: int) -> None:
+        for tag, value in scalars.items():
+            self._writer.add_scalar(tag, value, step)
+
+
+def charts(metric: str) -> dict[str, dict[str, list[object]]]:
+    """The layout of the custom-scalars page: the inner steps of a kind together in one chart."""
+    return {
+        "inner loop": {
+            f"validation {metric}": ["Multiline", [rf"^val/{metric}/step_\d+$"]],
+            f"training {metric}": ["Multiline", [rf"^train/{metric}/step_\d+$"]],
+            "query loss": ["Multiline", [r"^train/query_loss/step_\d+$"]],
+            "step weights": ["Multiline", [r"^step_weights/step_\d+$"]],
+            "inner rates": ["Multiline", [r"^inner_rates/.*"]],
+        }
+    }
+
+
+def _last(value: float | list[float]) -> float:
+    """The value after the last inner step, where there is one per step."""
+    return value[-1] if isinstance(value, list) else value
