@@ -1,0 +1,100 @@
+"""Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people (Lake et al. 2015)."""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from maml_cli.core.errors import DataError
+from maml_cli.core.settings import STRICT, RunSettings
+from maml_cli.core.types import Split
+from maml_cli.data.cache import cached_images
+from maml_cli.data.images import QUARTER_TURNS, ImageTasks, image_pool, shortfalls
+from maml_cli.data.omniglot_alphabets import ALPHABETS
+from maml_cli.data.omniglot_files import (
+    DRAWINGS,
+    HOME,
+    characters,
+    decoded,
+    download_parts,
+    find_parts,
+)
+from maml_cli.data.sampler import Rotations
+
+SPLIT_SIZES = {"train": 1150, "val": 50, "test": 423}
+SPLIT_SEED = 985773
+CACHE_VERSION = 1
+
+
+def split_classes() -> dict[str, NDArray[np.int64]]:
+    """The classes of each split, as places in the sorted labels: the official MAML++ code's.
+
+    The sizes are its `int(0.70918052988 * 1623)`, `int(0.03080714725 * 1623)` and the rest; the seed
+    is its `RandomState(0).randint(1, 999999)`.
+    """
+    order = np.arange(sum(SPLIT_SIZES.values()))
+    np.random.RandomState(SPLIT_SEED).shuffle(order)
+    first, second = SPLIT_SIZES["train"], SPLIT_SIZES["train"] + SPLIT_SIZES["val"]
+    return dict(zip(SPLIT_SIZES, np.split(order, [first, second]), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Omniglot:
+    """The characters in the split of the official MAML++ code: 1150 for training, 50 and 423."""
+
+    name: Annotated[str, Field(min_length=1, description="in tables and folder names")]
+    image_size: Annotated[int, Field(ge=16, le=105, description="pixels; the drawings have 105")]
+    rotations: Annotated[
+        Rotations,
+        Field(
+            description="of training classes: by a quarter turn drawn per episode, "
+            "turned characters as classes of their own, or none"
+        ),
+    ]
+    invert: Annotated[bool, Field(description="true: strokes 1 on 0; false: strokes 0 on 1")]
+
+    def check(self, run: RunSettings) -> list[str]:
+        """What these run settings ask for that Omniglot does not have; touches no data."""
+        copies = QUARTER_TURNS if self.rotations == "classes" else 1
+        splits = {split: Split(classes, DRAWINGS) for split, classes in SPLIT_SIZES.items()}
+        splits["train"] = Split(copies * SPLIT_SIZES["train"], DRAWINGS)
+        return shortfalls(self.name, splits, run)
+
+    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
+        """The tasks, from the cache if it is there; raises DataError if the drawings are not sound."""
+        images = self._images(Path(run.data_dir, "omniglot"), Path(run.cache_dir), run.download)
+        pools = {
+            split: image_pool(
+                images[classes], device, self.rotations if split == "train" else "none"
+            )
+            for split, classes in split_classes().items()
+        }
+        sign = -1 if self.invert else 1
+        return ImageTasks(pools, run, scale=[sign / 255], shift=[float(self.invert)])
+
+    def _images(self, root: Path, cache: Path, download: bool) -> NDArray[np.uint8]:
+        """All characters sorted by label: `(1623, 20, 1, image_size, image_size)`."""
+        parts = find_parts(root)
+        missing = [part for part in ALPHABETS if part not in parts]
+        if missing and download:
+            download_parts(root, missing)
+            parts = find_parts(root)
+        elif missing:
+            raise DataError(
+                f"Omniglot's {' and '.join(missing)}: neither folder nor .zip in {root.absolute()}. "
+                f"Set data_dir (or MAML_DATA_DIR) to the folder that holds omniglot/, or "
+                f"download=true, or get the archives from {HOME}."
+            )
+        classes = characters(parts)
+        origin = " ".join(files.fingerprint for files in parts.values())
+        return cached_images(
+            cache,
+            "omniglot",
+            key=f"version {CACHE_VERSION}, size {self.image_size}, from {origin}",
+            shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
+            rows=lambda: decoded(classes, self.image_size),
+        )

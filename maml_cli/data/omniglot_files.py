@@ -1,0 +1,147 @@
+"""Omniglot's pictures: where they are, whether they are all there, and what they look like."""
+
+import io
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from maml_cli.core.errors import DataError
+from maml_cli.data.files import Files, FolderFiles, ZipFiles
+from maml_cli.data.omniglot_alphabets import ALPHABETS
+from maml_cli.data.progress import tracked
+from maml_cli.data.torchvision_guard import import_torchvision
+
+HOME = "https://github.com/brendenlake/omniglot/tree/master/python"
+FOLDERS = (".", "omniglot-py", "python")
+"""Where the two parts may lie: side by side, or as torchvision or the authors' repository has them."""
+DRAWINGS = 20
+CANVAS = (105, 105)
+_PROBLEMS_SHOWN = 10
+
+
+class Character(NamedTuple):
+    """One class: its label `Alphabet/characterNN` and its drawings, sorted by name."""
+
+    label: str
+    files: Files
+    drawings: list[str]
+
+
+def find_parts(root: Path, parts: Mapping[str, object] = ALPHABETS) -> dict[str, Files]:
+    """The parts found below `root`; an archive, which checks itself, goes before a folder."""
+    found: dict[str, Files] = {}
+    for part in parts:
+        for folder in (root / name for name in FOLDERS):
+            if (archive := folder / f"{part}.zip").is_file():
+                found[part] = ZipFiles(archive)
+            elif (folder / part).is_dir():
+                found[part] = FolderFiles(folder / part)
+            if part in found:
+                break
+    return found
+
+
+def characters(
+    parts: Mapping[str, Files],
+    alphabets: Mapping[str, Mapping[str, int]] = ALPHABETS,
+    drawings: int = DRAWINGS,
+) -> list[Character]:
+    """All characters of all parts, sorted by label; raises DataError naming what is not as it should be."""
+    complete: list[Character] = []
+    problems: list[str] = []
+    for part, files in parts.items():
+        found = defaultdict(list)
+        for name in files.names:
+            if name.endswith(".png") and name.count("/") >= 2:  # noqa: PLR2004
+                found["/".join(name.split("/")[-3:-1])].append(name)
+        expected = {
+            f"{alphabet}/character{number:02d}"
+            for alphabet, count in alphabets[part].items()
+            for number in range(1, count + 1)
+        }
+        problems += [f"{files.path}: {label} is missing" for label in sorted(expected - set(found))]
+        problems += [
+            f"{files.path}: {label} is no character of Omniglot"
+            for label in sorted(set(found) - expected)
+        ]
+        problems += [
+            f"{files.path}: {label} has {len(found[label])} of {drawings} drawings"
+            for label in sorted(expected & set(found))
+            if len(found[label]) != drawings
+        ]
+        complete += [Character(label, files, names) for label, names in found.items()]
+    _refuse(problems)
+    return sorted(complete, key=lambda character: character.label)
+
+
+def decoded(classes: list[Character], size: int) -> Iterator[NDArray[np.uint8]]:
+    """Each character's drawings, `(1, drawings, 1, size, size)`, strokes 0 on 255.
+
+    Nearest-neighbour sampling of the 105 x 105 drawings, as in the official MAML and MAML++ code:
+    it asks Pillow for LANCZOS, which Pillow replaces by NEAREST for pictures of one bit a pixel.
+    Raises DataError, at the end, naming the pictures that cannot be read.
+    """
+    problems: list[str] = []
+    for character in tracked(classes, "Decoding Omniglot's characters", len(classes)):
+        images = []
+        for name in character.drawings:
+            try:
+                images.append(_decode(character.files, name, size))
+            except DataError as error:
+                problems += error.messages
+        if not problems:
+            yield np.stack(images)[None, :, None]
+    _refuse(problems)
+
+
+def _decode(files: Files, name: str, size: int) -> NDArray[np.uint8]:
+    try:
+        with Image.open(io.BytesIO(files.read(name))) as image:
+            if image.size != CANVAS:
+                raise ValueError("{} x {} pixels instead of {} x {}".format(*image.size, *CANVAS))
+            small = image.convert("L").resize((size, size), Image.Resampling.NEAREST)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{files.path}: {name} is no drawing of Omniglot ({error})") from error
+    return np.asarray(small)
+
+
+def download_parts(
+    root: Path, missing: list[str], url: str | None = None, md5: Mapping[str, str] | None = None
+) -> None:
+    """Fetch the archives of the missing parts into `root`, each whole and checked or not at all.
+
+    Address and MD5 sums are torchvision's unless given. Raises DataError if that fails.
+    """
+    datasets = import_torchvision("torchvision.datasets")
+    url = url or datasets.Omniglot.download_url_prefix
+    md5 = md5 or datasets.Omniglot.zips_md5
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
+            for part in missing:
+                datasets.utils.download_url(f"{url}/{part}.zip", folder, md5=md5[part])
+                os.replace(Path(folder, f"{part}.zip"), root / f"{part}.zip")
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"Omniglot could not be downloaded ({error}): get {' and '.join(missing)} (.zip) from "
+            f"{HOME} and place them in {root}."
+        ) from error
+
+
+def _refuse(problems: list[str]) -> None:
+    """Raise DataError if there are problems: the first few of them, and how many more."""
+    if not problems:
+        return
+    more = len(problems) - _PROBLEMS_SHOWN
+    raise DataError(
+        *problems[:_PROBLEMS_SHOWN],
+        *([f"... and {more} more"] if more > 0 else []),
+        f"Omniglot is incomplete or damaged; get it again from {HOME}.",
+    )

@@ -1,0 +1,85 @@
+"""Sine waves to regress from a few points (Finn et al. 2017, section 5.1)."""
+
+import math
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from maml_cli.core.objective import REGRESSION
+from maml_cli.core.settings import STRICT, RunSettings
+from maml_cli.core.types import Episode
+from maml_cli.data.sampler import episode_words, uniform
+
+AMPLITUDES = (0.1, 5.0)
+PHASES = (0.0, math.pi)
+INPUTS = (-5.0, 5.0)
+_GRID_POINTS = 201
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Sinusoid:
+    """`y = A sin(x - phase)` with A in [0.1, 5], phase in [0, pi], x in [-5, 5], all uniform."""
+
+    name: Annotated[str, Field(min_length=1, description="in tables and folder names")]
+
+    def check(self, run: RunSettings) -> list[str]:
+        """What these run settings ask for that a sine wave does not have."""
+        if run.ways == 1:
+            return []
+        return [f"ways={run.ways} asks for classes, but {self.name} is regression: set ways=1."]
+
+    def load(self, run: RunSettings, device: torch.device) -> "SinusoidTasks":
+        """The tasks; nothing is read or downloaded."""
+        return SinusoidTasks(run, device)
+
+
+class SinusoidTasks:
+    """An endless supply of sine waves: `shots` support and `queries` query points, `(points, 1)`."""
+
+    objective = REGRESSION
+    input_shape = (1,)
+    output_size = 1
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, run: RunSettings, device: torch.device) -> None:
+        self._seed, self._shots, self._queries = run.seed, run.shots, run.queries
+        self._device = device
+
+    def episodes(self, split: str, start: int, count: int) -> Episode:
+        """Episodes start to start+count-1 of the split; every field is `(count, points, 1)` float."""
+        amplitude, phase, x = self._draw(split, start, count)
+        return self._episode(amplitude, phase, x[:, : self._shots], x[:, self._shots :])
+
+    def curve_episodes(self, count: int) -> Episode:
+        """Test episodes 0 to count-1 with queries on a regular grid over [-5, 5], ends included."""
+        amplitude, phase, x = self._draw("test", 0, count)
+        grid = np.broadcast_to(np.linspace(*INPUTS, _GRID_POINTS), (count, _GRID_POINTS))
+        return self._episode(amplitude, phase, x[:, : self._shots], grid)
+
+    def _draw(self, split: str, start: int, count: int) -> tuple[NDArray[np.float64], ...]:
+        words = episode_words(self._seed, split, start, count, size=2 + self._shots + self._queries)
+        amplitude = uniform(words[:, :1], *AMPLITUDES)
+        phase = uniform(words[:, 1:2], *PHASES)
+        return amplitude, phase, uniform(words[:, 2:], *INPUTS)
+
+    def _episode(
+        self,
+        amplitude: NDArray[np.float64],
+        phase: NDArray[np.float64],
+        support_x: NDArray[np.float64],
+        query_x: NDArray[np.float64],
+    ) -> Episode:
+        def column(values: NDArray[np.float64]) -> Tensor:
+            return torch.from_numpy(values.astype(np.float32)).unsqueeze(-1).to(self._device)
+
+        return Episode(
+            support_x=column(support_x),
+            support_y=column(amplitude * np.sin(support_x - phase)),
+            query_x=column(query_x),
+            query_y=column(amplitude * np.sin(query_x - phase)),
+        )
