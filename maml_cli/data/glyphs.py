@@ -1,0 +1,58 @@
+"""Printed characters of sixteen scripts: a data set that needs no files but matplotlib's fonts."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from maml_cli.core.settings import STRICT, RunSettings
+from maml_cli.core.types import Split
+from maml_cli.data.cache import cached_images
+from maml_cli.data.glyph_characters import CHARACTERS
+from maml_cli.data.glyph_renderer import SIZE, rendered
+from maml_cli.data.images import ImageTasks, image_pool, shortfalls
+
+SAMPLES = 20
+SPLIT_SIZES = {"train": 280, "val": 40, "test": 66}
+CACHE_VERSION = 1
+_SPLIT_SEED = 0
+
+
+def split_classes() -> dict[str, NDArray[np.int64]]:
+    """The classes of each split, as places in CHARACTERS: a fixed random order, cut in three."""
+    order = np.random.RandomState(_SPLIT_SEED).permutation(len(CHARACTERS))
+    first, second = SPLIT_SIZES["train"], SPLIT_SIZES["train"] + SPLIT_SIZES["val"]
+    return dict(zip(SPLIT_SIZES, np.split(order, [first, second]), strict=True))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Glyphs:
+    """386 characters, 20 pictures of each in the faces of DejaVu, slightly turned, sheared and moved."""
+
+    name: Annotated[str, Field(min_length=1, description="in tables and folder names")]
+
+    def check(self, run: RunSettings) -> list[str]:
+        """What these run settings ask for that the characters do not have; draws nothing."""
+        splits = {split: Split(classes, SAMPLES) for split, classes in SPLIT_SIZES.items()}
+        return shortfalls(self.name, splits, run)
+
+    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
+        """The tasks; the pictures are drawn on first use and then come from the cache. Ink is 1 on 0."""
+        images = cached_images(
+            Path(run.cache_dir),
+            "glyphs",
+            key=f"version {CACHE_VERSION}, matplotlib {version('matplotlib')}, "
+            f"pillow {version('pillow')}",
+            shape=(len(CHARACTERS), SAMPLES, 1, SIZE, SIZE),
+            rows=lambda: rendered(CHARACTERS, SAMPLES),
+        )
+        pools = {
+            split: image_pool(images[classes], device, "none")
+            for split, classes in split_classes().items()
+        }
+        return ImageTasks(pools, run, scale=[1 / 255], shift=[0.0])
