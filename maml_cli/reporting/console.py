@@ -16,7 +16,7 @@ from rich.text import Text
 from typing_extensions import override
 
 from maml_cli.core.types import Episode
-from maml_cli.reporting.format import show, show_interval, show_speed, show_toggles
+from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
 from maml_cli.reporting.records import (
     Curves,
     EpochRecord,
@@ -62,7 +62,7 @@ class Console(Sink):
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._info = info
         for label, text in header(info):
-            self._say(f"{label:<11} {text}")
+            self._say(Text.assemble((f"{label:<11} ", "bold"), text))
         self._training = self._bar.add_task("train", total=info.iterations, status="")
         self._evaluation = self._bar.add_task("", total=None, status="", visible=False)
         self._bar.start()
@@ -72,7 +72,7 @@ class Console(Sink):
     def iteration(self, record: IterationRecord) -> None:
         metric = f"{self._info.metric} {show(self._info.metric, record.metric)}"
         speed = show_speed(record.iterations_per_second)
-        status = f"loss {record.loss:.4g}  {metric}  {speed}"
+        status = f"loss {record.loss:.4f}  {metric}  {speed}"
         self._bar.update(self._training, completed=record.iteration, status=status)
         if not self._live and self._line_is_due():
             spent = monotonic() - self._started
@@ -107,6 +107,7 @@ class Console(Sink):
     @override
     def finish(self, results: Results, curves: Curves | None) -> None:
         self._bar.stop()
+        self._out.print(Text(f"\n{self._info.title}\n"), soft_wrap=True)
         if self._out.is_terminal:
             for table in terminal_tables(results):
                 self._out.print(table)
@@ -120,8 +121,9 @@ class Console(Sink):
     def close(self) -> None:
         self._bar.stop()
 
-    def _say(self, line: str) -> None:
-        self._err.print(Text(line), soft_wrap=True)
+    def _say(self, line: str | Text) -> None:
+        # a Text, since rich reads the brackets in plain strings as markup
+        self._err.print(Text.assemble(line), soft_wrap=True)
         self._last_line = monotonic()
 
     def _line_is_due(self) -> bool:
@@ -131,14 +133,16 @@ class Console(Sink):
 def header(info: RunInfo) -> list[tuple[str, str]]:
     """Label and text of each line that says what is run, before it is run."""
     schedule = (
-        f"{info.epochs} epochs of {info.iterations_per_epoch} iterations "
-        f"of {info.tasks_per_batch} tasks"
+        count(info.epochs, "epoch", "epochs"),
+        count(info.iterations_per_epoch, "iteration", "iterations"),
+        count(info.tasks_per_batch, "task", "tasks"),
     )
+    threads = count(info.threads, "thread", "threads")
     return [
-        ("run", f"{info.title}, {info.queries} queries"),
+        ("run", info.title),
         ("toggles", show_toggles(info.toggles) or "none"),
-        ("schedule", schedule),
-        ("device", f"{info.device}, {info.threads} threads, engine {info.engine}"),
+        ("schedule", " of ".join(schedule)),
+        ("device", f"{info.device}, {threads}, engine {info.engine}"),
         ("parameters", f"{info.parameters:,} learned"),
         ("output", str(info.output_dir)),
         *(("remark", remark) for remark in info.remarks),

@@ -26,8 +26,13 @@ def show_speed(iterations_per_second: float) -> str:
     return f"{iterations_per_second:.1f} it/s"
 
 
+def count(number: int, one: str, many: str) -> str:
+    """`1 query`, `1,200 queries`."""
+    return f"{number:,} {one if number == 1 else many}"
+
+
 def show_toggles(toggles: Mapping[str, bool | str]) -> str:
-    """`msl on, da off, order 2`."""
+    """`msl on, da off, order 2`: a word for a boolean, text as it is."""
     return ", ".join(f"{name} {_switch(value)}" for name, value in toggles.items())
 
 

@@ -1,5 +1,7 @@
 """The fitted curves of a regression run, before and after adaptation."""
 
+from math import ceil, sqrt
+
 import numpy as np
 from matplotlib.figure import Figure
 from typing_extensions import override
@@ -7,13 +9,12 @@ from typing_extensions import override
 from maml_cli.core.types import Episode
 from maml_cli.reporting.records import Curves, Results, RunInfo, Sink
 
-PANELS_PER_ROW = 3
 # Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
-TRUTH = {"color": "black", "linewidth": 1.2}
+TRUTH = {"color": "#C8C8C8", "linewidth": 7.0}
 SUPPORT = {"color": "black", "marker": "o", "linestyle": "", "markersize": 5, "zorder": 5}
-BEFORE = {"color": "#999999", "linestyle": ":", "linewidth": 2.0}
-FIRST = {"color": "#E69F00", "linestyle": "--", "linewidth": 2.0}
-LAST = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.4}
+BEFORE = {"color": "#D55E00", "linestyle": ":", "linewidth": 2.0}
+FIRST = {"color": "#009E73", "linestyle": "--", "linewidth": 2.0}
+LAST = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2}
 
 
 class CurvesFile(Sink):
@@ -36,9 +37,9 @@ def curves_figure(curves: Curves) -> Figure:
     """
     tasks, last = len(curves.truth), len(curves.predictions) - 1
     styles = {0: BEFORE, 1: FIRST, last: LAST} if last > 0 else {0: BEFORE}
-    columns = min(tasks, PANELS_PER_ROW)
+    columns = ceil(sqrt(tasks))
     rows = -(-tasks // columns)
-    figure = Figure(figsize=(3.6 * columns, 2.7 * rows + 0.7), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.7), dpi=120, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     errors = np.square(curves.predictions - curves.truth).mean(-1)  # (S + 1, E)
 

@@ -53,7 +53,8 @@ class RunInfo:
     @property
     def title(self) -> str:
         """One line that names the run."""
-        return f"{self.algo} on {self.dataset}, {self.ways}-way {self.shots}-shot, seed {self.seed}"
+        ways = f"{self.ways}-way " if self.ways > 1 else ""
+        return f"{self.algo} on {self.dataset}, {ways}{self.shots}-shot, seed {self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)

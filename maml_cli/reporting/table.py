@@ -10,13 +10,15 @@ from typing_extensions import override
 
 from maml_cli.core.types import Episode
 from maml_cli.reporting.files import write_atomically
-from maml_cli.reporting.format import show_interval
+from maml_cli.reporting.format import count, show_interval
 from maml_cli.reporting.records import Curves, Results, RunInfo, Sink
 
+MARK = "†"
+"""Marks the numbers that a remark is about."""
 BATCH_NORM = {
-    "batch": "batch norm by the statistics of the batch at hand",
-    "support": "batch norm by the statistics of the support set",
-    "running": "batch norm by running statistics",
+    "batch": "the statistics of the batch at hand",
+    "support": "the statistics of the support set",
+    "running": "running statistics",
 }
 
 
@@ -36,7 +38,7 @@ class TableFile(Sink):
 
     @override
     def finish(self, results: Results, curves: Curves | None) -> None:
-        text = f"# {self._info.title}\n\n{markdown(results)}\n    {self._info.command}\n"
+        text = f"# {self._info.title}\n\n{markdown(results)}\n`{self._info.command}`\n"
         write_atomically(self._info.output_dir / "table.md", text)
 
 
@@ -63,7 +65,11 @@ def terminal_tables(results: Results) -> list[RichTable]:
 def tables(results: Results) -> list[Table]:
     """One table; a second one where a classifier's accuracy is known after each inner step."""
     test, single, metric = results["test"], results["test_single"], results["metric"]
-    columns = (f"test {metric}, ensemble of {test['ensemble']}", f"test {metric}, single best")
+    mark = f" {MARK}" if results["remarks"] else ""
+    columns = (
+        f"test {metric}, ensemble of {test['ensemble']}{mark}",
+        f"test {metric}, single best{mark}",
+    )
     if "steps" in test:
         rows = [
             (str(step), show_interval(metric, *ensemble), show_interval(metric, *best))
@@ -76,10 +82,9 @@ def tables(results: Results) -> list[Table]:
         ]
         return [Table(("inner steps", *columns), rows)]
 
-    mark = "*" if results["remarks"] else ""
     row = (
         results["algo"],
-        results["dataset"] + mark,
+        results["dataset"],
         str(results["ways"]),
         str(results["shots"]),
         show_interval(metric, test["mean"], test["ci95"]),
@@ -96,12 +101,21 @@ def tables(results: Results) -> list[Table]:
 
 def caption(results: Results) -> str:
     """What the numbers are: the interval and over what, and the protocol."""
+    test = results["test"]
+    per = "class" if results["metric"] == "accuracy" else "task"
     parts = [
-        f"Mean and 95 % Student-t interval over {results['test']['episodes']:,} test episodes",
-        _count(results["queries"], "query per class", "queries per class"),
-        _count(results["inner_steps"], "inner step", "inner steps") + " in training",
-        BATCH_NORM.get(results["bn_stats"], "no batch norm"),
-        _count(results["iterations"], "iteration", "iterations") + " of training",
+        f"Mean over {test['episodes']:,} test episodes ± its 95 % Student-t interval over episodes",
+        f"{count(results['shots'], 'shot', 'shots')} and "
+        f"{count(results['queries'], 'query', 'queries')} per {per}",
+    ]
+    if "steps" not in test:
+        parts.append(count(results["inner_steps"], "inner step", "inner steps"))
+    if results["bn_stats"] is not None:
+        parts.append(f"batch norm by {BATCH_NORM[results['bn_stats']]}")
+    parts += [
+        f"the ensemble averages the outputs of {count(test['ensemble'], 'epoch', 'epochs')}",
+        f"{count(results['iterations'], 'iteration', 'iterations')} of "
+        f"{count(results['tasks_per_batch'], 'task', 'tasks')}",
         f"seed {results['seed']}",
     ]
     return "; ".join(parts) + "."
@@ -109,8 +123,4 @@ def caption(results: Results) -> str:
 
 def footnotes(results: Results) -> list[str]:
     """The remarks, marked as in the table."""
-    return [f"\\* {remark}" for remark in results["remarks"]]
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
+    return [f"{MARK} {remark}" for remark in results["remarks"]]

@@ -78,9 +78,12 @@ class TensorBoard(Sink):
             f"test/{self._info.metric}": _last(results["test"]["mean"]),
             f"test/{self._info.metric}_single": _last(results["test_single"]["mean"]),
         }
-        self._writer.add_hparams(
-            dict(self._info.hparams), final, run_name=".", global_step=results["iterations"]
-        )
+        hparams = {
+            key: str(value) if isinstance(value, bool) else value  # the page shows 1.000 for True
+            for key, value in self._info.hparams.items()
+        }
+        step = results["iterations"]
+        self._writer.add_hparams(hparams, final, run_name=".", global_step=step)
 
     @override
     def close(self) -> None:
