@@ -1,0 +1,77 @@
+import json
+import platform
+
+import pytest
+import torch
+
+from maml_cli.reporting.files import to_json, write_atomically
+from maml_cli.reporting.metrics import MetricsFile
+from maml_cli.reporting.results import ResultsFile, environment
+
+
+def test_json_is_strict():
+    value = {"a": float("nan"), "b": [1.5, float("-inf")], "c": ("ü", True, None)}
+    assert to_json(value) == '{"a": null, "b": [1.5, null], "c": ["ü", true, null]}'
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "results.json"
+    write_atomically(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_atomically(path, "new \ud800")  # a lone surrogate has no UTF-8
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_results_are_read_back_as_they_were(info, results):
+    sink = ResultsFile()
+    sink.start(info, None)
+    sink.finish(results, None)
+    assert json.loads((info.output_dir / "results.json").read_text()) == results
+
+
+def test_metrics_are_readable_at_any_time_and_appended(info, iteration_record, epoch_record):
+    path = info.output_dir / "metrics.jsonl"
+    path.write_text('{"kind": "train", "iteration": 0}\n')
+    sink = MetricsFile()
+    sink.start(info, None)
+    sink.iteration(iteration_record)
+    sink.epoch(epoch_record)
+    old, train, val = [json.loads(line) for line in path.read_text().splitlines()]
+    sink.close()
+
+    assert old == {"kind": "train", "iteration": 0}
+    assert train == {
+        "kind": "train",
+        "iteration": 10,
+        "epoch": 0,
+        "loss": 0.5,
+        "metric": 0.875,
+        "query_losses": {"1": 0.75, "2": 0.25},
+        "query_metrics": {"1": 0.5, "2": 0.875},
+        "outer_lr": 0.001,
+        "iterations_per_second": 4.0,
+    }
+    assert val == {
+        "kind": "val",
+        "epoch": 0,
+        "iteration": 10,
+        "val": [
+            {"mean": 0.2, "ci95": 0.01, "n": 600},
+            {"mean": 0.625, "ci95": 0.02, "n": 600},
+            {"mean": 0.9765, "ci95": 0.0031, "n": 600},
+        ],
+        "best": True,
+        "inner_rates": {"head.weight": [0.25, -0.125]},
+        "step_weights": [0.375, 0.625],
+        "order": 2,
+    }
+
+
+def test_the_environment_names_what_ran(monkeypatch):
+    found = environment()
+    assert found["versions"]["torch"] == torch.__version__
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["threads"] == torch.get_num_threads()
+    monkeypatch.setenv("PATH", "")
+    assert environment() == found | {"git": None}  # without git there is no commit, and no error

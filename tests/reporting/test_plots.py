@@ -1,0 +1,43 @@
+import numpy as np
+
+from maml_cli.reporting.plots import CurvesFile, curves_figure
+
+
+def test_a_panel_per_task_shows_truth_support_and_fits(curves):
+    figure = curves_figure(curves)
+    first, second = figure.axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in first.lines}
+    assert lines == {
+        "truth": [[-1, 0], [0, 1], [1, 2]],
+        "before adaptation": [[-1, 2], [0, 3], [1, 4]],
+        "after 1 inner step": [[-1, 1], [0, 2], [1, 3]],
+        "after 2 inner steps": [[-1, 0], [0, 1], [1, 2]],
+        "support": [[0.5, 1.5]],
+    }
+    assert second.get_title() == "mse 4 → 0"  # 2 off everywhere, then exact
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert sorted(legend) == sorted(lines)
+
+
+def test_one_inner_step_is_named_once(curves):
+    figure = curves_figure(curves._replace(predictions=curves.predictions[1:]))
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert labels == ["truth", "before adaptation", "after 1 inner step", "support"]
+
+
+def test_panels_without_a_task_are_hidden(curves):
+    three = curves._replace(
+        truth=np.zeros((3, 3)),
+        predictions=np.zeros((2, 3, 3)),
+        support_x=np.zeros((3, 1)),
+        support_y=np.zeros((3, 1)),
+    )
+    assert [panel.get_visible() for panel in curves_figure(three).axes] == [True] * 3 + [False]
+
+
+def test_the_file_is_written_only_if_there_are_curves(info, regression, results, curves):
+    for run, drawn in ((info, None), (regression, curves)):
+        sink = CurvesFile()
+        sink.start(run, None)
+        sink.finish(results, drawn)
+        assert (run.output_dir / "curves.png").exists() == (drawn is not None)

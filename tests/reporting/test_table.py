@@ -1,0 +1,59 @@
+from maml_cli.reporting.table import TableFile, markdown, tables
+
+
+def test_a_classifier_has_one_row_and_its_accuracy_per_inner_step(results):
+    final, per_step = tables(results)
+    assert final.header == (
+        "algo",
+        "dataset",
+        "ways",
+        "shots",
+        "test accuracy, ensemble of 5",
+        "test accuracy, single best",
+    )
+    assert final.rows == [("mamlpp", "omniglot", "5", "1", "97.65 ± 0.31 %", "96.00 ± 0.50 %")]
+    assert per_step.rows == [("0", "20.00 ± 0.10 %"), ("1", "97.65 ± 0.31 %")]
+
+
+def test_a_regression_has_a_row_per_inner_step(regression_results):
+    (table,) = tables(regression_results)
+    assert table.header == ("inner steps", "test mse, ensemble of 1", "test mse, single best")
+    assert table.rows == [
+        ("0", "3.50 ± 0.25", "3.75 ± 0.50"),
+        ("1", "0.0432 ± 0.0012", "12346 ± 678"),
+    ]
+
+
+def test_the_caption_says_what_the_numbers_are(results, regression_results):
+    assert (
+        "Mean over 600 test episodes ± its 95 % Student-t interval over episodes; "
+        "1 shot and 2 queries per class; 2 inner steps; "
+        "batch norm by the statistics of the batch at hand; "
+        "the ensemble averages the outputs of 5 epochs; 2,000 iterations of 8 tasks; seed 7."
+    ) in markdown(results)
+    assert (
+        "Mean over 600 test episodes ± its 95 % Student-t interval over episodes; "
+        "10 shots and 2 queries per task; "
+        "the ensemble averages the outputs of 1 epoch; 2,000 iterations of 8 tasks; seed 7."
+    ) in markdown(regression_results)
+
+
+def test_remarks_are_marked_in_the_table_and_told_below(results, regression_results):
+    for kind in (results, regression_results):
+        assert "†" not in markdown(kind)
+        text = markdown(kind | {"remarks": ["half of the data"]})
+        assert ", single best † " in text
+        assert text.endswith("\n\n† half of the data\n")
+
+
+def test_the_file_is_github_markdown_with_the_command(info, results):
+    sink = TableFile()
+    sink.start(info, None)
+    sink.finish(results, None)
+    lines = (info.output_dir / "table.md").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "# mamlpp on omniglot, 5-way 1-shot, seed 7"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:5]]
+    assert cells[0][:4] == ["algo", "dataset", "ways", "shots"]
+    assert set("".join(cells[1])) == {"-"}
+    assert cells[2][:5] == ["mamlpp", "omniglot", "5", "1", "97.65 ± 0.31 %"]
+    assert lines[-1] == "`maml-train algo=mamlpp dataset=omniglot`"
