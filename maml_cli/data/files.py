@@ -15,14 +15,14 @@ MAX_BYTES = 64 * 2**20
 
 
 class Files(Protocol):
-    """Read-only files; a name is relative, with forward slashes, and begins with the folder's own."""
+    """Read-only files; a name is relative, with forward slashes, and starts with the top folder."""
 
     path: Path
     """The folder or archive."""
     names: list[str]
     """Sorted; hidden files and those in hidden folders are left out."""
     fingerprint: str
-    """Another one as soon as a file differs in size, time of change or recorded checksum."""
+    """Another one as soon as a file differs in name, size, time of change or recorded checksum."""
 
     def read(self, name: str) -> bytes:
         """The content of a file; raises DataError if it cannot be read."""
@@ -30,21 +30,19 @@ class Files(Protocol):
 
 
 class FolderFiles:
-    """The files in and below a folder."""
+    """The files in and below a folder; raises DataError if one cannot be looked at."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
-        facts = {}
-        for parent, _, files in os.walk(folder):
-            for file in files:
-                path = Path(parent, file)
-                status = path.stat()
-                facts[path.relative_to(folder.parent).as_posix()] = (
-                    status.st_size,
-                    status.st_mtime_ns,
-                )
-        self.names = _visible(facts)
-        self.fingerprint = _digest((name, *facts[name]) for name in self.names)
+        paths = [Path(parent, file) for parent, _, files in os.walk(folder) for file in files]
+        try:
+            status = {path.relative_to(folder.parent).as_posix(): path.stat() for path in paths}
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}") from error
+        self.names = _visible(status)
+        self.fingerprint = _digest(
+            (name, status[name].st_size, status[name].st_mtime_ns) for name in self.names
+        )
 
     def read(self, name: str) -> bytes:
         """The content of a file; raises DataError if it cannot be read."""
@@ -52,13 +50,13 @@ class FolderFiles:
         try:
             return path.read_bytes()
         except OSError as error:
-            raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+            raise DataError(f"{path}: {error.strerror}") from error
 
 
 class ZipFiles:
-    """The members of a zip archive, each checked against its CRC-32 when read.
+    """The members of a zip archive, each checked against its CRC-32 when it is read.
 
-    Raises DataError if the archive's table of contents, which lies at its end, cannot be read.
+    Raises DataError if the table of contents, which lies at the archive's end, cannot be read.
     """
 
     def __init__(self, archive: Path) -> None:
@@ -66,9 +64,7 @@ class ZipFiles:
         try:
             self._zip = zipfile.ZipFile(archive)
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(
-                f"{archive}: no complete zip archive ({error}): get it again."
-            ) from error
+            raise DataError(f"{archive}: not a complete zip archive ({error})") from error
         members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         self.names = _visible(members)
         self.fingerprint = _digest(
@@ -78,18 +74,12 @@ class ZipFiles:
     def read(self, name: str) -> bytes:
         """The content of a member; raises DataError if it is damaged or far too large."""
         if self._zip.getinfo(name).file_size > MAX_BYTES:
-            raise DataError(f"{self.path}: {name} is larger than {MAX_BYTES} bytes.")
+            raise DataError(f"{self.path}: {name} says it is larger than {MAX_BYTES} bytes")
         try:
             return self._zip.read(name)
-        except (
-            OSError,
-            zipfile.BadZipFile,
-            zlib.error,
-            EOFError,
-            NotImplementedError,
-            RuntimeError,
-        ) as error:
-            raise DataError(f"{self.path}: {name} is damaged ({error}).") from error
+        # RuntimeError: encrypted; NotImplementedError: an unknown way of compression
+        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"{self.path}: {name} is damaged ({error})") from error
 
 
 def _visible(names: Iterable[str]) -> list[str]:

@@ -36,9 +36,9 @@ class Face(NamedTuple):
 def rendered(characters: Sequence[str], samples: int) -> Iterator[NDArray[np.uint8]]:
     """Each character's pictures, `(1, samples, 1, SIZE, SIZE)`, ink 255 on 0.
 
-    Sample i is in the i-th face that has the character, starting over after the last one, and changed
-    by an affine map drawn from a fixed seed: turned by up to 10 degrees, sheared by up to 0.15,
-    stretched by 0.85 to 1.15 along each axis and moved by up to 2 pixels.
+    Sample i is in the i-th face that has the character, starting over after the last one, and
+    changed by an affine map drawn from a fixed seed: turned by up to 10 degrees, sheared by up to
+    0.15, stretched by 0.85 to 1.15 along each axis and moved by up to 2 pixels.
     """
     faces = load_faces()
     random = np.random.RandomState(_SEED)

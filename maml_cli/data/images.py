@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,17 +12,21 @@ from torch import Tensor
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Episode, Split
-from maml_cli.data.sampler import Rotations, episode_words, image_indices, words_per_episode
+from maml_cli.data.sampler import episode_words, image_indices, words_per_episode
 
 QUARTER_TURNS = 4
+
+Rotations = Literal["episode", "classes", "none"]
+"""`episode`: each class of an episode is turned by a k * 90 degrees of its own; `classes`: a class
+turned by k * 90 degrees is one of four classes; `none`: images stay as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePool:
-    """The images of one split: `(classes, images_per_class, channels, height, width)` uint8.
+    """The images of a split: `(turns * classes, images_per_class, channels, height, width)` uint8.
 
-    With `turns` = 4 each class of an episode is also turned by one of four quarter turns; the images
-    then hold every class four times, class c turned by k * 90 degrees in row `k * classes / 4 + c`.
+    Where episodes turn their classes, `turns` is 4 and row `k * classes + c` is class c turned by
+    k * 90 degrees.
     """
 
     images: Tensor
@@ -34,9 +39,9 @@ class ImagePool:
 
 
 def image_pool(images: NDArray[np.uint8], device: torch.device, rotations: Rotations) -> ImagePool:
-    """The images on the device, and turned counter-clockwise by each k * 90 degrees where asked for.
+    """The images on the device, with counter-clockwise turned copies where rotations need them.
 
-    Turned copies are made here once: four bytes for one, and no work when episodes are drawn.
+    Turning once here takes four times the bytes, and no time when episodes are drawn.
     """
     tensor = torch.from_numpy(images).to(device)
     if rotations == "none":
@@ -46,40 +51,41 @@ def image_pool(images: NDArray[np.uint8], device: torch.device, rotations: Rotat
 
 
 def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list[str]:
-    """What an episode needs and the splits of data set `name` lack; empty if every split has enough."""
-    per_class = run.shots + run.queries
-    few_classes = {s: split.classes for s, split in splits.items() if split.classes < run.ways}
-    few_images = {
-        s: split.images_per_class
-        for s, split in splits.items()
-        if split.images_per_class < per_class
+    """What an episode needs and splits of the data set `name` lack; empty where all have enough."""
+    needed = run.shots + run.queries
+    classes = {split: has.classes for split, has in splits.items() if has.classes < run.ways}
+    images = {
+        split: has.images_per_class
+        for split, has in splits.items()
+        if has.images_per_class < needed
     }
     messages = []
-    if few_classes:
+    if classes:
         messages.append(
-            f"ways={run.ways} needs {run.ways} classes, but {name} has {_listed(few_classes)}: "
-            f"lower ways to at most {min(few_classes.values())}."
+            f"ways={run.ways} needs {run.ways} classes, but {_amounts(name, classes)}: "
+            f"lower ways to at most {min(classes.values())}."
         )
-    if few_images:
+    if images:
         messages.append(
-            f"shots={run.shots} + queries={run.queries} needs {per_class} images per class, "
-            f"but {name} has {_listed(few_images)}: lower one of them."
+            f"shots={run.shots} + queries={run.queries} needs {needed} images per class, "
+            f"but {_amounts(name, images)}: lower one of them."
         )
     return messages
 
 
-def _listed(amounts: Mapping[str, int]) -> str:
-    return " and ".join(f'{amount} in split "{split}"' for split, amount in amounts.items())
+def _amounts(name: str, by_split: Mapping[str, int]) -> str:
+    if len(by_split) > 1 and len(set(by_split.values())) == 1:
+        return f"{name} has {min(by_split.values())}"
+    return " and ".join(f'split "{split}" of {name} has {n}' for split, n in by_split.items())
 
 
 class ImageTasks:
-    """An endless supply of episodes: `ways` classes, `shots` support and `queries` query images each.
+    """An endless supply of episodes: `ways` classes, `shots` support and `queries` query images.
 
     A pixel's byte b becomes the number `scale * b + shift`, per channel.
     """
 
     objective = CLASSIFICATION
-    remarks: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -115,11 +121,11 @@ class ImageTasks:
         )
         index = torch.from_numpy(np.concatenate(rows, axis=1)).to(self._device)
         pixels = pool.images.flatten(0, 1)[index].float().mul_(self._scale).add_(self._shift)
-        support_x, query_x = pixels.split([rows.support.shape[1], rows.query.shape[1]], dim=1)
+        supports = self._ways * self._shots
         return Episode(
-            support_x=support_x,
+            support_x=pixels[:, :supports],
             support_y=self._support_y.expand(count, -1),
-            query_x=query_x,
+            query_x=pixels[:, supports:],
             query_y=self._query_y.expand(count, -1),
         )
 

@@ -1,4 +1,4 @@
-"""Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people (Lake et al. 2015)."""
+"""Omniglot: 1,623 handwritten characters, each drawn by 20 people (Lake et al. 2015)."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ from maml_cli.core.errors import DataError
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.cache import cached_images
-from maml_cli.data.images import QUARTER_TURNS, ImageTasks, image_pool, shortfalls
+from maml_cli.data.images import QUARTER_TURNS, ImageTasks, Rotations, image_pool, shortfalls
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.omniglot_files import (
     DRAWINGS,
@@ -23,7 +23,6 @@ from maml_cli.data.omniglot_files import (
     download_parts,
     find_parts,
 )
-from maml_cli.data.sampler import Rotations
 
 SPLIT_SIZES = {"train": 1150, "val": 50, "test": 423}
 SPLIT_SEED = 985773
@@ -33,8 +32,8 @@ CACHE_VERSION = 1
 def split_classes() -> dict[str, NDArray[np.int64]]:
     """The classes of each split, as places in the sorted labels: the official MAML++ code's.
 
-    The sizes are its `int(0.70918052988 * 1623)`, `int(0.03080714725 * 1623)` and the rest; the seed
-    is its `RandomState(0).randint(1, 999999)`.
+    Its sizes are `int(0.70918052988 * 1623)`, `int(0.03080714725 * 1623)` and the rest; its seed
+    is `RandomState(0).randint(1, 999999)`.
     """
     order = np.arange(sum(SPLIT_SIZES.values()))
     np.random.RandomState(SPLIT_SEED).shuffle(order)
@@ -65,7 +64,7 @@ class Omniglot:
         return shortfalls(self.name, splits, run)
 
     def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
-        """The tasks, from the cache if it is there; raises DataError if the drawings are not sound."""
+        """The tasks; raises DataError if drawings are missing, damaged or too many."""
         images = self._images(Path(run.data_dir, "omniglot"), Path(run.cache_dir), run.download)
         pools = {
             split: image_pool(
@@ -85,16 +84,16 @@ class Omniglot:
             parts = find_parts(root)
         elif missing:
             raise DataError(
-                f"Omniglot's {' and '.join(missing)}: neither folder nor .zip in {root.absolute()}. "
-                f"Set data_dir (or MAML_DATA_DIR) to the folder that holds omniglot/, or "
-                f"download=true, or get the archives from {HOME}."
+                f"Omniglot: {root.absolute()} has no {' and no '.join(missing)}, as folder or .zip",
+                "Set data_dir (or MAML_DATA_DIR) to the folder that holds omniglot/, or set "
+                f"download=true, or get the archives from {HOME}.",
             )
         classes = characters(parts)
         origin = " ".join(files.fingerprint for files in parts.values())
         return cached_images(
             cache,
             "omniglot",
-            key=f"version {CACHE_VERSION}, size {self.image_size}, from {origin}",
+            key=f"version {CACHE_VERSION}, size {self.image_size}, of {origin}",
             shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
             rows=lambda: decoded(classes, self.image_size),
         )

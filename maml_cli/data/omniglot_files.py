@@ -1,7 +1,6 @@
 """Omniglot's pictures: where they are, whether they are all there, and what they look like."""
 
 import io
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,7 +19,7 @@ from maml_cli.data.torchvision_guard import import_torchvision
 
 HOME = "https://github.com/brendenlake/omniglot/tree/master/python"
 FOLDERS = (".", "omniglot-py", "python")
-"""Where the two parts may lie: side by side, or as torchvision or the authors' repository has them."""
+"""Where the parts may lie: right there, or as torchvision or the authors' repository has them."""
 DRAWINGS = 20
 CANVAS = (105, 105)
 _PROBLEMS_SHOWN = 10
@@ -53,13 +52,13 @@ def characters(
     alphabets: Mapping[str, Mapping[str, int]] = ALPHABETS,
     drawings: int = DRAWINGS,
 ) -> list[Character]:
-    """All characters of all parts, sorted by label; raises DataError naming what is not as it should be."""
+    """All characters of all parts, sorted by label; raises DataError naming what is not right."""
     complete: list[Character] = []
     problems: list[str] = []
     for part, files in parts.items():
         found = defaultdict(list)
         for name in files.names:
-            if name.endswith(".png") and name.count("/") >= 2:  # noqa: PLR2004
+            if name.endswith(".png"):
                 found["/".join(name.split("/")[-3:-1])].append(name)
         expected = {
             f"{alphabet}/character{number:02d}"
@@ -127,7 +126,7 @@ def download_parts(
         with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as folder:
             for part in missing:
                 datasets.utils.download_url(f"{url}/{part}.zip", folder, md5=md5[part])
-                os.replace(Path(folder, f"{part}.zip"), root / f"{part}.zip")
+                Path(folder, f"{part}.zip").replace(root / f"{part}.zip")
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"Omniglot could not be downloaded ({error}): get {' and '.join(missing)} (.zip) from "

@@ -39,7 +39,7 @@ class Sinusoid:
 
 
 class SinusoidTasks:
-    """An endless supply of sine waves: `shots` support and `queries` query points, `(points, 1)`."""
+    """An endless supply of sine waves, each with `shots` support and `queries` query points."""
 
     objective = REGRESSION
     input_shape = (1,)
@@ -51,7 +51,7 @@ class SinusoidTasks:
         self._device = device
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
-        """Episodes start to start+count-1 of the split; every field is `(count, points, 1)` float."""
+        """Episodes start to start+count-1 of the split; fields are `(count, points, 1)` float."""
         amplitude, phase, x = self._draw(split, start, count)
         return self._episode(amplitude, phase, x[:, : self._shots], x[:, self._shots :])
 

@@ -1,8 +1,8 @@
 """torchvision beside a CPU build of torch.
 
-torchvision's binary wheels are built against CUDA builds of torch; beside a CPU build its compiled
-operators do not load, and the import stops where their Python side is registered. What is wanted here
-is plain Python, so the missing operators are declared, without code, and the import is tried again.
+torchvision's binary wheels are built against CUDA builds of torch. Beside a CPU build its compiled
+operators do not load, and the import stops where their Python side is registered. What is wanted
+here is plain Python: the missing operators are declared, without code, and the import tried again.
 """
 
 import importlib
@@ -29,9 +29,9 @@ def import_torchvision(module: str) -> ModuleType:
         raise _unusable(error) from error
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for operator in _OPERATORS:
-        library.define(operator + _SCHEMA)
+        library.define(operator + _SCHEMA)  # type: ignore[no-untyped-call]
     _declarations.append(library)
     try:
         return importlib.import_module(module)
@@ -41,6 +41,6 @@ def import_torchvision(module: str) -> ModuleType:
 
 def _unusable(error: Exception) -> DataError:
     return DataError(
-        f"torchvision cannot be used beside torch {torch.__version__} ({error}): install the release "
-        "of torchvision that belongs to it, both in one pip command, or get the data by hand."
+        f"torchvision cannot be imported beside torch {torch.__version__} ({error}): install the "
+        "two releases that belong together, in one pip command, or get the data by hand."
     )
