@@ -13,7 +13,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
-from typing_extensions import override
 
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
@@ -58,7 +57,6 @@ class Console(Sink):
         self._seconds_per_line = seconds_per_line
         self._last_line = -float("inf")
 
-    @override
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._info = info
         for label, text in header(info):
@@ -68,7 +66,6 @@ class Console(Sink):
         self._bar.start()
         self._started = monotonic()
 
-    @override
     def iteration(self, record: IterationRecord) -> None:
         metric = f"{self._info.metric} {show(self._info.metric, record.metric)}"
         speed = show_speed(record.iterations_per_second)
@@ -82,7 +79,6 @@ class Console(Sink):
                 f"left {_clock(left)}"
             )
 
-    @override
     def epoch(self, record: EpochRecord) -> None:
         estimate = record.val[-1]
         shown = show_interval(self._info.metric, estimate.mean, estimate.ci95)
@@ -92,7 +88,6 @@ class Console(Sink):
             f"validation {self._info.metric} {shown}{best}"
         )
 
-    @override
     def evaluating(self, split: str, done: int, total: int) -> None:
         self._bar.update(
             self._evaluation,
@@ -104,7 +99,6 @@ class Console(Sink):
         if not self._live and split == "test" and self._line_is_due():
             self._say(f"test  {done}/{total} episodes")
 
-    @override
     def finish(self, results: Results, curves: Curves | None) -> None:
         self._bar.stop()
         self._out.print(Text(f"\n{self._info.title}\n"), soft_wrap=True)
@@ -117,7 +111,6 @@ class Console(Sink):
             self._out.out(markdown(results), end="")
         self._say(f"written to {self._info.output_dir / 'table.md'}")
 
-    @override
     def close(self) -> None:
         self._bar.stop()
 

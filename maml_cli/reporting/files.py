@@ -3,8 +3,24 @@
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from maml_cli.core.errors import StorageError
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Turns an OSError within into a StorageError that names the path and the way out."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror or error}): free space or choose another "
+            "place with hydra.run.dir=DIR"
+        ) from error
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -13,16 +29,17 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes the file in whole or leaves the old one; OSError if it cannot be written."""
+    """Writes the file in whole or leaves the old one; raises StorageError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with storing(path):
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _strict(value: Any) -> Any:

@@ -4,10 +4,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from typing_extensions import override
-
 from maml_cli.core.types import Episode
-from maml_cli.reporting.files import to_json
+from maml_cli.reporting.files import storing, to_json
 from maml_cli.reporting.records import EpochRecord, IterationRecord, RunInfo, Sink
 
 
@@ -17,24 +15,23 @@ class MetricsFile(Sink):
     def __init__(self) -> None:
         self._open = ExitStack()
 
-    @override
     def start(self, info: RunInfo, preview: Episode | None) -> None:
-        path = info.output_dir / "metrics.jsonl"
-        self._file = self._open.enter_context(path.open("a", encoding="utf-8"))
+        self._path = info.output_dir / "metrics.jsonl"
+        self._open.enter_context(storing(self._path))  # closing writes what is left in the buffer
+        with storing(self._path):
+            self._file = self._open.enter_context(self._path.open("a", encoding="utf-8"))
 
-    @override
     def iteration(self, record: IterationRecord) -> None:
         self._write({"kind": "train", **asdict(record)})
 
-    @override
     def epoch(self, record: EpochRecord) -> None:
         val = [estimate._asdict() for estimate in record.val]
         self._write({"kind": "val", **asdict(record), "val": val})
 
-    @override
     def close(self) -> None:
         self._open.close()
 
     def _write(self, fields: dict[str, Any]) -> None:
-        self._file.write(to_json(fields) + "\n")
-        self._file.flush()
+        with storing(self._path):
+            self._file.write(to_json(fields) + "\n")
+            self._file.flush()

@@ -4,9 +4,9 @@ from math import ceil, sqrt
 
 import numpy as np
 from matplotlib.figure import Figure
-from typing_extensions import override
 
 from maml_cli.core.types import Episode
+from maml_cli.reporting.files import storing
 from maml_cli.reporting.records import Curves, Results, RunInfo, Sink
 
 # Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
@@ -20,14 +20,14 @@ LAST = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2}
 class CurvesFile(Sink):
     """Writes `curves.png`, if the run has curves."""
 
-    @override
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._output_dir = info.output_dir
 
-    @override
     def finish(self, results: Results, curves: Curves | None) -> None:
         if curves is not None:
-            curves_figure(curves).savefig(self._output_dir / "curves.png")
+            path = self._output_dir / "curves.png"
+            with storing(path):
+                curves_figure(curves).savefig(path)
 
 
 def curves_figure(curves: Curves) -> Figure:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
-from typing_extensions import Self, override
-
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.metrics import MetricsFile
@@ -29,38 +27,32 @@ class Reporter(Sink):
     def __init__(self, sinks: Sequence[Sink]) -> None:
         self.sinks = tuple(sinks)
 
-    @override
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         for sink in self.sinks:
             sink.start(info, preview)
 
-    @override
     def iteration(self, record: IterationRecord) -> None:
         for sink in self.sinks:
             sink.iteration(record)
 
-    @override
     def epoch(self, record: EpochRecord) -> None:
         for sink in self.sinks:
             sink.epoch(record)
 
-    @override
     def evaluating(self, split: str, done: int, total: int) -> None:
         for sink in self.sinks:
             sink.evaluating(split, done, total)
 
-    @override
     def finish(self, results: Results, curves: Curves | None) -> None:
         for sink in self.sinks:
             sink.finish(results, curves)
 
-    @override
     def close(self) -> None:
         with ExitStack() as closing:  # every sink is closed, even if another one's close() fails
             for sink in self.sinks:
                 closing.callback(sink.close)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Reporter":
         return self
 
     def __exit__(

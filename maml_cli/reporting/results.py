@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from typing_extensions import override
 
 from maml_cli.core.types import Episode
 from maml_cli.reporting.files import to_json, write_atomically
@@ -20,11 +19,9 @@ PACKAGES = ("maml-train", "torch", "torchvision", "hydra-core", "omegaconf", "nu
 class ResultsFile(Sink):
     """Writes `results.json` in whole or not at all."""
 
-    @override
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._output_dir = info.output_dir
 
-    @override
     def finish(self, results: Results, curves: Curves | None) -> None:
         write_atomically(self._output_dir / "results.json", to_json(results, indent=2) + "\n")
 

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from rich import box
 from rich.table import Table as RichTable
 from tabulate import tabulate
-from typing_extensions import override
 
 from maml_cli.core.types import Episode
 from maml_cli.reporting.files import write_atomically
@@ -32,11 +31,9 @@ class Table(NamedTuple):
 class TableFile(Sink):
     """Writes `table.md`."""
 
-    @override
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._info = info
 
-    @override
     def finish(self, results: Results, curves: Curves | None) -> None:
         text = f"# {self._info.title}\n\n{markdown(results)}\n`{self._info.command}`\n"
         write_atomically(self._info.output_dir / "table.md", text)

@@ -3,9 +3,9 @@
 from contextlib import ExitStack
 
 from torch.utils.tensorboard import SummaryWriter
-from typing_extensions import override
 
 from maml_cli.core.types import Episode
+from maml_cli.reporting.files import storing
 from maml_cli.reporting.images import episode_grid
 from maml_cli.reporting.plots import curves_figure
 from maml_cli.reporting.records import (
@@ -27,18 +27,18 @@ class TensorBoard(Sink):
     def __init__(self) -> None:
         self._open = ExitStack()
 
-    @override
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._info = info
-        writer = SummaryWriter(str(info.output_dir / "tensorboard"))
-        self._writer = self._open.enter_context(writer)
+        directory = info.output_dir / "tensorboard"
+        self._open.enter_context(storing(directory))  # its thread tells of a full disk when closed
+        with storing(directory):
+            self._writer = self._open.enter_context(SummaryWriter(str(directory)))
         self._writer.add_text("command", f"    {info.command}")
         self._writer.add_custom_scalars(charts(info.metric))
         if preview is not None and preview.support_x.dim() == IMAGE_BATCH:
             grid = episode_grid(preview, info.ways)
             self._writer.add_image("episode/support_above_queries", grid)
 
-    @override
     def iteration(self, record: IterationRecord) -> None:
         metric = self._info.metric
         scalars = {
@@ -53,7 +53,6 @@ class TensorBoard(Sink):
             scalars[f"train/{metric}/step_{step}"] = value
         self._add(scalars, record.iteration)
 
-    @override
     def epoch(self, record: EpochRecord) -> None:
         metric = self._info.metric
         scalars = {
@@ -70,7 +69,6 @@ class TensorBoard(Sink):
             scalars[f"step_weights/step_{step}"] = weight
         self._add(scalars, record.iteration)
 
-    @override
     def finish(self, results: Results, curves: Curves | None) -> None:
         if curves is not None:
             self._writer.add_figure("curves", curves_figure(curves), results["iterations"])
@@ -85,7 +83,6 @@ class TensorBoard(Sink):
         step = results["iterations"]
         self._writer.add_hparams(hparams, final, run_name=".", global_step=step)
 
-    @override
     def close(self) -> None:
         self._open.close()
 

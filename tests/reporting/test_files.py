@@ -1,12 +1,17 @@
 import json
 import platform
+from pathlib import Path
 
 import pytest
 import torch
 
+from maml_cli.core.errors import StorageError
 from maml_cli.reporting.files import to_json, write_atomically
 from maml_cli.reporting.metrics import MetricsFile
+from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.results import ResultsFile, environment
+from maml_cli.reporting.table import TableFile
+from maml_cli.reporting.tensorboard import TensorBoard
 
 
 def test_json_is_strict():
@@ -75,3 +80,41 @@ def test_the_environment_names_what_ran(monkeypatch):
     assert found["threads"] == torch.get_num_threads()
     monkeypatch.setenv("PATH", "")
     assert environment() == found | {"git": None}  # without git there is no commit, and no error
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (ResultsFile, "results.json"),
+        (TableFile, "table.md"),
+        (MetricsFile, "metrics.jsonl"),
+        (CurvesFile, "curves.png"),
+        (TensorBoard, "tensorboard"),
+    ],
+)
+def test_what_cannot_be_written_is_named_with_the_way_out(info, results, curves, kind, name):
+    in_the_way = info.output_dir / name
+    if name == "tensorboard":
+        in_the_way.write_text("a file where a folder should be")
+    else:
+        in_the_way.mkdir()
+
+    def run(sink):
+        sink.start(info, None)
+        sink.finish(results, curves)
+
+    with pytest.raises(StorageError, match=r"hydra\.run\.dir=DIR") as caught:
+        run(kind())
+    assert str(in_the_way) in str(caught.value)
+    assert in_the_way.exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_a_storage_error(info, iteration_record):
+    (info.output_dir / "metrics.jsonl").symlink_to("/dev/full")
+    sink = MetricsFile()
+    sink.start(info, None)
+    with pytest.raises(StorageError, match="No space left"):
+        sink.iteration(iteration_record)
+    with pytest.raises(StorageError, match="No space left"):
+        sink.close()  # the line is still in the buffer
