@@ -16,7 +16,7 @@ from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Episode, TaskSource
 from maml_cli.evaluation import evaluate
 from maml_cli.inner.engines import choose_engine
-from maml_cli.reporting.records import Curves, RunInfo, Sink
+from maml_cli.reporting.records import Curves, RunInfo
 from maml_cli.reporting.reporter import standard_reporter
 from maml_cli.reporting.results import environment
 from maml_cli.training.checkpoint import Checkpoints
@@ -87,6 +87,7 @@ def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
         iterations = experiment.train.epochs * experiment.train.iterations_per_epoch
         results = _facts(experiment, info) | {
             "inner_steps": steps,
+            "bn_stats": experiment.eval.bn_stats if any(".norm." in w for w in weights) else None,
             "test": summary(source.objective, scores.ensemble) | {"ensemble": len(candidates)},
             "test_single": summary(source.objective, scores.single),
             "test_per_step": course(scores.ensemble),
@@ -183,7 +184,6 @@ def _facts(experiment: Experiment, info: RunInfo) -> dict[str, Any]:
     return {
         **{name: getattr(info, name) for name in named},
         "backbone": experiment.backbone.name,
-        "bn_stats": experiment.eval.bn_stats,
         "tasks_per_batch": info.tasks_per_batch,
         "parameters": info.parameters,
         "engine": info.engine,

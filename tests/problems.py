@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from maml_cli.algos.maml import MAML, GradientLearner
+from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.types import Episode, Progress
@@ -99,3 +100,11 @@ def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSou
         return torch.arange(ways).repeat_interleave(per_class).expand(tasks, -1)
 
     return Episode(pictures(shots), labels(shots), pictures(queries), labels(queries))
+
+
+def double(params: MetaParameters) -> MetaParameters:
+    """The same values in float64."""
+    return MetaParameters(
+        theta={n: t.double() for n, t in params.theta.items()},
+        state={n: t.double() for n, t in params.state.items()},
+    )

@@ -13,10 +13,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
-from maml_cli.core.batch_norm import BatchStats
-from maml_cli.core.engine import Engine
+from maml_cli.core.engine import Engine, Numerics
 from maml_cli.core.experiment import Backbone, Experiment
-from maml_cli.core.functional import InnerGradient, detached, prefixed, section
+from maml_cli.core.functional import detached, prefixed, section
 from maml_cli.core.learner import MetaParameters, MetaStep
 from maml_cli.core.schedules import Schedule, constant, cosine
 from maml_cli.core.settings import STRICT, BatchNormStats, TrainSettings
@@ -66,7 +65,7 @@ class GradientLearner:
         weights, order = self.step_weights(progress), self.order(progress)
 
         def task_loss(
-            theta: Tensors, episode: Episode, inner_gradient: InnerGradient
+            theta: Tensors, episode: Episode, numerics: Numerics
         ) -> tuple[Tensor, dict[str, Tensor]]:
             phis = self.descent.unroll(
                 section(theta, "model"),
@@ -74,8 +73,8 @@ class GradientLearner:
                 episode,
                 steps=self.steps,
                 order=order,
-                inner_gradient=inner_gradient,
-                norm_at=lambda step: BatchStats(),
+                numerics=numerics,
+                norm_at=lambda step: numerics.batch_stats(),
             )
             loss = torch.zeros((), device=episode.query_x.device)
             losses, metrics, stats = [], [], []
@@ -83,7 +82,7 @@ class GradientLearner:
                 if weight == 0:
                     stats.append(support_stats)
                     continue
-                norm = BatchStats()
+                norm = numerics.batch_stats()
                 outputs = self.descent.query(phi, episode, step, norm)
                 query_loss = self.descent.objective.loss(outputs, episode.query_y)
                 loss = loss + weight * query_loss
@@ -116,7 +115,7 @@ class GradientLearner:
     ) -> Tensor:
         theta = detached(params.theta)
 
-        def outputs(episode: Episode, inner_gradient: InnerGradient) -> Tensor:
+        def outputs(episode: Episode, numerics: Numerics) -> Tensor:
             return self.descent.predict(
                 section(theta, "model"),
                 section(theta, "inner_lr"),
@@ -124,7 +123,7 @@ class GradientLearner:
                 episode,
                 steps=steps,
                 bn_stats=bn_stats,
-                inner_gradient=inner_gradient,
+                numerics=numerics,
             )
 
         return self.engine.map(outputs, episodes)
@@ -138,13 +137,18 @@ class MAML:
     """The settings of the MAML family: each of MAML++'s six changes is one switch."""
 
     name: str
-    inner_steps: Annotated[int, Field(ge=1, le=1000, description="gradient steps on the support set")]
+    inner_steps: Annotated[
+        int, Field(ge=1, le=1000, description="gradient steps on the support set")
+    ]
     inner_lr: Annotated[
-        float, Field(ge=-10, le=10, description="inner learning rate, on the mean loss; at the start")
+        float,
+        Field(ge=-10, le=10, description="inner learning rate, on the mean loss; at the start"),
     ]
     order: Annotated[Literal[1, 2], Field(description="1: inner gradients count as constants")]
     msl: Annotated[bool, Field(description="multi-step loss")]
-    msl_epochs: Annotated[int, Field(ge=1, description="epochs over which it anneals to the last step")]
+    msl_epochs: Annotated[
+        int, Field(ge=1, description="epochs over which it anneals to the last step")
+    ]
     da: Annotated[bool, Field(description="derivative-order annealing: first order at first")]
     da_epochs: Annotated[int, Field(ge=0, description="epochs of first order")]
     bnrs: Annotated[bool, Field(description="batch-norm running statistics per step")]
@@ -155,7 +159,9 @@ class MAML:
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
         if self.da and self.order == 1:
-            return ["algo.da=true anneals from first to second order, but algo.order=1: set one back."]
+            return [
+                "algo.da=true anneals from first to second order, but algo.order=1: set one back."
+            ]
         return []
 
     def toggles(self) -> dict[str, bool]:

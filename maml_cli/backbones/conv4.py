@@ -52,12 +52,14 @@ class Conv4:
 
     def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
         """Outputs `(batch, outputs)` for inputs `(batch, channels, height, width)`."""
-        pooled = self.downsample == "max_pool"
-        for block in range(BLOCKS):
-            weight, bias = params[f"body.{block}.conv.weight"], params[f"body.{block}.conv.bias"]
-            x = F.conv2d(x, weight, bias, stride=1 if pooled else 2, padding=1)
-            x = norm(f"body.{block}.norm", x, params)
-            # The activation is monotone, so it commutes with the maximum: on a quarter of the values.
-            x = F.leaky_relu(F.max_pool2d(x, 2) if pooled else x, self.negative_slope)
-        x = x.flatten(1) if pooled else x.mean((2, 3))
+        for block in (f"body.{i}" for i in range(BLOCKS)):
+            # The activation increases, so it commutes with pooling: on a quarter of the values.
+            x = F.leaky_relu(self._halved(block, params, x, norm), self.negative_slope)
+        x = x.flatten(1) if self.downsample == "max_pool" else x.mean((2, 3))
         return F.linear(x, params["head.weight"], params["head.bias"])
+
+    def _halved(self, block: str, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
+        if self.downsample == "max_pool":
+            return norm.conv_and_pool(block, x, params)
+        weight, bias = params[f"{block}.conv.weight"], params[f"{block}.conv.bias"]
+        return norm(f"{block}.norm", F.conv2d(x, weight, bias, stride=2, padding=1), params)

@@ -1,17 +1,27 @@
 """The seam between an algorithm, which describes one task, and whatever runs a batch of tasks."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from maml_cli.core.batch_norm import Norm
 from maml_cli.core.functional import InnerGradient
 from maml_cli.core.types import Episode, Tensors
 
-TaskLoss = Callable[[Tensors, Episode, InnerGradient], tuple[Tensor, dict[str, Tensor]]]
+
+class Numerics(NamedTuple):
+    """How an engine computes what every task needs."""
+
+    inner_gradient: InnerGradient
+    batch_stats: Callable[[], Norm]
+    """A fresh normalisation by batch statistics."""
+
+
+TaskLoss = Callable[[Tensors, Episode, Numerics], tuple[Tensor, dict[str, Tensor]]]
 """One task's outer loss at theta, a scalar, and named tensors to be averaged over the tasks."""
 
-TaskMap = Callable[[Episode, InnerGradient], Tensor]
+TaskMap = Callable[[Episode, Numerics], Tensor]
 """Anything computed from one task."""
 
 

@@ -38,7 +38,13 @@ def autograd_gradient(
     if not differentiable:
         params = {n: p.detach().requires_grad_() for n, p in params.items()}
     loss, kept = function(dict(params))
-    gradients = torch.autograd.grad(loss, list(params.values()), create_graph=differentiable)
+    gradients = torch.autograd.grad(
+        loss,
+        list(params.values()),
+        create_graph=differentiable,
+        allow_unused=True,
+        materialize_grads=True,
+    )
     return dict(zip(params, gradients, strict=True)), kept
 
 

@@ -32,7 +32,11 @@ class Objective:
 
 
 CLASSIFICATION = Objective(
-    metric_name="accuracy", higher_is_better=True, per_step=False, loss=F.cross_entropy, metric=_accuracy
+    metric_name="accuracy",
+    higher_is_better=True,
+    per_step=False,
+    loss=F.cross_entropy,
+    metric=_accuracy,
 )
 REGRESSION = Objective(
     metric_name="mse", higher_is_better=False, per_step=True, loss=F.mse_loss, metric=_squared_error

@@ -29,7 +29,9 @@ class RunSettings:
     ]
     data_dir: Annotated[str, Field(min_length=1, description="where data sets are found")]
     cache_dir: Annotated[str, Field(min_length=1, description="where decoded images are kept")]
-    download: Annotated[bool, Field(description="fetch a missing data set, where its licence allows")]
+    download: Annotated[
+        bool, Field(description="fetch a missing data set, where its licence allows")
+    ]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -40,9 +42,12 @@ class TrainSettings:
     iterations_per_epoch: Annotated[int, Field(ge=1, description="outer updates per epoch")]
     tasks_per_batch: Annotated[int, Field(ge=1, description="episodes per outer update")]
     outer_lr: Annotated[float, Field(gt=0, le=10, description="outer learning rate, at the start")]
-    min_outer_lr: Annotated[float, Field(ge=0, le=10, description="outer learning rate, at the end")]
+    min_outer_lr: Annotated[
+        float, Field(ge=0, le=10, description="outer learning rate, at the end")
+    ]
     grad_clip: Annotated[
-        float | None, Field(gt=0, description="clamps each meta-gradient element to +-this; null: off")
+        float | None,
+        Field(gt=0, description="clamps each meta-gradient element to +-this; null: off"),
     ]
 
 

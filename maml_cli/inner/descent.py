@@ -7,8 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maml_cli.core.batch_norm import BatchStats, GivenStats, Norm
-from maml_cli.core.functional import InnerGradient, detached
+from maml_cli.core.batch_norm import GivenStats, Norm
+from maml_cli.core.engine import Numerics
+from maml_cli.core.functional import detached
 from maml_cli.core.objective import Objective
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.types import Episode, Tensors
@@ -53,7 +54,7 @@ class Descent:
         *,
         steps: int,
         order: int,
-        inner_gradient: InnerGradient,
+        numerics: Numerics,
         norm_at: Callable[[int], Norm],
     ) -> Iterator[Adapted]:
         """`phi <- phi - rate * grad L_support(phi)`, yielding the network after each step.
@@ -72,7 +73,9 @@ class Descent:
                 outputs = self.forward(network, episode.support_x, norm)
                 return self.objective.loss(outputs, episode.support_y), norm.collected
 
-            gradient, stats = inner_gradient(support_loss, self.adapted(params), order == 2)
+            gradient, stats = numerics.inner_gradient(
+                support_loss, self.adapted(params), order == 2
+            )
             phi = {
                 name: params[name] - self.rates.at(learned_rates, name, step) * slope
                 for name, slope in gradient.items()
@@ -93,7 +96,7 @@ class Descent:
         *,
         steps: int,
         bn_stats: BatchNormStats,
-        inner_gradient: InnerGradient,
+        numerics: Numerics,
     ) -> Tensor:
         """Query outputs after 0 to `steps` inner steps, `(steps + 1, queries, outputs)`.
 
@@ -108,7 +111,7 @@ class Descent:
         def query_norm(params: Tensors, step: int) -> Norm:
             if bn_stats == "running":
                 return running_norm(step)
-            norm = BatchStats()
+            norm = numerics.batch_stats()
             if bn_stats == "batch":
                 return norm
             self.forward(self.norm_rows.at(params, step), episode.support_x, norm)
@@ -121,8 +124,8 @@ class Descent:
             episode,
             steps=steps,
             order=1,
-            inner_gradient=inner_gradient,
-            norm_at=running_norm if bn_stats == "running" else lambda step: BatchStats(),
+            numerics=numerics,
+            norm_at=running_norm if bn_stats == "running" else lambda step: numerics.batch_stats(),
         )
         for step, (params, _) in enumerate(adapted):
             outputs.append(self.query(params, episode, step, query_norm(params, step)))

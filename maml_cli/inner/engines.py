@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maml_cli.core.engine import Engine, TaskLoss, TaskMap
+from maml_cli.core.batch_norm import BatchStats, FusedBatchStats, Norm
+from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap
 from maml_cli.core.functional import (
     autograd_gradient,
     detached,
@@ -22,6 +23,7 @@ from maml_cli.core.functional import (
     section,
 )
 from maml_cli.core.types import Episode, Tensors
+
 
 def _tasks_of(episodes: Episode) -> list[Episode]:
     return [Episode(*fields) for fields in zip(*(f.unbind() for f in episodes), strict=True)]
@@ -33,16 +35,19 @@ class PerTask:
     `run` maps a function over the tasks in order: the builtin `map`, or an executor's.
     """
 
-    def __init__(self, name: str, run: Callable[..., Iterable[Any]]) -> None:
+    def __init__(
+        self, name: str, run: Callable[..., Iterable[Any]], batch_stats: Callable[[], Norm]
+    ) -> None:
         self.name = name
         self._run = run
+        self._numerics = Numerics(autograd_gradient, batch_stats)
 
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         def one_task(episode: Episode) -> dict[str, Tensor]:
             leaves = {n: t.detach().requires_grad_() for n, t in theta.items()}
-            loss, kept = task_loss(leaves, episode, autograd_gradient)
+            loss, kept = task_loss(leaves, episode, self._numerics)
             gradients = torch.autograd.grad(
                 loss, list(leaves.values()), allow_unused=True, materialize_grads=True
             )
@@ -58,7 +63,7 @@ class PerTask:
 
     def map(self, function: TaskMap, episodes: Episode) -> Tensor:
         def one_task(episode: Episode) -> Tensor:
-            return function(episode, autograd_gradient).detach()
+            return function(episode, self._numerics).detach()
 
         return torch.stack(list(self._run(one_task, _tasks_of(episodes))))
 
@@ -67,12 +72,13 @@ class Vmap:
     """All tasks at once: every operation carries the tasks as one more dimension."""
 
     name = "vmap"
+    _numerics = Numerics(functional_gradient, BatchStats)
 
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         def loss(theta: Tensors, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            return task_loss(theta, Episode(*fields), functional_gradient)
+            return task_loss(theta, Episode(*fields), self._numerics)
 
         over_tasks = (None, *(0 for _ in episodes))
         with torch.no_grad():
@@ -83,7 +89,7 @@ class Vmap:
 
     def map(self, function: TaskMap, episodes: Episode) -> Tensor:
         def one_task(*fields: Tensor) -> Tensor:
-            return function(Episode(*fields), functional_gradient)
+            return function(Episode(*fields), self._numerics)
 
         with torch.no_grad():
             return torch.func.vmap(one_task)(*episodes)
@@ -96,18 +102,15 @@ def _means(tensors: Tensors) -> dict[str, Tensor]:
 def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> Engine:
     """The named engine; `auto` takes what was measured fastest.
 
-    On a GPU, and for networks without convolutions, that is `vmap` (per-task weights turn batched
-    convolutions into grouped ones, which are slow on a CPU); else `threads`, given more than one core.
+    That is `vmap` on a GPU and for networks without convolutions. On a CPU it would turn convolutions
+    with a kernel per task into grouped ones, which are slow there: `threads`.
     """
-    cores = torch.get_num_threads()
     if name == "auto":
-        if device.type == "cuda" or not convolutional:
-            name = "vmap"
-        else:
-            name = "threads" if cores > 1 else "loop"
+        name = "vmap" if device.type == "cuda" or not convolutional else "threads"
     if name == "vmap":
         return Vmap()
     if name == "loop":
-        return PerTask("loop", map)
+        return PerTask("loop", map, BatchStats)
+    cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-    return PerTask(f"threads ({cores})", pool.map)
+    return PerTask(f"threads ({cores})", pool.map, FusedBatchStats)

@@ -24,7 +24,12 @@ class Checkpoints:
         self._scores: dict[int, float] = {}
 
     def save(
-        self, epoch: int, iteration: int, params: MetaParameters, optimizer: dict[str, Any], val: float
+        self,
+        epoch: int,
+        iteration: int,
+        params: MetaParameters,
+        optimizer: dict[str, Any],
+        val: float,
     ) -> bool:
         """Keep this epoch, drop what is no longer among the best; whether it is the best so far."""
         content = {

@@ -7,7 +7,7 @@ All numbers below have w = 3, s = 1, q = 2.
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, image_batch, images, learner, points
+from problems import FakeSource, Line, at_epoch, double, image_batch, images, learner, points
 
 from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
@@ -74,13 +74,6 @@ def test_multi_step_loss_weighs_every_step():
 def test_derivative_order_annealing_switches_after_its_epochs():
     by_epoch = [meta_gradient(epoch, da=True, da_epochs=2).gradient[W].item() for epoch in range(4)]
     assert by_epoch == pytest.approx([0.56, 0.56, 0.3584, 0.3584], rel=1e-5)
-
-
-def double(params: MetaParameters) -> MetaParameters:
-    return MetaParameters(
-        theta={n: t.double() for n, t in params.theta.items()},
-        state={n: t.double() for n, t in params.state.items()},
-    )
 
 
 @pytest.mark.parametrize("downsample", ["max_pool", "stride"])
