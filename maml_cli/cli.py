@@ -14,23 +14,25 @@ from typing import NoReturn
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from maml_cli import __version__
 from maml_cli.config import check, resolvers
 from maml_cli.config.build import build
-from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE
+from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
 from maml_cli.core.errors import StorageError, UsageError, UserError
 from maml_cli.paths import conf_dir
 
 INTERRUPTED = 130
 
 
-class JobFailed(Exception):
+class JobFailed(UserError):
     """One job of a sweep ended with this exit code, and has said why."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,8 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(_normalised(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         return _report(error)
-    except JobFailed as failure:
-        return int(failure.args[0])
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -62,7 +62,7 @@ def _main(argv: list[str]) -> int:
             flags.overrides, multirun=flags.multirun, extra_dir=flags.config_dir, values=runs
         )
         if problems:
-            raise UsageError(*problems, "maml-train --help lists every key and group")
+            raise UsageError(*problems)
     _hand_to_hydra(argv)
     return 0
 
@@ -76,7 +76,7 @@ def _flags(argv: list[str]) -> argparse.Namespace:
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:
-        raise UsageError(f"{message}; maml-train --help and --hydra-help list what there is")
+        raise UsageError(message)
 
     parser.error = refuse  # type: ignore[method-assign]
     if "--version" in argv:  # Hydra would answer with its own
@@ -87,26 +87,18 @@ def _flags(argv: list[str]) -> argparse.Namespace:
 def _hand_to_hydra(argv: list[str]) -> None:
     """Let Hydra do what the arguments ask for: run, sweep, show or complete."""
     resolvers.register()
+    sys.argv[1:] = argv
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # its exceptions reach us, instead of being printed
     application = hydra.main(
         version_base=VERSION_BASE, config_path=str(conf_dir()), config_name=CONFIG_NAME
     )(_job)
-    outer_argv, outer_setting = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [outer_argv[0], *argv]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach us, instead of being printed
-    try:
-        application()
-    except (JobFailed, UserError):
-        raise
-    except OSError as error:
-        raise StorageError(f"{error.filename or 'output'}: {error.strerror}") from error
-    except Exception as error:  # our own bugs end in _job: what is left is Hydra refusing its input
-        raise UsageError(check.explain(error)) from error
-    finally:
-        sys.argv = outer_argv
-        if outer_setting is None:
-            del os.environ["HYDRA_FULL_ERROR"]
-        else:
-            os.environ["HYDRA_FULL_ERROR"] = outer_setting
+    with understood():
+        try:
+            application()
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise StorageError(f"{error.filename}: {error.strerror}") from error
 
 
 def _job(config: DictConfig) -> None:
@@ -153,4 +145,6 @@ def _command() -> str:
 def _report(error: UserError) -> int:
     for message in error.messages:
         print(f"error: {message}", file=sys.stderr)
+    if isinstance(error, UsageError):
+        print("maml-train --help lists every group and key", file=sys.stderr)
     return error.exit_code

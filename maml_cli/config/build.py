@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pkgutil import resolve_name
 from typing import Any
 
-from hydra.errors import HydraException
-from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +18,7 @@ from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
 
 SETTINGS = {"run": RunSettings, "train": TrainSettings, "eval": EvalSettings}
 COMPONENTS = ("algo", "dataset", "backbone")
-SECTIONS = ("train", "eval", *COMPONENTS)
+SECTIONS = (*COMPONENTS, "train", "eval")
 """The keys at the root that are groups of keys; the other root keys are RunSettings."""
 
 
@@ -51,8 +50,6 @@ def inspect(
 
 def _together(experiment: Experiment) -> list[str]:
     """What valid values cannot do together."""
-    import torch
-
     problems = experiment.dataset.check(experiment.run) + experiment.algo.check(experiment)
     train = experiment.train
     if train.min_outer_lr > train.outer_lr:
@@ -60,8 +57,6 @@ def _together(experiment: Experiment) -> list[str]:
             f"train.min_outer_lr={train.min_outer_lr} is above train.outer_lr={train.outer_lr}; "
             "lower it, or raise train.outer_lr"
         )
-    if experiment.run.device == "cuda" and not torch.cuda.is_available():
-        problems.append("device=cuda: torch finds no CUDA device; device=auto takes the CPU then")
     return problems
 
 
@@ -77,13 +72,13 @@ class _Reading:
 
     def component(self, section: str) -> Any:
         """The settings of the class that the group's YAML names in `_target_`, or None."""
-        target = self._node(self.config, section).get("_target_")
+        target = str(self._node(self.config, section).get("_target_"))
         try:
-            cls = get_class(target)
-        except (HydraException, ImportError, TypeError, ValueError) as error:
-            self.problems.append(f"{section}._target_={target}: {str(error).splitlines()[0]}")
+            cls = resolve_name(target)
+        except (AttributeError, ImportError, ValueError) as error:
+            self.problems.append(f"{section}._target_={target}: {error}")
             return None
-        if not hasattr(cls, "__pydantic_fields__"):
+        if not messages.fields(cls):
             self.problems.append(f"{section}._target_={target}: must be a pydantic dataclass")
             return None
         return self.settings(section, cls)
@@ -101,21 +96,16 @@ class _Reading:
     def _validate(self, section: str, cls: type) -> tuple[Any, dict[str, str]]:
         """The settings, or None and a sentence for each key at fault."""
         values, faults = self._values(section)
-        fields = cls.__pydantic_fields__  # type: ignore[attr-defined]
         try:
             # as JSON, whose lists are tuples where a tuple is wanted: YAML has none
             text = to_json(values, inf_nan_mode="constants", fallback=str)
             return TypeAdapter(cls).validate_json(text), faults
         except ValidationError as error:
+            fields = {_key(section, name): field for name, field in messages.fields(cls).items()}
             for finding in error.errors():
                 name = str(finding["loc"][0]) if finding["loc"] else ""
-                known = [_key(section, field) for field in fields]
-                faults.setdefault(
-                    name,
-                    messages.unknown_key(_key(section, name), known)
-                    if finding["type"] == "unexpected_keyword_argument"
-                    else messages.invalid(_key(section, name), finding, fields.get(name)),
-                )
+                sentence = messages.invalid(_key(section, name), values.get(name), finding, fields)
+                faults.setdefault(name, sentence)
         return None, faults
 
     def _values(self, section: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -132,16 +122,16 @@ class _Reading:
                     is_node = OmegaConf.is_config(value)
                     values[name] = OmegaConf.to_container(value, resolve=True) if is_node else value
             except OmegaConfBaseException as error:
-                reason = str(error).splitlines()[0]
-                faults[name] = f"{_key(section, name)}: {reason}" if self._sound else ""
+                faults[name] = f"{_key(section, name)}: {error.msg}" if self._sound else ""
         return values, faults
 
     def _replace(self, section: str, names: Iterable[str]) -> None:
         node, spare = (self._node(c, section) for c in (self.config, self.fallback))
         with open_dict(self.config):
             for name in names:
-                node.pop(name, None)
-                if name in spare:
+                if name in node.keys():
+                    del node[name]
+                if name in spare.keys():
                     node[name] = spare._get_node(name)
 
     @staticmethod

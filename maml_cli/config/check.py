@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice, product
 
-import yaml
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from maml_cli.config import messages
 from maml_cli.config.build import SECTIONS, inspect
 from maml_cli.config.compose import Composer, apply, keys, parse
+from maml_cli.core.errors import UsageError
 
 SWEEP_LIMIT = 200
 """So many jobs of a sweep are checked before the first starts; later ones when their turn comes."""
@@ -36,7 +35,7 @@ def problems(
         try:
             parse(argument)
             readable.append(argument)
-        except HydraException as error:
+        except UsageError as error:
             found[_unreadable(argument, error)] = None
     composer = Composer(readable, extra_dir=extra_dir)
     changes = [composer.parse(argument) for argument in readable]
@@ -49,17 +48,7 @@ def problems(
     return list(found)
 
 
-def explain(error: Exception) -> str:
-    """What Hydra, OmegaConf or YAML found wrong, in one line that names the file where it can."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        return f"{mark.name}, line {mark.line + 1}: {error.problem}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    cause = error.__cause__
-    return f"{text}: {explain(cause)}" if isinstance(cause, Exception) else text
-
-
-def _unreadable(argument: str, error: HydraException) -> str:
+def _unreadable(argument: str, error: UsageError) -> str:
     if "=" not in argument:
         return f"{argument}: not an override; write key=value, such as ways=5"
     reason = str(error).splitlines()[0]
@@ -71,7 +60,7 @@ def _sweeps_by_mode(composer: Composer, changes: Sequence[Override]) -> bool:
     lines = [str(c.input_line) for c in changes if not c.is_sweep_override()]
     try:
         return bool(composer.compose(lines, sweep=True).hydra.mode == RunMode.MULTIRUN)
-    except Exception:  # whatever it is, it is found again and reported for the job
+    except UsageError:  # found again, and reported, for the job
         return False
 
 
@@ -105,8 +94,8 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
             groups.append(str(change.input_line))
     try:
         chosen = composer.compose(groups)
-    except Exception as error:  # from AssertionError to ValueError: Hydra does not check the files
-        return [*found, explain(error)]
+    except UsageError as error:
+        return [*found, *error.messages]
     config = chosen.copy()
     for change in settings:
         if problem := _setting_problem(config, change):
@@ -143,8 +132,8 @@ def _setting_problem(config: DictConfig, change: Override) -> str | None:
             return f"{line}: {key} is set already; write {str(line).lstrip('+')}"
     try:
         apply(config, change)
-    except Exception as error:  # Hydra's own keys, and anything that does not fit
-        return f"{line}: {explain(error)}"
+    except UsageError as error:
+        return f"{line}: {error}"
     if change.is_hydra_override() and OmegaConf.is_missing(config, key):
         return f"{line}: a value is needed"
     return None

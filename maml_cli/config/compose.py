@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -14,9 +16,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from maml_cli.config import resolvers
+from maml_cli.core.errors import UsageError, UserError
 from maml_cli.paths import conf_dir
 
 CONFIG_NAME = "config"
@@ -43,7 +47,8 @@ class Composer:
 
     def parse(self, argument: str) -> Override:
         """One override as Hydra reads it; knows the options that a `glob` means."""
-        return self._parser.parse_override(argument)
+        with understood():
+            return self._parser.parse_override(argument)
 
     def groups(self) -> list[str]:
         """The groups of the application, Hydra's own left out."""
@@ -53,29 +58,65 @@ class Composer:
         """The options of a group; empty where there is no such group."""
         return self._loader.get_group_options(group, ObjectType.CONFIG) if group else []
 
+    def about(self, group: str, option: str) -> str:
+        """The first comment line of the option's file: one sentence that says what it is."""
+        for source in self._loader.get_sources():
+            file = Path(source.path, group, f"{option}.yaml")
+            if source.scheme() == "file" and file.is_file():
+                lines = file.read_text(encoding="utf-8").splitlines()
+                comments = (line.lstrip("# ") for line in lines if line.startswith("#"))
+                return next((line for line in comments if not line.startswith("@")), "")
+        return ""
+
     def compose(self, lines: Sequence[str], *, sweep: bool = False) -> DictConfig:
-        """The configuration with these overrides; raises whatever Hydra does."""
+        """The configuration with these overrides; raises UsageError."""
         key = (sweep, *lines)
         if key not in self._composed:
             mode = RunMode.MULTIRUN if sweep else RunMode.RUN
-            self._composed[key] = self._loader.load_configuration(CONFIG_NAME, list(lines), mode)
+            with understood():
+                composed = self._loader.load_configuration(CONFIG_NAME, list(lines), mode)
+            self._composed[key] = composed
         return self._composed[key].copy()
 
 
+@contextmanager
+def understood() -> Iterator[None]:
+    """Whatever Hydra refuses becomes a UsageError: it raises from AssertionError to ValueError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UsageError(_explained(error)) from error
+
+
+def _explained(error: BaseException) -> str:
+    """What Hydra, OmegaConf or YAML found wrong, in one line that names the file where it can."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{mark.name!s}, line {mark.line + 1}: {error.problem!s}"
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key}: {error.msg}"
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{text}: {_explained(error.__cause__)}" if error.__cause__ else text
+
+
 def parse(argument: str) -> Override:
-    """One override as Hydra reads it; raises HydraException."""
-    return OverridesParser.create().parse_override(argument)
+    """One override as Hydra reads it; raises UsageError."""
+    with understood():
+        return OverridesParser.create().parse_override(argument)
 
 
 def apply(config: DictConfig, change: Override) -> None:
-    """Set one key of a composed configuration as Hydra does; raises HydraException."""
-    ConfigLoaderImpl._apply_overrides_to_config([change], config)
+    """Set one key of a composed configuration as Hydra does; raises UsageError."""
+    with understood():
+        ConfigLoaderImpl._apply_overrides_to_config([change], config)
 
 
 def keys(config: DictConfig, prefix: str = "") -> list[str]:
     """Every key of the application as it is typed, sections included; Hydra's own left out."""
     found: list[str] = []
-    for name in config:
+    for name in map(str, config):
         key = f"{prefix}{name}"
         if key == "hydra":
             continue

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import chain
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -14,17 +15,22 @@ _KINDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "text",
     types.NoneType: "null",
 }
 _BOUNDS = {
     "ge": "at least {}",
-    "gt": "greater than {}",
+    "gt": "above {}",
     "le": "at most {}",
-    "lt": "less than {}",
-    "min_length": "with at least {} of them",
-    "max_length": "with at most {} of them",
+    "lt": "below {}",
+    "min_length": "at least {} long",
+    "max_length": "at most {} long",
 }
+
+
+def fields(settings: type) -> dict[str, FieldInfo]:
+    """The fields of a settings class, as pydantic keeps them."""
+    found: dict[str, FieldInfo] = getattr(settings, "__pydantic_fields__", {})
+    return found
 
 
 def typed(value: Any) -> str:
@@ -53,44 +59,41 @@ def rule(annotation: Any, constraints: Iterable[Any] = ()) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         inner, *extras = arguments
-        fields = (e.metadata if isinstance(e, FieldInfo) else [e] for e in extras)
-        return rule(inner, [c for field in fields for c in field])
-    if origin is Literal:
-        kind = alternatives(typed(a) for a in arguments)
-    elif origin in (Union, types.UnionType):
+        metadata = [e.metadata if isinstance(e, FieldInfo) else [e] for e in extras]
+        return rule(inner, [*constraints, *chain.from_iterable(metadata)])
+    if origin in (Union, types.UnionType):
         *others, last = arguments
         return f"{', '.join(rule(a, constraints) for a in others)}, or {rule(last)}"
-    elif origin in (list, tuple):
-        kind = f"a list, each {rule(arguments[0])}"
-    else:
-        kind = _KINDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
-    if annotation is str:
-        return kind
-    bounds = (
-        text.format(getattr(c, name))
+    bounds = " and ".join(
+        text.format(getattr(constraint, name))
         for name, text in _BOUNDS.items()
-        for c in constraints
-        if getattr(c, name, None) is not None
+        for constraint in constraints
+        if getattr(constraint, name, None) is not None
     )
-    return ", ".join([kind, *bounds])
+    if origin is Literal:
+        return alternatives(typed(a) for a in arguments)
+    if origin in (list, tuple):
+        return ", ".join(filter(None, ["a list", bounds, f"each {rule(arguments[0])}"]))
+    if annotation is str:
+        return "text"
+    kind = _KINDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+    return ", ".join(filter(None, [kind, bounds]))
 
 
-def _meaning(field: FieldInfo) -> str:
-    return f" ({field.description})" if field.description else ""
-
-
-def invalid(key: str, error: ErrorDetails, field: FieldInfo | None) -> str:
-    """What is wrong with one key, given pydantic's finding and the field that it is about."""
-    if error["type"] == "value_error":  # raised by a settings class itself
+def invalid(key: str, value: Any, error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> str:
+    """What is wrong with the value of a key, from pydantic's finding."""
+    if error["type"] == "value_error":  # a settings class speaks for itself
         return f"{key}: {error['ctx']['error']}"
-    if field is None:
-        return f"{key}={typed(error['input'])}: {error['msg']}"
-    must = f"must be {rule(field.annotation, field.metadata)}{_meaning(field)}"
+    if key not in fields:
+        return unknown_key(key, list(fields))
+    field = fields[key]
+    must = f"must be {rule(field.annotation, field.metadata)}"
+    meaning = f" ({field.description})" if field.description else ""
     if error["type"] == "missing":
-        return f"{key} is missing: {must}"
-    quote = f'; quote a text that reads as something else: {key}="\'{typed(error["input"])}\'"'
-    is_text = error["type"] == "string_type" and error["input"] is not None
-    return f"{key}={typed(error['input'])}: {must}{quote if is_text else ''}"
+        return f"{key} is missing: {must}{meaning}"
+    if error["type"] == "string_type" and value is not None:
+        return f"{key}={typed(value)}: {must}; quote it: {key}=\"'{typed(value)}'\"{meaning}"
+    return f"{key}={typed(value)}: {must}{meaning}"
 
 
 def unknown_key(key: str, known: list[str]) -> str:
@@ -102,7 +105,9 @@ def unknown_key(key: str, known: list[str]) -> str:
         or get_close_matches(key, known, n=1)
         or [by_last[name] for name in get_close_matches(last, by_last, n=1)]
     )
-    way_out = f"did you mean {alternatives(nearest)}?" if nearest else "maml-train --help lists them"
+    way_out = (
+        f"did you mean {alternatives(nearest)}?" if nearest else "maml-train --help lists them"
+    )
     return f"{key}: no such key; {way_out}"
 
 
@@ -110,4 +115,4 @@ def unknown_option(group: str, value: Any, options: list[str]) -> str:
     """That a group has no such option, the nearest that it has, and all of them."""
     nearest = get_close_matches(typed(value), options, n=1)
     guess = f"did you mean {nearest[0]}? " if nearest else ""
-    return f"{group}={typed(value)}: no such {group}; {guess}There are {alternatives(options)}"
+    return f"{group}={typed(value)}: no such {group}; {guess}There are {alternatives(options)}."
