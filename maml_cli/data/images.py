@@ -62,19 +62,19 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
     messages = []
     if classes:
         messages.append(
-            f"ways={run.ways} needs {run.ways} classes, but {_amounts(name, classes)}: "
+            f"ways={run.ways} needs {run.ways} classes, but {_amounts(name, classes, len(splits))}: "
             f"lower ways to at most {min(classes.values())}."
         )
     if images:
         messages.append(
             f"shots={run.shots} + queries={run.queries} needs {needed} images per class, "
-            f"but {_amounts(name, images)}: lower one of them."
+            f"but {_amounts(name, images, len(splits))}: lower one of them."
         )
     return messages
 
 
-def _amounts(name: str, by_split: Mapping[str, int]) -> str:
-    if len(by_split) > 1 and len(set(by_split.values())) == 1:
+def _amounts(name: str, by_split: Mapping[str, int], splits: int) -> str:
+    if len(by_split) == splits and len(set(by_split.values())) == 1:
         return f"{name} has {min(by_split.values())}"
     return " and ".join(f'split "{split}" of {name} has {n}' for split, n in by_split.items())
 
@@ -86,6 +86,7 @@ class ImageTasks:
     """
 
     objective = CLASSIFICATION
+    remarks: tuple[str, ...] = ()
 
     def __init__(
         self,

@@ -1,0 +1,106 @@
+"""Run settings in temporary folders, stand-ins for Omniglot, and where the real one is."""
+
+import dataclasses
+import io
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maml_cli.core.settings import RunSettings
+from maml_cli.data.omniglot_alphabets import ALPHABETS
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = {"images_background": {"Aleph": 2, "Beth_(old)": 1}, "images_evaluation": {"Beth": 2}}
+
+
+@pytest.fixture
+def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
+    base = RunSettings(
+        ways=5,
+        shots=1,
+        queries=2,
+        seed=0,
+        device="cpu",
+        engine="auto",
+        data_dir=str(tmp_path / "data"),
+        cache_dir=str(tmp_path / "cache"),
+        download=False,
+    )
+    return lambda **changes: dataclasses.replace(base, **changes)
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder that holds the real omniglot/."""
+    folder = Path(os.environ.get("MAML_DATA_DIR", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "omniglot").is_dir():
+        pytest.skip(f"no omniglot/ in {folder}: set MAML_DATA_DIR to test on the real drawings")
+    return folder
+
+
+def drawing(code: int) -> bytes:
+    """A one-bit PNG of 105 x 105 pixels: `code` in binary, as black squares of 15 pixels.
+
+    The lowest bit is at the top left; the next ones follow to the right, seven a row.
+    """
+    white = np.array([not code >> bit & 1 for bit in range(49)]).reshape(7, 7)
+    file = io.BytesIO()
+    Image.fromarray(np.kron(white, np.ones((15, 15), bool))).save(file, "PNG")
+    return file.getvalue()
+
+
+def drawings(
+    alphabets: Mapping[str, Mapping[str, int]], part: str, count: int
+) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of a part; its i-th character (from 1) shows the number i."""
+    code = 0
+    for alphabet, characters in alphabets[part].items():
+        for character in range(1, characters + 1):
+            code += 1
+            content = drawing(code)
+            for i in range(1, count + 1):
+                yield f"{part}/{alphabet}/character{character:02d}/{code:04d}_{i:02d}.png", content
+
+
+@pytest.fixture
+def small_files() -> dict[str, dict[str, bytes]]:
+    """Per part of SMALL, the files of its characters, three drawings each."""
+    return {part: dict(drawings(SMALL, part, 3)) for part in SMALL}
+
+
+def write_zip(root: Path, parts: Mapping[str, Mapping[str, bytes]]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    for part, files in parts.items():
+        with zipfile.ZipFile(root / f"{part}.zip", "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+
+
+def write_folder(root: Path, parts: Mapping[str, Mapping[str, bytes]]) -> None:
+    for files in parts.values():
+        for name, content in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(content)
+
+
+@pytest.fixture(params=[write_zip, write_folder], ids=["zip", "folder"])
+def write(
+    request: pytest.FixtureRequest,
+) -> Callable[[Path, Mapping[str, Mapping[str, bytes]]], None]:
+    """Writes the files of each part below a folder, as an archive or as they are."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with omniglot/: archives as large as the real ones, of invented drawings."""
+    folder = tmp_path_factory.mktemp("full_size")
+    write_zip(
+        folder / "omniglot", {part: dict(drawings(ALPHABETS, part, 20)) for part in ALPHABETS}
+    )
+    return folder

@@ -1,0 +1,124 @@
+"""Episodes of images: the right pixels with the right labels, turned as asked."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from maml_cli.core.types import Split
+from maml_cli.data.images import ImageTasks, image_pool, shortfalls
+
+CPU = torch.device("cpu")
+CORNERS = np.array([[1, 2], [4, 3]], np.uint8)  # clockwise from the top left
+TURNED = {  # counter-clockwise
+    0: [[1, 2], [4, 3]],
+    1: [[2, 3], [1, 4]],
+    2: [[3, 4], [2, 1]],
+    3: [[4, 1], [3, 2]],
+}
+
+
+def corner_images(classes: int, images: int) -> np.ndarray:
+    """Class c, image i: CORNERS + 10 * c + 100 * i, one channel."""
+    c, i = np.ogrid[:classes, :images]
+    offset = (10 * c + 100 * i)[..., None, None, None]
+    return (CORNERS + offset).astype(np.uint8)
+
+
+def tasks(images, rotations, run, scale=1.0, shift=0.0):
+    return ImageTasks(
+        {"train": image_pool(images, CPU, rotations)}, run, scale=[scale], shift=[shift]
+    )
+
+
+def decode(picture: torch.Tensor) -> tuple[int, int, int]:
+    """Class, image and turn of a picture made by `corner_images`."""
+    values = picture[0].long()
+    image, rest = divmod(int(values.min()) - 1, 100)
+    corners = (values - 100 * image - rest).tolist()
+    return rest // 10, image, next(k for k, turned in TURNED.items() if turned == corners)
+
+
+def test_labels_pixels_and_shapes(run_settings):
+    run = run_settings(ways=3, shots=1, queries=1)
+    source = tasks(corner_images(4, 2), "none", run)
+    assert source.input_shape == (1, 2, 2)
+    assert source.output_size == 3
+    assert source.curve_episodes(1) is None
+    episode = source.episodes("train", 0, 50)
+    assert episode.support_x.shape == episode.query_x.shape == (50, 3, 1, 2, 2)
+    assert episode.support_x.dtype == torch.float32
+    assert episode.support_y.dtype == torch.int64
+    assert episode.support_y.tolist() == episode.query_y.tolist() == [[0, 1, 2]] * 50
+    for support, query in zip(episode.support_x, episode.query_x, strict=True):
+        left, right = [decode(x) for x in support], [decode(x) for x in query]
+        assert [c for c, _, _ in left] == [c for c, _, _ in right]
+        assert all(i + j == 1 for (_, i, _), (_, j, _) in zip(left, right, strict=True))
+        assert {k for _, _, k in left + right} == {0}
+
+
+def test_labels_of_several_shots_and_queries_are_sorted_by_class(run_settings):
+    source = tasks(
+        corner_images(2, 2).repeat(3, axis=1), "none", run_settings(ways=2, shots=2, queries=4)
+    )
+    episode = source.episodes("train", 3, 2)
+    assert episode.support_y.tolist() == [[0, 0, 1, 1]] * 2
+    assert episode.query_y.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]] * 2
+
+
+def test_bytes_become_numbers_by_scale_and_shift_per_channel(run_settings):
+    images = np.full((1, 2, 2, 1, 1), 51, np.uint8)
+    pools = {"train": image_pool(images, CPU, "none")}
+    run = run_settings(ways=1, shots=1, queries=1)
+    source = ImageTasks(pools, run, scale=[1 / 255, -2.0], shift=[0.0, 2.0])
+    pixels = source.episodes("train", 0, 1).query_x.flatten()
+    assert pixels.tolist() == pytest.approx([0.2, -100.0])
+
+
+def test_episode_rotation_turns_all_images_of_a_class_alike(run_settings):
+    source = tasks(corner_images(5, 2), "episode", run_settings(ways=3, shots=1, queries=1))
+    seen = Counter()
+    episode = source.episodes("train", 0, 400)
+    for support, query in zip(episode.support_x, episode.query_x, strict=True):
+        left, right = [decode(x) for x in support], [decode(x) for x in query]
+        assert [(c, k) for c, _, k in left] == [(c, k) for c, _, k in right]
+        assert len({c for c, _, _ in left}) == 3
+        seen.update((c, k) for c, _, k in left)
+    # 1200 draws over 5 classes in 4 turns: mean 60, standard deviation below sqrt(60) = 7.7
+    assert len(seen) == 20
+    assert all(abs(count - 60) < 5 * 7.7 for count in seen.values())
+
+
+def test_rotations_as_classes_can_meet_in_an_episode(run_settings):
+    source = tasks(corner_images(1, 2), "classes", run_settings(ways=4, shots=1, queries=1))
+    for support in source.episodes("train", 0, 20).support_x:
+        assert {decode(x)[2] for x in support} == {0, 1, 2, 3}
+
+
+def test_an_episode_does_not_depend_on_its_batch(run_settings):
+    source = tasks(corner_images(6, 2), "episode", run_settings(ways=5, shots=1, queries=1))
+    eight, one = source.episodes("train", 0, 8), source.episodes("train", 3, 1)
+    assert all(torch.equal(many[3], single[0]) for many, single in zip(eight, one, strict=True))
+    assert not torch.equal(eight.support_x[3], eight.support_x[4])
+
+
+def test_what_a_data_set_lacks_is_said_with_the_arithmetic(run_settings):
+    splits = {"train": Split(1150, 20), "val": Split(50, 20), "test": Split(423, 20)}
+    assert shortfalls("omniglot", splits, run_settings(ways=50, shots=10, queries=10)) == []
+    assert shortfalls("omniglot", splits, run_settings(ways=200, shots=15, queries=10)) == [
+        'ways=200 needs 200 classes, but split "val" of omniglot has 50: lower ways to at most 50.',
+        "shots=15 + queries=10 needs 25 images per class, but omniglot has 20: lower one of them.",
+    ]
+    assert shortfalls("omniglot", splits, run_settings(ways=500)) == [
+        'ways=500 needs 500 classes, but split "val" of omniglot has 50 and '
+        'split "test" of omniglot has 423: lower ways to at most 50.'
+    ]
+
+
+def test_only_the_splits_that_lack_images_are_named(run_settings):
+    splits = {"train": Split(64, 300), "val": Split(16, 300), "test": Split(20, 600)}
+    assert shortfalls("pictures", splits, run_settings(shots=300, queries=1)) == [
+        'shots=300 + queries=1 needs 301 images per class, but split "train" of pictures has 300 '
+        'and split "val" of pictures has 300: lower one of them.'
+    ]

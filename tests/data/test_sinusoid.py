@@ -1,0 +1,80 @@
+"""Sine waves: fitted back from their points by least squares, without the code that drew them."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from maml_cli.data.sinusoid import Sinusoid
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def sinusoid():
+    return Sinusoid(name="sinusoid")
+
+
+def waves(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    """Per task (a, b) of the best `y = a sin x + b cos x`; the error must be rounding only."""
+    x, y = x.double(), y.double()
+    design = torch.cat([x.sin(), x.cos()], dim=-1)
+    solution = torch.linalg.lstsq(design, y).solution
+    assert (design @ solution - y).abs().max() < 1e-4
+    return solution.squeeze(-1).numpy()
+
+
+def test_support_and_query_lie_on_one_wave_of_the_paper_s_distribution(sinusoid, run_settings):
+    count = 4000
+    source = sinusoid.load(run_settings(ways=1, shots=10, queries=15), CPU)
+    assert (source.input_shape, source.output_size) == ((1,), 1)
+    episode = source.episodes("train", 0, count)
+    assert episode.support_x.shape == episode.support_y.shape == (count, 10, 1)
+    assert episode.query_x.shape == episode.query_y.shape == (count, 15, 1)
+    assert {field.dtype for field in episode} == {torch.float32}
+    a, b = waves(episode.support_x, episode.support_y).T
+    others = waves(episode.query_x, episode.query_y).T
+    assert np.abs(others - [a, b]).max() < 1e-2  # points may crowd, so coefficients round more
+    # A sin(x - phase) = A cos(phase) sin x - A sin(phase) cos x
+    amplitude, phase = np.hypot(a, b), np.arctan2(-b, a)
+    assert stats.kstest(amplitude, "uniform", args=(0.1, 4.9)).pvalue > 1e-3
+    assert stats.kstest(phase, "uniform", args=(0, math.pi)).pvalue > 1e-3
+    assert abs(stats.spearmanr(amplitude, phase).statistic) < 5 / count**0.5
+    for x in (episode.support_x, episode.query_x):
+        assert stats.kstest(x.flatten().numpy(), "uniform", args=(-5, 10)).pvalue > 1e-3
+
+
+def test_an_episode_does_not_depend_on_its_batch(sinusoid, run_settings):
+    source = sinusoid.load(run_settings(ways=1, shots=5, queries=5), CPU)
+    eight, one = source.episodes("val", 0, 8), source.episodes("val", 3, 1)
+    assert all(torch.equal(many[3], single[0]) for many, single in zip(eight, one, strict=True))
+
+
+def test_seeds_and_splits_have_waves_of_their_own(sinusoid, run_settings):
+    def first(seed: int, split: str) -> float:
+        source = sinusoid.load(run_settings(ways=1, seed=seed), CPU)
+        return source.episodes(split, 0, 1).support_y.item()
+
+    assert len({first(s, split) for s in (0, 1) for split in ("train", "val", "test")}) == 6
+
+
+def test_curves_continue_the_test_episodes_on_a_regular_grid(sinusoid, run_settings):
+    source = sinusoid.load(run_settings(ways=1, shots=5, queries=5), CPU)
+    curves, episodes = source.curve_episodes(3), source.episodes("test", 0, 3)
+    assert torch.equal(curves.support_x, episodes.support_x)
+    assert torch.equal(curves.support_y, episodes.support_y)
+    grid = curves.query_x[0].flatten()
+    assert (grid[0], grid[-1]) == (-5, 5)
+    assert torch.allclose(grid.diff(), torch.tensor(10 / (len(grid) - 1)), atol=1e-6)
+    assert torch.equal(curves.query_x[0], curves.query_x[2])
+    fitted = waves(curves.query_x, curves.query_y)
+    assert np.allclose(fitted, waves(episodes.query_x, episodes.query_y), atol=1e-2)
+
+
+def test_classes_are_refused(sinusoid, run_settings):
+    assert sinusoid.check(run_settings(ways=1, shots=500, queries=500)) == []
+    assert sinusoid.check(run_settings(ways=5)) == [
+        "ways=5 asks for classes, but sinusoid is regression: set ways=1."
+    ]
