@@ -122,16 +122,16 @@ class _Reading:
                     is_node = OmegaConf.is_config(value)
                     values[name] = OmegaConf.to_container(value, resolve=True) if is_node else value
             except OmegaConfBaseException as error:
-                faults[name] = f"{_key(section, name)}: {error.msg}" if self._sound else ""
+                faults[name] = f"{_key(section, name)}: {str(error).splitlines()[0]}" if self._sound else ""
         return values, faults
 
     def _replace(self, section: str, names: Iterable[str]) -> None:
         node, spare = (self._node(c, section) for c in (self.config, self.fallback))
         with open_dict(self.config):
             for name in names:
-                if name in node.keys():
+                if name in node:
                     del node[name]
-                if name in spare.keys():
+                if name in spare:
                     node[name] = spare._get_node(name)
 
     @staticmethod

@@ -96,7 +96,7 @@ def _explained(error: BaseException) -> str:
         mark = error.problem_mark
         return f"{mark.name!s}, line {mark.line + 1}: {error.problem!s}"
     if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return f"{error.full_key}: {error.msg}"
+        return f"{error.full_key}: {str(error).splitlines()[0]}"
     text = " ".join(str(error).split()) or type(error).__name__
     return f"{text}: {_explained(error.__cause__)}" if error.__cause__ else text
 

@@ -15,6 +15,7 @@ _KINDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
+    str: "text",
     types.NoneType: "null",
 }
 _BOUNDS = {
@@ -74,8 +75,6 @@ def rule(annotation: Any, constraints: Iterable[Any] = ()) -> str:
         return alternatives(typed(a) for a in arguments)
     if origin in (list, tuple):
         return ", ".join(filter(None, ["a list", bounds, f"each {rule(arguments[0])}"]))
-    if annotation is str:
-        return "text"
     kind = _KINDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
     return ", ".join(filter(None, [kind, bounds]))
 
