@@ -42,7 +42,7 @@ class SinusoidTasks:
     """An endless supply of sine waves, each with `shots` support and `queries` query points."""
 
     objective = REGRESSION
-    input_shape = (1,)
+    input_shape: tuple[int, ...] = (1,)
     output_size = 1
     remarks: tuple[str, ...] = ()
 
