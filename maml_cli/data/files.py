@@ -64,7 +64,9 @@ class ZipFiles:
         try:
             self._zip = zipfile.ZipFile(archive)
         except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{archive}: not a complete zip archive ({error}); get it again") from error
+            raise DataError(
+                f"{archive}: not a complete zip archive ({error}); get it again"
+            ) from error
         members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         self.names = _visible(members)
         self.fingerprint = _digest(

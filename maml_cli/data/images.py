@@ -62,8 +62,8 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
     messages = []
     if classes:
         messages.append(
-            f"ways={run.ways} needs {run.ways} classes, but {_amounts(name, classes, len(splits))}: "
-            f"lower ways to at most {min(classes.values())}."
+            f"ways={run.ways} needs {run.ways} classes, "
+            f"but {_amounts(name, classes, len(splits))}: lower ways to at most {min(classes.values())}."
         )
     if images:
         messages.append(
