@@ -63,7 +63,8 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
     if classes:
         messages.append(
             f"ways={run.ways} needs {run.ways} classes, "
-            f"but {_amounts(name, classes, len(splits))}: lower ways to at most {min(classes.values())}."
+            f"but {_amounts(name, classes, len(splits))}: "
+            f"lower ways to at most {min(classes.values())}."
         )
     if images:
         messages.append(
