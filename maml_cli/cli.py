@@ -81,7 +81,13 @@ def _flags(argv: list[str]) -> argparse.Namespace:
     parser.error = refuse  # type: ignore[method-assign]
     if "--version" in argv:  # Hydra would answer with its own
         return argparse.Namespace(version=True)
-    return parser.parse_args(argv, argparse.Namespace(version=False))
+    flags = parser.parse_args(argv, argparse.Namespace(version=False))
+    if flags.config_path or flags.config_name or flags.experimental_rerun:
+        raise UsageError(
+            "--config-path, --config-name, --experimental-rerun: the root configuration is fixed; "
+            "put a file into DIR/experiment and write --config-dir DIR experiment=NAME"
+        )
+    return flags
 
 
 def _hand_to_hydra(argv: list[str]) -> None:

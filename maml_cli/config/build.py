@@ -38,6 +38,9 @@ def inspect(
     An invalid value is reported and then taken from `fallback`, so that the same call also finds
     what the valid ones cannot do together. The experiment is None where that did not help.
     """
+    shapeless = [name for name in SECTIONS if not isinstance(config.get(name), DictConfig)]
+    if shapeless:
+        return None, [f"{name}: must be a mapping of keys to values" for name in shapeless]
     reading = _Reading(config, fallback)
     parts = {section: reading.settings(section, cls) for section, cls in SETTINGS.items()}
     parts |= {section: reading.component(section) for section in COMPONENTS}
@@ -72,9 +75,12 @@ class _Reading:
 
     def component(self, section: str) -> Any:
         """The settings of the class that the group's YAML names in `_target_`, or None."""
-        target = str(self._node(self.config, section).get("_target_"))
+        target = self._node(self.config, section).get("_target_")
+        if target is None:
+            self.problems.append(f"{section}._target_ is missing: the class of these settings")
+            return None
         try:
-            cls = resolve_name(target)
+            cls = resolve_name(str(target))
         except (AttributeError, ImportError, ValueError) as error:
             self.problems.append(f"{section}._target_={target}: {error}")
             return None
@@ -122,7 +128,9 @@ class _Reading:
                     is_node = OmegaConf.is_config(value)
                     values[name] = OmegaConf.to_container(value, resolve=True) if is_node else value
             except OmegaConfBaseException as error:
-                faults[name] = f"{_key(section, name)}: {str(error).splitlines()[0]}" if self._sound else ""
+                faults[name] = (
+                    f"{_key(section, name)}: {str(error).splitlines()[0]}" if self._sound else ""
+                )
         return values, faults
 
     def _replace(self, section: str, names: Iterable[str]) -> None:

@@ -95,7 +95,7 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
     try:
         chosen = composer.compose(groups)
     except UsageError as error:
-        return [*found, *error.messages]
+        return [*found, ": ".join(filter(None, [" ".join(groups), str(error)]))]
     config = chosen.copy()
     for change in settings:
         if problem := _setting_problem(config, change):

@@ -15,6 +15,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import setup_globals
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -95,10 +96,13 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"{mark.name!s}, line {mark.line + 1}: {error.problem!s}"
-    if isinstance(error, OmegaConfBaseException) and error.full_key:
-        return f"{error.full_key}: {str(error).splitlines()[0]}"
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{text}: {_explained(error.__cause__)}" if error.__cause__ else text
+    text = str(error).strip()
+    if isinstance(error, OmegaConfBaseException):
+        text = ": ".join(filter(None, [error.full_key, text.partition("\n")[0]]))
+    elif isinstance(error, HydraException):
+        text = " ".join(text.partition("\n\n")[0].split())  # a search path may follow
+    cause = _explained(error.__cause__) if error.__cause__ else ""
+    return ": ".join(filter(None, [text, cause])) or type(error).__name__
 
 
 def parse(argument: str) -> Override:
