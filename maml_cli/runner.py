@@ -12,11 +12,11 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.objective import Objective
+from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Episode, TaskSource
 from maml_cli.evaluation import evaluate
 from maml_cli.inner.engines import choose_engine
-from maml_cli.reporting.records import Curves, RunInfo
 from maml_cli.reporting.reporter import standard_reporter
 from maml_cli.reporting.results import environment
 from maml_cli.training.checkpoint import Checkpoints
@@ -44,7 +44,14 @@ def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
     (output_dir / "config.yaml").write_text(experiment.resolved)
 
     with standard_reporter() as reporter:
-        info = _info(experiment, source, params, device, engine.name, output_dir)
+        info = _info(
+            experiment,
+            source=source,
+            params=params,
+            device=device,
+            engine=engine.name,
+            output_dir=output_dir,
+        )
         first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
         reporter.start(info, first)
         score = partial(
@@ -123,7 +130,7 @@ def course(scores: Tensor) -> dict[str, Any]:
 
 
 def summary(objective: Objective, scores: Tensor) -> dict[str, Any]:
-    """What is reported of some scores: after the last step, or after each (`Objective.per_step`)."""
+    """What is reported: the metric after the last step, or after each (`Objective.per_step`)."""
     if objective.per_step:
         return course(scores) | {"episodes": len(scores)}
     last = estimates(scores)[-1]
@@ -132,6 +139,7 @@ def summary(objective: Objective, scores: Tensor) -> dict[str, Any]:
 
 def _info(
     experiment: Experiment,
+    *,
     source: TaskSource,
     params: MetaParameters,
     device: torch.device,

@@ -45,7 +45,7 @@ def at_epoch(epoch: int) -> Progress:
 
 
 class Line:
-    """A network with the single weight w: it answers `w * x`. With squared error it is a quadratic in w."""
+    """A network with one weight w: it answers `w * x`; the squared error is quadratic in w."""
 
     name = "line"
 
@@ -72,9 +72,7 @@ def images(ways: int, channels: int = 1, side: int = 16) -> FakeSource:
     return FakeSource((channels, side, side), ways, CLASSIFICATION)
 
 
-def learner(
-    backbone: Any, source: Any, *, engine: str = "loop", **changes: Any
-) -> GradientLearner:
+def learner(backbone: Any, source: Any, *, engine: str = "loop", **changes: Any) -> GradientLearner:
     """A learner with all switches off but those named."""
     built = choose_engine(engine, torch.device("cpu"), convolutional=True)
     return MAML(**{**ALL_OFF, **changes}).build(backbone, source, TRAIN, built)

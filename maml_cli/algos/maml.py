@@ -29,7 +29,7 @@ from maml_cli.inner.step_weights import StepWeights, last_step, multi_step
 
 @dataclass(frozen=True, kw_only=True)
 class GradientLearner:
-    """Learns an initialisation from which gradient descent on a support set does well on its queries.
+    """Learns a start from which gradient descent on a support set does well on its queries.
 
     theta holds `model.*` and, if rates are learned, `inner_lr.*`; state holds `running.*`.
     """
@@ -74,7 +74,7 @@ class GradientLearner:
                 steps=self.steps,
                 order=order,
                 numerics=numerics,
-                norm_at=lambda step: numerics.batch_stats(),
+                norm_at=lambda _: numerics.batch_stats(),
             )
             loss = torch.zeros((), device=episode.query_x.device)
             losses, metrics, stats = [], [], []
@@ -137,18 +137,14 @@ class MAML:
     """The settings of the MAML family: each of MAML++'s six changes is one switch."""
 
     name: str
-    inner_steps: Annotated[
-        int, Field(ge=1, le=1000, description="gradient steps on the support set")
-    ]
+    inner_steps: Annotated[int, Field(ge=1, le=1000, description="gradient steps per episode")]
     inner_lr: Annotated[
         float,
-        Field(ge=-10, le=10, description="inner learning rate, on the mean loss; at the start"),
+        Field(ge=-10, le=10, description="inner learning rate (lslr: at the start)"),
     ]
     order: Annotated[Literal[1, 2], Field(description="1: inner gradients count as constants")]
     msl: Annotated[bool, Field(description="multi-step loss")]
-    msl_epochs: Annotated[
-        int, Field(ge=1, description="epochs over which it anneals to the last step")
-    ]
+    msl_epochs: Annotated[int, Field(ge=1, description="epochs until the last step alone counts")]
     da: Annotated[bool, Field(description="derivative-order annealing: first order at first")]
     da_epochs: Annotated[int, Field(ge=0, description="epochs of first order")]
     bnrs: Annotated[bool, Field(description="batch-norm running statistics per step")]
@@ -160,7 +156,8 @@ class MAML:
         """One sentence for each combination that contradicts itself."""
         if self.da and self.order == 1:
             return [
-                "algo.da=true anneals from first to second order, but algo.order=1: set one back."
+                "algo.da=true anneals to second order, but algo.order=1: "
+                "set algo.order=2 or algo.da=false"
             ]
         return []
 
@@ -190,7 +187,7 @@ class MAML:
             descent=descent,
             engine=engine,
             step_weights=multi_step(steps, self.msl_epochs) if self.msl else last_step(steps),
-            order=first_order_until(self.da_epochs) if self.da else lambda progress: self.order,
+            order=first_order_until(self.da_epochs) if self.da else lambda _: self.order,
             outer_lr=cosine(train.outer_lr, train.min_outer_lr)
             if self.ca
             else constant(train.outer_lr),

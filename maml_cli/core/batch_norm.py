@@ -1,4 +1,4 @@
-"""Batch normalisation as a value: which statistics normalise is decided by the caller, not by a mode flag.
+"""Batch normalisation as a value: the caller decides which statistics normalise, not a mode flag.
 
 A backbone is handed a `Norm` and calls it; evaluation therefore cannot change hidden state.
 """

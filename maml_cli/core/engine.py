@@ -33,7 +33,7 @@ class Engine(Protocol):
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The gradient at theta of the mean of the tasks' losses, and the means of what they kept."""
+        """The gradient at theta of the tasks' mean loss, and the means of what they kept."""
         ...
 
     def map(self, function: TaskMap, episodes: Episode) -> Tensor:

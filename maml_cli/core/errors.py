@@ -5,7 +5,7 @@ Exit codes: 0 done, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage,
 
 
 class UserError(Exception):
-    """An end of the run that the user can do something about; its text is shown without a traceback."""
+    """An end that the user can do something about; its text is shown without a traceback."""
 
     exit_code = 1
 

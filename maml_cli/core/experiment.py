@@ -1,4 +1,4 @@
-"""What one run is, in plain values: the settings of its parts, checked; knows nothing of Hydra or torch."""
+"""What one run is, in plain values: the settings of its parts, checked; without Hydra or torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import torch
 
     from maml_cli.core.batch_norm import Norm
+    from maml_cli.core.engine import Engine
     from maml_cli.core.learner import Learner
     from maml_cli.core.types import TaskSource, Tensors
-    from maml_cli.core.engine import Engine
 
 
 class Algorithm(Protocol):
@@ -40,8 +40,8 @@ class Algorithm(Protocol):
 class Backbone(Protocol):
     """The settings class that a `backbone` YAML names in `_target_`: a network as pure functions.
 
-    Parameters are a flat dictionary. Those of batch norms are named `*.norm.weight|bias`, those of the
-    last layer `head.*`; the inner loop tells what to adapt by these names.
+    Parameters are a flat dictionary. Those of batch norms are named `*.norm.weight|bias`, those of
+    the last layer `head.*`; the inner loop tells what to adapt by these names.
     """
 
     @property

@@ -12,7 +12,7 @@ ScalarFunction = Callable[[dict[str, Tensor]], tuple[Tensor, Any]]
 """Maps parameters to a scalar loss and anything else worth keeping from the pass."""
 
 InnerGradient = Callable[[ScalarFunction, Tensors, bool], tuple[dict[str, Tensor], Any]]
-"""Gradient of a scalar function at some parameters, differentiable once more if the flag says so."""
+"""Gradient of a scalar function at some parameters; differentiable again if the flag says so."""
 
 
 def section(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
@@ -34,7 +34,7 @@ def detached(tensors: Tensors) -> dict[str, Tensor]:
 def autograd_gradient(
     function: ScalarFunction, params: Tensors, differentiable: bool
 ) -> tuple[dict[str, Tensor], Any]:
-    """`InnerGradient` by reverse mode on the ambient graph; for use outside of functional transforms."""
+    """`InnerGradient` by reverse mode on the ambient graph; not for functional transforms."""
     if not differentiable:
         params = {n: p.detach().requires_grad_() for n, p in params.items()}
     loss, kept = function(dict(params))

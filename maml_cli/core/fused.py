@@ -1,9 +1,9 @@
 """Convolution, batch norm and max-pooling of a block, with a lean second derivative, for the CPU.
 
-The composite of torch's operations differentiates twice into some forty passes over full-size tensors,
-and those passes, not the arithmetic, take most of the time. Here only the convolution's output c and
-its cotangent stay full-size: normalisation is per channel and increasing, so pooling may come first,
-and all sums over the sparse cotangent of the pooling are sums over a quarter of the values.
+The composite of torch's operations differentiates twice into some forty passes over full-size
+tensors, and those passes, not the arithmetic, take most of the time. Here only the convolution's
+output c and its cotangent stay full-size: normalisation is per channel and increasing, so pooling
+may come first, and sums over the sparse cotangent of the pooling take a quarter of the values.
 
 Everything is channels-last, in which torch's CPU pooling is some twenty times faster.
 """
@@ -21,9 +21,10 @@ LAYOUT = torch.channels_last
 def _convolution_gradients(
     slope: Tensor, x: Tensor, kernel: Tensor, wanted: list[bool]
 ) -> tuple[Tensor, Tensor]:
-    return torch.ops.aten.convolution_backward(
+    x_bar, kernel_bar, _ = torch.ops.aten.convolution_backward(
         slope, x, kernel, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*wanted, False]
-    )[:2]
+    )
+    return x_bar, kernel_bar
 
 
 class Convolve(Function):
@@ -71,7 +72,7 @@ class _ConvolveBackward(Function):
 
 
 class NormaliseAndPool(Function):
-    """`p = max_pool((c - mean) / sqrt(var + eps))`, with `mean`, `var` (biased) and `1 / sqrt(var + eps)`.
+    """`p = max_pool((c - mean) / sqrt(var + eps))`, with `mean` and the biased `var`.
 
     c is `(batch, channels, height, width)`; the statistics are per channel and carry no gradient of
     their own.
@@ -96,9 +97,10 @@ class NormaliseAndPool(Function):
 
 
 class _NormaliseAndPoolBackward(Function):
-    """`r (S g - mean(g) - z mean(g p))`, where z is c normalised, r = 1/std and S puts a slope g at its peak.
+    """`r (S g - mean(g) - z mean(g p))`, where z is c normalised and r = 1/std.
 
-    Means are sums over the pooled values divided by the number of unpooled ones, n.
+    S puts a slope g at its peak. Means are sums over the pooled values divided by the number of
+    unpooled ones, n.
     """
 
     @staticmethod
@@ -123,10 +125,10 @@ class _NormaliseAndPoolBackward(Function):
 
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Any, ...]:
-        """With k = mean(u z) and T = d(u . out)/dr, by the product rule over r, z and g:
+        """By the product rule over r, z and g, with k = mean(u z) and T = d(u . out)/dr.
 
-        `g_bar = r (S' u - mean(u) - p k)` and `c_bar = r^2 (-mean(g p) u - k S g + mean(g p) mean(u)
-        + k mean(g) + z (2 k mean(g p) - T / n))`.
+        `g_bar = r (S' u - mean(u) - p k)` and `c_bar = r^2 (-mean(g p) u - k S g
+        + mean(g p) mean(u) + k mean(g) + z (2 k mean(g p) - T / n))`.
         """
         slope, c, mean, inv_std, pooled, index, slope_mean, along_mean = ctx.saved_tensors
         n = c.numel() // c.shape[1]
@@ -156,25 +158,26 @@ def _sum(values: Tensor) -> Tensor:
 
 def _at_peaks(pooled: Tensor, like: Tensor, index: Tensor) -> Tensor:
     """Zeros like the unpooled tensor, with each pooled value at the place of its peak."""
-    return torch.ops.aten.max_pool2d_with_indices_backward(
+    unpooled: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
         pooled, like, [2, 2], [2, 2], [0, 0], [1, 1], False, index
     )
+    return unpooled
 
 
 def _from_peaks(values: Tensor, index: Tensor) -> Tensor:
     """The values at the places of the peaks."""
     by_place, places = (t.permute(0, 2, 3, 1).flatten(1, 2) for t in (values, index))
-    pooled = by_place.gather(1, places)
-    return pooled.unflatten(1, index.shape[2:]).permute(0, 3, 1, 2)
+    batch, channels, height, width = index.shape
+    return by_place.gather(1, places).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 def block(
     x: Tensor, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`max_pool(batch_norm(convolve(x, kernel)))`, and the batch's mean and biased variance per channel.
+    """`max_pool(batch_norm(convolve(x, kernel)))`, and the batch's mean and biased variance.
 
-    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain both
-    change sign. Twice differentiable by reverse mode; not for functional transforms.
+    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
+    both change sign. Twice differentiable by reverse mode; not for functional transforms.
     """
     sign = torch.where(gain < 0, -1.0, 1.0).to(gain.dtype)
     signed = (kernel * sign.view(-1, 1, 1, 1)).contiguous(memory_format=LAYOUT)

@@ -32,9 +32,9 @@ class MetaParameters:
 class MetaStep:
     """What one batch of episodes says about the meta-parameters.
 
-    `gradient` is keyed as theta; `loss` is the outer loss, a scalar; `query_loss` and `query_metric`
-    are means over the tasks, one value for each of `query_steps`: the inner steps (from 1, ascending)
-    after which the query set was looked at.
+    `gradient` is keyed as theta; `loss` is the outer loss, a scalar; `query_loss` and
+    `query_metric` are means over the tasks, one value for each of `query_steps`: the inner steps
+    (from 1, ascending) after which the query set was looked at.
     """
 
     gradient: dict[str, Tensor]
@@ -66,13 +66,13 @@ class Learner(Protocol):
     def meta_gradient(
         self, params: MetaParameters, episodes: Episode, progress: Progress
     ) -> MetaStep:
-        """The direction in which the outer optimiser should move theta, from a batch of episodes."""
+        """What the outer optimiser should descend along, from a batch of episodes."""
         ...
 
     def predict(
         self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
     ) -> Tensor:
-        """Query outputs after 0 to `steps` adaptation steps, `(tasks, steps + 1, queries, outputs)`."""
+        """Query outputs after 0 to `steps` inner steps, `(tasks, steps + 1, queries, outputs)`."""
         ...
 
     def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:

@@ -10,7 +10,7 @@ Schedule = Callable[[Progress], float]
 
 def constant(value: float) -> Schedule:
     """The same value throughout."""
-    return lambda progress: value
+    return lambda _: value
 
 
 def cosine(start: float, end: float) -> Schedule:

@@ -1,6 +1,7 @@
-"""The settings every run has, each with its type, range and meaning; imports no torch, so `--help` is quick.
+"""The settings every run has, each with its type, range and meaning.
 
-A settings class holds no default values: those live in `conf/`, and only there.
+Imports no torch, so that `--help` is quick. A settings class holds no default values: those live in
+`conf/`, and only there.
 """
 
 from typing import Annotated, Literal
@@ -29,9 +30,7 @@ class RunSettings:
     ]
     data_dir: Annotated[str, Field(min_length=1, description="where data sets are found")]
     cache_dir: Annotated[str, Field(min_length=1, description="where decoded images are kept")]
-    download: Annotated[
-        bool, Field(description="fetch a missing data set, where its licence allows")
-    ]
+    download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -43,11 +42,11 @@ class TrainSettings:
     tasks_per_batch: Annotated[int, Field(ge=1, description="episodes per outer update")]
     outer_lr: Annotated[float, Field(gt=0, le=10, description="outer learning rate, at the start")]
     min_outer_lr: Annotated[
-        float, Field(ge=0, le=10, description="outer learning rate, at the end")
+        float, Field(ge=0, le=10, description="outer rate at the end, if annealed")
     ]
     grad_clip: Annotated[
         float | None,
-        Field(gt=0, description="clamps each meta-gradient element to +-this; null: off"),
+        Field(gt=0, description="clamps meta-gradients to +- this; null: off"),
     ]
 
 

@@ -15,8 +15,9 @@ Tensors = Mapping[str, Tensor]
 class Episode(NamedTuple):
     """One few-shot task, or a batch of them with one more leading dimension on every field.
 
-    Classification: x is `(ways * shots, channels, height, width)` float, y is `(ways * shots,)` int64,
-    class-sorted, with labels 0 to ways-1; queries alike. Regression: x and y are `(points, 1)` float.
+    Classification: x is `(ways * shots, channels, height, width)` float, y is `(ways * shots,)`
+    int64, class-sorted, with labels 0 to ways-1; queries alike. Regression: x and y are
+    `(points, 1)` float.
     """
 
     support_x: Tensor
@@ -61,5 +62,5 @@ class TaskSource(Protocol):
         ...
 
     def curve_episodes(self, count: int) -> Episode | None:
-        """Test episodes whose queries lie on a regular grid, to draw; None if inputs are no numbers."""
+        """Test episodes with queries on a regular grid, to draw; None if inputs are no numbers."""
         ...

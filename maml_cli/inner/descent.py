@@ -18,7 +18,7 @@ from maml_cli.inner.rates import Rates
 from maml_cli.inner.running_stats import RunningStats
 
 Forward = Callable[[Tensors, Tensor, Norm], Tensor]
-"""A network as a pure function of its parameters, its inputs and what normalises: a backbone's `apply`."""
+"""A network as a pure function of parameters, inputs and what normalises: a backbone's `apply`."""
 
 
 class Adapted(NamedTuple):
@@ -125,8 +125,8 @@ class Descent:
             steps=steps,
             order=1,
             numerics=numerics,
-            norm_at=running_norm if bn_stats == "running" else lambda step: numerics.batch_stats(),
+            norm_at=running_norm if bn_stats == "running" else lambda _: numerics.batch_stats(),
         )
-        for step, (params, _) in enumerate(adapted):
-            outputs.append(self.query(params, episode, step, query_norm(params, step)))
+        for step, (phi, _) in enumerate(adapted):
+            outputs.append(self.query(phi, episode, step, query_norm(phi, step)))
         return torch.stack(outputs)

@@ -1,9 +1,9 @@
 """How the tasks of a batch are computed: one by one, on several threads, or batched; all agree.
 
-`loop` is the reference that reads simplest. `threads` runs whole tasks beside each other, each on one
-core: the tensors of a few-shot task are small, so this beats splitting every operation over the
-cores. `vmap` batches every operation over the tasks, for networks of many tiny operations and for
-GPUs.
+`loop` is the reference that reads simplest. `threads` runs whole tasks beside each other, each on
+one core: the tensors of a few-shot task are small, so this beats splitting every operation over the
+cores; and it uses blocks with a lean second derivative (`core/fused.py`). `vmap` batches every
+operation over the tasks, for networks of many tiny operations and for GPUs.
 """
 
 from collections.abc import Callable, Iterable
@@ -102,8 +102,8 @@ def _means(tensors: Tensors) -> dict[str, Tensor]:
 def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> Engine:
     """The named engine; `auto` takes what was measured fastest.
 
-    That is `vmap` on a GPU and for networks without convolutions. On a CPU it would turn convolutions
-    with a kernel per task into grouped ones, which are slow there: `threads`.
+    That is `vmap` on a GPU and for networks without convolutions. On a CPU it would turn
+    convolutions with a kernel per task into grouped ones, which are slow there: `threads`.
     """
     if name == "auto":
         name = "vmap" if device.type == "cuda" or not convolutional else "threads"

@@ -1,4 +1,4 @@
-"""Batch-norm gains and biases: shared by all inner steps, or a row of them per step (MAML++, "BNWB")."""
+"""Batch-norm gains and biases: shared by all inner steps, or a row per step (MAML++, "BNWB")."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,7 +38,7 @@ class SharedNorm:
 
 @dataclass(frozen=True)
 class NormPerStep:
-    """A row of gains and biases per inner step, shape `(steps, features)` (MAML++, section 4, BNWB)."""
+    """A row of gains and biases per inner step, `(steps, features)` (MAML++, section 4, BNWB)."""
 
     steps: int
 

@@ -36,7 +36,7 @@ class ConstantRate:
 
 @dataclass(frozen=True)
 class RatePerTensorAndStep:
-    """One learned scalar for every adapted tensor and step, of any sign (MAML++, section 4, LSLR)."""
+    """One learned scalar per adapted tensor and step, of any sign (MAML++, section 4, LSLR)."""
 
     value: float
     steps: int

@@ -1,4 +1,4 @@
-"""How much the query loss after each inner step counts: the last step only, or MAML++'s multi-step loss."""
+"""How much the query loss after each inner step counts: the last alone, or all (MAML++, "MSL")."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ StepWeights = Callable[[Progress], list[float]]
 
 def last_step(steps: int) -> StepWeights:
     """Only the loss after the last of `steps` updates counts (MAML, algorithm 1)."""
-    return lambda progress: [0.0] * (steps - 1) + [1.0]
+    return lambda _: [0.0] * (steps - 1) + [1.0]
 
 
 def multi_step(steps: int, epochs: int) -> StepWeights:

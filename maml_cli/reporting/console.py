@@ -16,7 +16,7 @@ from rich.text import Text
 
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
-from maml_cli.reporting.records import (
+from maml_cli.core.records import (
     Curves,
     EpochRecord,
     IterationRecord,

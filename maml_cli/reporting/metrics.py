@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import Any
 
 from maml_cli.core.types import Episode
-from maml_cli.reporting.files import storing, to_json
-from maml_cli.reporting.records import EpochRecord, IterationRecord, RunInfo, Sink
+from maml_cli.core.files import storing, to_json
+from maml_cli.core.records import EpochRecord, IterationRecord, RunInfo, Sink
 
 
 class MetricsFile(Sink):

@@ -8,7 +8,7 @@ from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
-from maml_cli.reporting.records import (
+from maml_cli.core.records import (
     Curves,
     EpochRecord,
     IterationRecord,

@@ -5,10 +5,10 @@ from contextlib import ExitStack
 from torch.utils.tensorboard import SummaryWriter
 
 from maml_cli.core.types import Episode
-from maml_cli.reporting.files import storing
+from maml_cli.core.files import storing
 from maml_cli.reporting.images import episode_grid
 from maml_cli.reporting.plots import curves_figure
-from maml_cli.reporting.records import (
+from maml_cli.core.records import (
     Curves,
     EpochRecord,
     IterationRecord,

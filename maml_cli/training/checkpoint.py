@@ -1,14 +1,13 @@
 """Checkpoints: one file per epoch, of which the best are kept."""
 
 import io
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from maml_cli.core.errors import CheckpointError, StorageError
+from maml_cli.core.errors import CheckpointError
+from maml_cli.core.files import write_atomically
 from maml_cli.core.learner import MetaParameters
 
 FORMAT = 1
@@ -41,7 +40,7 @@ class Checkpoints:
             "optimizer": optimizer,
             "val": val,
         }
-        write_atomically(self._path(epoch), content)
+        write(self._path(epoch), content)
         self._scores[epoch] = val
         for old in set(self._scores) - {*self.best(), epoch}:
             self._path(old).unlink(missing_ok=True)
@@ -67,28 +66,11 @@ class Checkpoints:
         return self._directory / f"epoch-{epoch + 1:04d}.pt"
 
 
-def write_atomically(path: Path, content: dict[str, Any]) -> None:
+def write(path: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain values so that the file is whole or absent; raises StorageError."""
-    buffer = io.BytesIO()
+    buffer = io.BytesIO()  # torch would leave a stump where the disk is full
     torch.save(content, buffer)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(buffer.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        size = buffer.getbuffer().nbytes
-        raise StorageError(
-            f"{path}: cannot write {size:,} bytes ({error.strerror}): free space or choose another "
-            "place with hydra.run.dir=DIR"
-        ) from error
+    write_atomically(path, buffer.getvalue())
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The outer loop: batches of episodes, meta-gradient, step; after each epoch, validation and checkpoint."""
+"""The outer loop: episodes, meta-gradient, step; after each epoch, validation and checkpoint."""
 
 import time
 from collections.abc import Callable
@@ -8,10 +8,10 @@ import torch
 
 from maml_cli.core.errors import DivergedError
 from maml_cli.core.learner import Learner, MetaParameters, MetaStep
+from maml_cli.core.records import EpochRecord, IterationRecord, Sink
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Progress, TaskSource
-from maml_cli.reporting.records import EpochRecord, IterationRecord, Sink
 from maml_cli.training.checkpoint import Checkpoints
 
 RECORD_EVERY = 10
@@ -76,8 +76,8 @@ class Trainer:
         if not torch.isfinite(step.loss):
             first = progress.iteration * self.settings.tasks_per_batch
             raise DivergedError(
-                f"the loss is {step.loss.item()} at iteration {progress.iteration + 1} "
-                f"(training episodes {first} to {first + self.settings.tasks_per_batch - 1}): lower "
+                f"the loss is {step.loss.item()} at iteration {progress.iteration + 1} (training "
+                f"episodes {first} to {first + self.settings.tasks_per_batch - 1}): lower "
                 "train.outer_lr or algo.inner_lr, or set train.grad_clip"
             )
         for name, tensor in params.theta.items():

@@ -1,7 +1,8 @@
 """Meta-gradients against paper and pencil, and against finite differences.
 
 The quadratic: the network answers w * x with x = 1, the loss is the squared error, so with support
-target s and query target q one inner step is phi = w - 2 a (w - s), and phi_k - s = (1 - 2a)^k (w - s).
+target s and query target q one inner step is phi = w - 2 a (w - s), and
+phi_k - s = (1 - 2a)^k (w - s).
 All numbers below have w = 3, s = 1, q = 2.
 """
 
@@ -44,8 +45,8 @@ def test_the_gradient_is_the_mean_over_tasks():
 
 
 def test_inputs_scale_the_curvature():
-    # x = 2: L = (2w - s)^2, phi = w - 0.1 * 4 (2w - s) = 0.2 w + 0.4 s = 1.0; query: (2 - 2)^2 has slope 0;
-    # with q = 1 instead: 2 * (2 * 1 - 1) * 2 * 0.2 = 0.8
+    # x = 2: L = (2w - s)^2, phi = w - 0.1 * 4 (2w - s) = 0.2 w + 0.4 s = 1.0;
+    # query with q = 1: 2 * (2 * 1 - 1) * 2 * 0.2 = 0.8
     step = meta_gradient(inner_steps=1, episodes=points((1.0, 1.0), x=2.0))
     assert step.gradient[W].item() == pytest.approx(0.8, rel=1e-5)
 
@@ -53,8 +54,9 @@ def test_inputs_scale_the_curvature():
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("order", [1, 2])
 def test_gradients_of_the_rates_per_step(order, engine):
-    # phi_1 = 3 - 0.1 * 2 * (3 - 1) = 2.6. d loss / d phi_2 = 0.56. The last rate: 0.56 * (-2) * (2.6 - 1).
-    # The first one, through d phi_2 / d phi_1 = 0.8 (1 in first order): 0.56 * 0.8 * (-2) * (3 - 1).
+    # phi_1 = 3 - 0.1 * 2 * (3 - 1) = 2.6. d loss / d phi_2 = 0.56.
+    # The last rate: 0.56 * (-2) * (2.6 - 1).
+    # The first one, through d phi_2 / d phi_1 = 0.8 (first order: 1): 0.56 * 0.8 * (-2) * 2.
     step = meta_gradient(inner_steps=2, lslr=True, order=order, engine=engine)
     first = -1.792 if order == 2 else -2.24
     expected = torch.tensor([first, -1.792])
@@ -72,7 +74,8 @@ def test_multi_step_loss_weighs_every_step():
 
 
 def test_derivative_order_annealing_switches_after_its_epochs():
-    by_epoch = [meta_gradient(epoch, da=True, da_epochs=2).gradient[W].item() for epoch in range(4)]
+    steps = [meta_gradient(epoch, da=True, da_epochs=2) for epoch in range(4)]
+    by_epoch = [step.gradient[W].item() for step in steps]
     assert by_epoch == pytest.approx([0.56, 0.56, 0.3584, 0.3584], rel=1e-5)
 
 
@@ -80,7 +83,7 @@ def test_derivative_order_annealing_switches_after_its_epochs():
 @pytest.mark.parametrize("switches", [{}, MAMLPP], ids=["maml", "mamlpp"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_finite_differences_through_conv4(engine, switches, downsample):
-    """Along random directions, (L(theta + h d) - L(theta - h d)) / 2h is the gradient's component."""
+    """Along a direction d, (L(theta + h d) - L(theta - h d)) / 2h is the gradient's component."""
     source = images(ways=3)
     backbone = Conv4(name="c", filters=3, downsample=downsample, negative_slope=0.01)
     found = learner(backbone, source, engine=engine, **switches)
@@ -89,9 +92,7 @@ def test_finite_differences_through_conv4(engine, switches, downsample):
     gradient = found.meta_gradient(params, episodes, at_epoch(3)).gradient
     generator = torch.Generator().manual_seed(1)
     for name in params.theta:
-        direction = torch.randn(
-            params.theta[name].shape, generator=generator, dtype=torch.float64
-        )
+        direction = torch.randn(params.theta[name].shape, generator=generator, dtype=torch.float64)
 
         def loss(h, name=name, direction=direction):
             moved = {**params.theta, name: params.theta[name] + h * direction}
@@ -107,9 +108,7 @@ def test_finite_differences_through_conv4(engine, switches, downsample):
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("engine", ["threads", "vmap"])
-@pytest.mark.parametrize(
-    "switch", ["none", "msl", "bnrs", "bnwb", "lslr", "all"]
-)
+@pytest.mark.parametrize("switch", ["none", "msl", "bnrs", "bnwb", "lslr", "all"])
 def test_engines_agree_with_the_loop(engine, switch, order):
     source = images(ways=3)
     backbone = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
@@ -118,9 +117,7 @@ def test_engines_agree_with_the_loop(engine, switch, order):
     for name in ("loop", engine):
         found = learner(backbone, source, engine=name, order=order, inner_steps=3, **switches)
         results.append(
-            found.meta_gradient(
-                double(found.init(0)), image_batch(3, 3, 1, 2, source), at_epoch(2)
-            )
+            found.meta_gradient(double(found.init(0)), image_batch(3, 3, 1, 2, source), at_epoch(2))
         )
     ours, theirs = results
     torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-10, atol=1e-12)

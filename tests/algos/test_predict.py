@@ -47,7 +47,9 @@ def test_evaluation_changes_nothing_and_repeats(mode, engine):
     assert not first.requires_grad
 
 
-@pytest.mark.parametrize(("mode", "alone"), [("batch", False), ("support", True), ("running", True)])
+@pytest.mark.parametrize(
+    ("mode", "alone"), [("batch", False), ("support", True), ("running", True)]
+)
 def test_queries_see_each_other_only_by_batch_statistics(mode, alone):
     found = learner(CONV4, images(3))
     params, batch = found.init(0), float_batch()

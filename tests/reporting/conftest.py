@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from maml_cli.core.stats import Estimate
-from maml_cli.reporting.records import Curves, EpochRecord, IterationRecord, RunInfo
+from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from maml_cli.core.errors import StorageError
-from maml_cli.reporting.files import to_json, write_atomically
+from maml_cli.core.files import to_json, write_atomically
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.results import ResultsFile, environment

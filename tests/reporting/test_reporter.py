@@ -1,6 +1,6 @@
 import pytest
 
-from maml_cli.reporting.records import Sink
+from maml_cli.core.records import Sink
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 
 

@@ -5,7 +5,7 @@ import torch
 
 from maml_cli.core.errors import CheckpointError, StorageError
 from maml_cli.core.learner import MetaParameters
-from maml_cli.training.checkpoint import Checkpoints, read, write_atomically
+from maml_cli.training.checkpoint import Checkpoints, read, write
 
 CPU = torch.device("cpu")
 
@@ -65,10 +65,10 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 
 def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
     path = tmp_path / "a" / "x.pt"
-    write_atomically(path, {"format": 1, "value": 1})
+    write(path, {"format": 1, "value": 1})
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(StorageError, match=r"hydra\.run\.dir"):
-        write_atomically(blocked / "x.pt", {"format": 1})
+        write(blocked / "x.pt", {"format": 1})
     assert read(path)["value"] == 1
     assert [p.name for p in path.parent.iterdir()] == ["x.pt"]

@@ -1,4 +1,4 @@
-"""Text and JSON that survive an interruption and any reader."""
+"""Files that survive an interruption, and JSON that any reader takes."""
 
 import json
 import math
@@ -28,13 +28,14 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes the file in whole or leaves the old one; raises StorageError."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Writes the file in whole or leaves the old one; makes its folder; raises StorageError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
