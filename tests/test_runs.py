@@ -1,0 +1,111 @@
+"""Whole runs from the command line: every algorithm on every data set, to its last file."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from maml_cli.cli import main
+
+ROOT = Path(__file__).parents[1]
+ALGORITHMS = sorted(path.stem for path in (ROOT / "conf" / "algo").glob("*.yaml"))
+TINY = [
+    "train.epochs=2",
+    "train.iterations_per_epoch=2",
+    "train.tasks_per_batch=2",
+    "eval.val_episodes=2",
+    "eval.test_episodes=3",
+]
+SMALL_IMAGES = ["backbone.filters=4", "ways=3", "queries=2"]
+REPORTED = {
+    *("algo", "dataset", "ways", "shots", "queries", "seed", "toggles", "metric", "test", "val"),
+    *("test_single", "iterations", "seconds_per_iteration", "device", "versions", "inner_steps"),
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"cache_dir={tmp_path_factory.mktemp('cache')}"
+
+
+def train(folder: Path, *arguments: str) -> int:
+    return main([*arguments, *TINY, f"hydra.run.dir={folder}"])
+
+
+def results_of(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def test_there_are_algorithms_to_test():
+    assert {"maml", "fomaml", "mamlpp"} <= set(ALGORITHMS)
+
+
+@pytest.mark.parametrize("algo", ["maml", "fomaml", "mamlpp"])
+def test_the_maml_family_on_glyphs(algo, tmp_path, cache):
+    assert train(tmp_path, f"algo={algo}", "dataset=glyphs", cache, *SMALL_IMAGES) == 0
+    results = results_of(tmp_path)
+    assert set(results) >= REPORTED
+    assert (results["algo"], results["dataset"], results["metric"]) == (algo, "glyphs", "accuracy")
+    assert results["iterations"] == 4
+    assert results["toggles"]["msl"] == (algo == "mamlpp")
+    assert results["toggles"]["second_order"] == (algo != "fomaml")
+    assert 0 <= results["test"]["mean"] <= 1
+    assert (results["test"]["episodes"], results["test"]["ensemble"]) == (3, 2)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written >= {"config.yaml", "table.md", "metrics.jsonl", "checkpoints", "tensorboard"}
+
+
+@pytest.mark.parametrize("algo", ["maml", "fomaml", "mamlpp"])
+def test_the_maml_family_on_sinusoids(algo, tmp_path):
+    assert train(tmp_path, f"algo={algo}", "dataset=sinusoid") == 0
+    test = results_of(tmp_path)["test"]
+    assert test["steps"] == list(range(11))
+    assert len(test["mean"]) == len(test["ci95"]) == 11
+    assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+@pytest.mark.parametrize("dataset", ["glyphs", "sinusoid", "omniglot"])
+def test_every_algorithm_runs_on_every_data_set_or_says_why_not(
+    algo, dataset, tmp_path, cache, capsys
+):
+    arguments = [f"algo={algo}", f"dataset={dataset}", cache]
+    if dataset != "sinusoid":
+        arguments += SMALL_IMAGES
+    if dataset == "omniglot":
+        data_dir = Path(os.environ.get("MAML_DATA_DIR", ROOT.parent / "shared" / "data"))
+        if not (data_dir / "omniglot").is_dir():
+            pytest.skip(f"no omniglot/ in {data_dir}: set MAML_DATA_DIR to test on the drawings")
+        arguments.append(f"data_dir={data_dir}")
+    code = train(tmp_path, *arguments)
+    if code == 2:
+        assert f"algo={algo}" in capsys.readouterr().err  # it names what does not go together
+        assert not (tmp_path / "checkpoints").exists()
+    else:
+        assert code == 0
+        assert results_of(tmp_path)["test"]["episodes"] == 3
+
+
+def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path, cache):
+    def weights(name: str, *arguments: str) -> dict[str, torch.Tensor]:
+        folder = tmp_path / name
+        assert train(folder, "algo=mamlpp", "dataset=glyphs", cache, *SMALL_IMAGES, *arguments) == 0
+        return torch.load(folder / "checkpoints" / "epoch-0002.pt", weights_only=True)["theta"]
+
+    one, same, other = weights("a"), weights("b"), weights("c", "seed=1")
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_algorithms_meet_the_same_test_episodes(tmp_path, cache):
+    """Before adaptation the same seed's networks are alike, so equal episodes score equally."""
+    scores = []
+    for algo in ("maml", "fomaml"):
+        arguments = [f"algo={algo}", "dataset=glyphs", cache, *SMALL_IMAGES]
+        assert (
+            train(tmp_path / algo, *arguments, "train.outer_lr=1e-9", "train.min_outer_lr=0") == 0
+        )
+        scores.append(results_of(tmp_path / algo)["test_per_step"]["mean"])
+    assert scores[0] == scores[1]
