@@ -1,0 +1,200 @@
+"""The other side of `bench.py`: the same iteration by other code, from our weights."""
+
+import contextlib
+import importlib.util
+import io
+import sys
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from bench_cases import STEPS, Case
+from torch import Tensor, nn
+
+from maml_cli.core.learner import MetaParameters
+from maml_cli.core.types import Episode
+
+Step = Callable[[Episode], float]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another code: how to build its iteration, and what keeps it from running."""
+
+    build: Callable[[Case, MetaParameters, Path | None], Step]
+    missing: Callable[[Case, Path | None], str | None]
+
+
+def peer_step(peer: str, case: Case, params: MetaParameters, htym: Path | None) -> Step:
+    """A peer's outer iteration, Adam step included, starting from our weights."""
+    return PEERS[peer].build(case, params, htym)
+
+
+def _htym(case: Case, params: MetaParameters, path: Path | None) -> Step:
+    """The official MAML++ code, unchanged, with the settings of its own configuration files."""
+    sys.path.insert(0, str(path))
+    from few_shot_learning_system import MAMLFewShotClassifier
+
+    algo = case.algo
+    settings = types.SimpleNamespace(
+        batch_size=case.tasks,
+        use_cuda=False,
+        seed=0,
+        num_classes_per_set=case.ways,
+        task_learning_rate=algo["inner_lr"],
+        number_of_training_steps_per_iter=STEPS,
+        number_of_evaluation_steps_per_iter=STEPS,
+        learnable_per_layer_per_step_inner_loop_learning_rate=algo["lslr"],
+        meta_learning_rate=1e-3,
+        min_learning_rate=1e-5,
+        total_epochs=100,
+        enable_inner_loop_optimizable_bn_params=False,
+        use_multi_step_loss_optimization=algo["msl"],
+        multi_step_loss_num_epochs=algo["msl_epochs"],
+        second_order=algo["order"] == 2,
+        first_order_to_second_order_epoch=-1,
+        per_step_bn_statistics=algo["bnwb"],
+        learnable_bn_gamma=True,
+        learnable_bn_beta=True,
+        norm_layer="batch_norm",
+        cnn_num_filters=case.filters,
+        num_stages=4,
+        max_pooling=True,
+        conv_padding=1,
+        dataset_name="imagenet" if case.image[0] == 3 else "omniglot",
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        system = MAMLFewShotClassifier((2, *case.image), torch.device("cpu"), settings)
+    ours = {_htym_name(n): t for n, t in params.theta.items() if n.startswith("model.")}
+    state = system.classifier.state_dict()
+    system.classifier.load_state_dict({**state, **{n: t.clone() for n, t in ours.items()}})
+
+    def step(episodes: Episode) -> float:
+        per_class = (case.ways, -1)
+        batch = [
+            t.unflatten(1, per_class)
+            for t in (
+                episodes.support_x,
+                episodes.query_x,
+                episodes.support_y,
+                episodes.query_y,
+            )
+        ]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            losses, _ = system.run_train_iter([t.numpy() for t in batch], epoch=0)
+        return losses["loss"].item()
+
+    return step
+
+
+def _htym_name(name: str) -> str:
+    """Our parameter's name in the official code."""
+    parts = name.split(".")
+    if parts[1] == "head":
+        return f"layer_dict.linear.{'weights' if parts[2] == 'weight' else 'bias'}"
+    kind = {"conv": "conv", "norm": "norm_layer"}[parts[3]]
+    return f"layer_dict.conv{parts[2]}.{kind}.{parts[4]}"
+
+
+class _Network(nn.Module):
+    """Our network as a torch module; gains and biases of the batch norms are constants here."""
+
+    def __init__(self, case: Case, params: MetaParameters) -> None:
+        super().__init__()
+        theta = {n.removeprefix("model."): t.clone() for n, t in params.theta.items()}
+        channels = case.image[0]
+        layers: list[nn.Module] = []
+        for block in range(4):
+            conv = nn.Conv2d(channels, case.filters, 3, padding=1)
+            conv.weight.data = theta[f"body.{block}.conv.weight"]
+            conv.bias.data = theta[f"body.{block}.conv.bias"]
+            norm = nn.BatchNorm2d(case.filters, affine=False, track_running_stats=False)
+            layers += [conv, norm, nn.LeakyReLU(0.01), nn.MaxPool2d(2)]
+            channels = case.filters
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        self.head = nn.Linear(theta["head.weight"].shape[1], case.ways)
+        self.head.weight.data, self.head.bias.data = theta["head.weight"], theta["head.bias"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x))
+
+
+def _tasks(episodes: Episode) -> list[Episode]:
+    return [Episode(*fields) for fields in zip(*episodes, strict=True)]
+
+
+def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
+    import higher
+
+    network = _Network(case, params)
+    inner = torch.optim.SGD(network.parameters(), lr=case.algo["inner_lr"])
+    outer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def step(episodes: Episode) -> float:
+        outer.zero_grad()
+        total = 0.0
+        for task in _tasks(episodes):
+            with higher.innerloop_ctx(network, inner, copy_initial_weights=False) as (phi, descent):
+                loss = torch.zeros(())
+                for _ in range(STEPS):
+                    descent.step(F.cross_entropy(phi(task.support_x), task.support_y))
+                    loss = loss + F.cross_entropy(phi(task.query_x), task.query_y) / STEPS
+                (loss / case.tasks).backward()
+                total += loss.item() / case.tasks
+        outer.step()
+        return total
+
+    return step
+
+
+def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
+    import torchopt
+
+    network = _Network(case, params)
+    inner = torchopt.MetaSGD(network, lr=case.algo["inner_lr"])
+    outer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def step(episodes: Episode) -> float:
+        outer.zero_grad()
+        total = 0.0
+        start: Any = torchopt.extract_state_dict(network, by="reference")
+        inner_start: Any = torchopt.extract_state_dict(inner, by="reference")
+        for task in _tasks(episodes):
+            loss = torch.zeros(())
+            for _ in range(STEPS):
+                inner.step(F.cross_entropy(network(task.support_x), task.support_y))
+                loss = loss + F.cross_entropy(network(task.query_x), task.query_y) / STEPS
+            (loss / case.tasks).backward()
+            total += loss.item() / case.tasks
+            torchopt.recover_state_dict(network, start)
+            torchopt.recover_state_dict(inner, inner_start)
+        outer.step()
+        return total
+
+    return step
+
+
+def _without_path(case: Case, path: Path | None) -> str | None:
+    return None if path else "no --htym PATH"
+
+
+def _without_package(name: str) -> Callable[[Case, Path | None], str | None]:
+    def missing(case: Case, path: Path | None) -> str | None:
+        if case.algo["lslr"] or case.algo["order"] == 1:
+            return "it has no counterpart of this step"
+        return None if importlib.util.find_spec(name) else "not installed"
+
+    return missing
+
+
+PEERS = {
+    "htym": Peer(_htym, _without_path),
+    "higher": Peer(_higher, _without_package("higher")),
+    "torchopt": Peer(_torchopt, _without_package("torchopt")),
+}
