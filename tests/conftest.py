@@ -1,5 +1,7 @@
-"""`maml-train` as a function, for the tests of the whole command."""
+"""For all tests: one core for each operation, and `maml-train` as a function."""
 
+import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from maml_cli.cli import main
+
+# One core is fastest for tensors this small; nothing above imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +42,13 @@ def maml_train(
 
     def run(*arguments: str) -> Outcome:
         capsys.readouterr()
+        handlers = logging.root.handlers[:]
         try:
             code = main(arguments)
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:
+            logging.root.handlers[:] = handlers  # Hydra's write to the captured stream
         printed = capsys.readouterr()
         return Outcome(code=code, out=printed.out, err=printed.err)
 

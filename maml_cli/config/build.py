@@ -75,17 +75,15 @@ class _Reading:
 
     def component(self, section: str) -> Any:
         """The settings of the class that the group's YAML names in `_target_`, or None."""
-        target = self._node(self.config, section).get("_target_")
-        if target is None:
-            self.problems.append(f"{section}._target_ is missing: the class of these settings")
-            return None
+        key = f"{section}._target_"
         try:
+            target = self._node(self.config, section).get("_target_")
             cls = resolve_name(str(target))
-        except (AttributeError, ImportError, ValueError) as error:
-            self.problems.append(f"{section}._target_={target}: {error}")
+        except (AttributeError, ImportError, ValueError, OmegaConfBaseException) as error:
+            self.problems.append(f"{key} names no class: {str(error).splitlines()[0]}")
             return None
         if not messages.fields(cls):
-            self.problems.append(f"{section}._target_={target}: must be a pydantic dataclass")
+            self.problems.append(f"{key}={target}: must be a pydantic dataclass")
             return None
         return self.settings(section, cls)
 

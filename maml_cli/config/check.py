@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice, product
 
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from maml_cli.config import messages
 from maml_cli.config.build import SECTIONS, inspect
-from maml_cli.config.compose import Composer, apply, keys, parse
+from maml_cli.config.compose import Composer, apply, keys, parse, understood
 from maml_cli.core.errors import UsageError
 
 SWEEP_LIMIT = 200
@@ -43,7 +43,15 @@ def problems(
         for change in filter(Override.is_sweep_override, changes):
             found[f"{change.input_line}: several values; add --multirun to run each"] = None
         changes = [change for change in changes if not change.is_sweep_override()]
-    for job in islice(_jobs(composer, changes), SWEEP_LIMIT):
+    # a continuous range is for a sweeper that draws from it
+    changes = [change for change in changes if not change.is_interval_sweep()]
+    choices = []
+    for change in changes:
+        try:
+            choices.append(_choices(composer, change))
+        except UsageError as error:
+            found[f"{change.input_line}: {error}"] = None
+    for job in islice(product(*choices), SWEEP_LIMIT):
         found |= dict.fromkeys(_job_problems(composer, job, values=values))
     return list(found)
 
@@ -59,25 +67,22 @@ def _sweeps_by_mode(composer: Composer, changes: Sequence[Override]) -> bool:
     """Whether `hydra.mode` asks for a sweep that `--multirun` did not."""
     lines = [str(c.input_line) for c in changes if not c.is_sweep_override()]
     try:
-        return bool(composer.compose(lines, sweep=True).hydra.mode == RunMode.MULTIRUN)
+        with understood():
+            return bool(composer.compose(lines, sweep=True).hydra.mode == RunMode.MULTIRUN)
     except UsageError:  # found again, and reported, for the job
         return False
 
 
-def _jobs(composer: Composer, changes: Sequence[Override]) -> Iterator[tuple[Override, ...]]:
-    """The overrides of each job, in Hydra's order; continuous ranges are left to their sweeper."""
-    choices = [
-        [composer.parse(f"{change.get_key_element()}={value}") for value in _swept(change)]
-        if change.is_sweep_override()
-        else [change]
-        for change in changes
-        if change.is_discrete_sweep() or not change.is_sweep_override()
-    ]
-    return product(*choices)
-
-
-def _swept(change: Override) -> Iterator[str]:
-    return islice(change.sweep_string_iterator(), SWEEP_LIMIT)
+def _choices(composer: Composer, change: Override) -> list[Override]:
+    """The overrides that a sweep makes of one, in Hydra's order; raises UsageError."""
+    if not change.is_sweep_override():
+        return [change]
+    key = change.get_key_element()
+    with understood():
+        values = list(islice(change.sweep_string_iterator(), SWEEP_LIMIT))
+    if not values:
+        raise UsageError("a sweep over no values")
+    return [composer.parse(f"{key}={value}") for value in values]
 
 
 def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bool) -> list[str]:
@@ -104,15 +109,16 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
 
 
 def _group_problem(change: Override, options: list[str]) -> str | None:
-    group, line = change.key_or_group, change.input_line
-    choose = f"choose {group}={messages.alternatives(options)}"
-    if change.is_delete():
-        return f"{line}: a group cannot be removed; {choose}"
+    group, line = change.key_or_group, str(change.input_line)
     value = change.value()
+    if group in SECTIONS and (change.is_delete() or value is None):
+        return f"{line}: a run needs one; choose {group}={messages.alternatives(options)}"
     if group in SECTIONS and (change.is_add() or change.is_force_add()):
-        return f"{line}: a run has one {group} already; write {str(line).lstrip('+')}"
-    if value is None:
-        return f"{line}: a run needs one; {choose}" if group in SECTIONS else None
+        return f"{line}: a run has one {group} already; write {line.lstrip('+')}"
+    if change.is_delete() and value is None:
+        return None
+    if change.is_delete() or value is None:
+        return f"{line}: write ~{group} to leave it out"
     for option in value if isinstance(value, list) else [value]:
         if option not in options:
             return messages.unknown_option(group, option, options)
@@ -134,6 +140,4 @@ def _setting_problem(config: DictConfig, change: Override) -> str | None:
         apply(config, change)
     except UsageError as error:
         return f"{line}: {error}"
-    if change.is_hydra_override() and OmegaConf.is_missing(config, key):
-        return f"{line}: a value is needed"
     return None

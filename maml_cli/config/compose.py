@@ -100,9 +100,9 @@ def _explained(error: BaseException) -> str:
     if isinstance(error, OmegaConfBaseException):
         text = ": ".join(filter(None, [error.full_key, text.partition("\n")[0]]))
     elif isinstance(error, HydraException):
-        text = " ".join(text.partition("\n\n")[0].split())  # a search path may follow
+        text = text.partition("\n\n")[0]  # a search path may follow
     cause = _explained(error.__cause__) if error.__cause__ else ""
-    return ": ".join(filter(None, [text, cause])) or type(error).__name__
+    return ": ".join(filter(None, [" ".join(text.split()), cause])) or type(error).__name__
 
 
 def parse(argument: str) -> Override:

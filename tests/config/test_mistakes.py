@@ -1,0 +1,123 @@
+"""Every mistake on a command line is said, all at once, and nothing is run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import maml_cli.runner
+
+
+@pytest.fixture(autouse=True)
+def _no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object) -> None:
+        pytest.fail("the run was started")
+
+    monkeypatch.setattr(maml_cli.runner, "run", run)
+
+
+def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:
+    outcome = maml_train("algo=mamlp", "ways=200", "shots=-1")
+    assert outcome.code == 2
+    group, shots, ways = outcome.errors
+    assert group.startswith("algo=mamlp: no such algo; did you mean mamlpp?")
+    assert "fomaml, maml" in group
+    assert shots == "shots=-1: must be a whole number, at least 1 (support examples per class)"
+    assert ways.startswith("ways=200 needs 200 classes, but ")
+    assert not any(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("algo.inner_lrr=1", "algo.inner_lrr: no such key; did you mean algo.inner_lr?"),
+        ("inner_lr=1", "inner_lr: no such key; did you mean algo.inner_lr?"),
+        ("wayz=5", "wayz: no such key; did you mean ways?"),
+        ("+wayz=5", "wayz: no such key; did you mean ways?"),
+        ("++wayz=5", "wayz: no such key; did you mean ways?"),
+        ("+ways=5", "+ways=5: ways is set already; write ways=5"),
+        ("~ways", "~ways: every key is needed; write ways=VALUE to change it"),
+        ("ways=???", "ways is missing: must be a whole number, at least 1"),
+        ("ways=null", "ways=null: must be a whole number, at least 1"),
+        ("ways=five", "ways=five: must be a whole number, at least 1"),
+        ("ways=5.0", "ways=5.0: must be a whole number, at least 1"),
+        ("ways=true", "ways=true: must be a whole number, at least 1"),
+        ("ways=[5]", "ways=[5]: must be a whole number, at least 1"),
+        ("seed=4294967296", "seed=4294967296: must be a whole number, at least 0 and at most"),
+        ("download=1", "download=1: must be true or false"),
+        ("device=gpu", "device=gpu: must be auto, cpu or cuda"),
+        (
+            "data_dir=2024",
+            "data_dir=2024: must be text, at least 1 long; quote it: data_dir=\"'2024'\"",
+        ),
+        ("data_dir=''", "data_dir=: must be text, at least 1 long"),
+        ("data_dir=${oc.env:NO_SUCH_ENV}", "data_dir: KeyError raised while resolving"),
+        ("train.outer_lr=0", "train.outer_lr=0: must be a number, above 0 and at most 10"),
+        ("train.outer_lr=nan", "train.outer_lr=nan: must be a number, above 0 and at most 10"),
+        ("train.outer_lr=-inf", "train.outer_lr=-inf: must be a number, above 0 and at most 10"),
+        ("train.grad_clip=0", "train.grad_clip=0: must be a number, above 0, or null"),
+        ("train.min_outer_lr=0.5", "train.min_outer_lr=0.5 is above train.outer_lr=0.001"),
+        ("eval.bn_stats=none", "eval.bn_stats=none: must be batch, support or running"),
+        ("algo=null", "algo=null: a run needs one; choose algo="),
+        ("algo=5", "algo=5: no such algo; "),
+        ("~algo", "~algo: a run needs one; choose algo="),
+        ("~algo=5", "~algo=5: a run needs one; choose algo="),
+        ("+algo=maml", "+algo=maml: a run has one algo already; write algo=maml"),
+        ("experiment=null", "experiment=null: write ~experiment to leave it out"),
+        ("~experiment=5", "~experiment=5: write ~experiment to leave it out"),
+        ("experiment=nothing", "experiment=nothing: no such experiment; "),
+        ("+experiment=nothing", "experiment=nothing: no such experiment; "),
+        ("algo._target_=no.Such", "algo._target_ names no class: No module named 'no'"),
+        ("algo._target_=os.system", "algo._target_=os.system: must be a pydantic dataclass"),
+        ("algo._target_=null", "algo._target_ names no class"),
+        ("algo._target_=${no_such}", "algo._target_ names no class: Interpolation key 'no_such'"),
+        ("ways", "ways: not an override; write key=value, such as ways=5"),
+        ("ways==5", "ways==5: cannot be read (extraneous input '='"),
+        ("ways=5,20", "ways=5,20: several values; add --multirun to run each"),
+        ("hydra.output_subdir=???", "hydra.output_subdir: Missing mandatory value"),
+        ("hydra.no_such=1", "hydra.no_such=1: Could not override 'hydra.no_such'"),
+        ("hydra.run.dir=${no_such}", "hydra.run.dir: Interpolation key 'no_such' not found"),
+        ("hydra/launcher=none", "hydra/launcher=none: no such hydra/launcher; "),
+        ("--no-such-flag", "unrecognized arguments: --no-such-flag"),
+        ("--config-name=x", "--config-path, --config-name, --experimental-rerun: the root"),
+    ],
+)
+def test_one_mistake(maml_train: Callable, argument: str, message: str) -> None:
+    outcome = maml_train(argument)
+    assert outcome.code == 2
+    assert len(outcome.errors) == 1
+    assert outcome.errors[0].startswith(message)
+    assert "Traceback" not in outcome.err
+
+
+def test_a_failing_interpolation_does_not_hide_its_cause(maml_train: Callable) -> None:
+    # algo.msl_epochs and algo.da_epochs are shares of train.epochs
+    outcome = maml_train("train.epochs=ten")
+    [message] = outcome.errors
+    assert message.startswith("train.epochs=ten: must be a whole number, at least 1")
+
+
+def test_settings_that_contradict_each_other(maml_train: Callable) -> None:
+    outcome = maml_train("algo=fomaml", "algo.da=true", "dataset=sinusoid", "ways=5")
+    assert outcome.code == 2
+    assert {e.partition(" ")[0] for e in outcome.errors} == {"ways=5", "algo.da=true"}
+
+
+def test_a_sweep_is_checked_before_its_first_job(maml_train: Callable) -> None:
+    outcome = maml_train("-m", "algo=maml,mamlx", "ways=5,300", "shots=0,1", "seed=range(0,2)")
+    assert outcome.code == 2
+    assert [error.split()[0] for error in outcome.errors] == ["shots=0:", "ways=300", "algo=mamlx:"]
+    assert not any(Path.cwd().iterdir())
+
+
+@pytest.mark.parametrize("sweep", ["seed=range(3,3)", "algo=glob(zzz*)", "seed=range(0,9,0)"])
+def test_a_sweep_over_nothing(maml_train: Callable, sweep: str) -> None:
+    outcome = maml_train("-m", sweep, "ways=0")
+    assert outcome.code == 2
+    assert [error.partition(":")[0] for error in outcome.errors] == [sweep, "ways=0"]
+
+
+def test_show_the_configuration_refuses_unknown_keys_too(maml_train: Callable) -> None:
+    outcome = maml_train("--cfg", "job", "algo.inner_lrr=1", "algo=mamlp")
+    assert outcome.code == 2
+    assert len(outcome.errors) == 2
