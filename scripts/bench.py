@@ -11,7 +11,7 @@ code in your own checkout (--htym), and `higher` and `torchopt` where they are i
 import argparse
 import json
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -39,9 +39,7 @@ MEMORY_ITERATIONS = 3
 
 def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
     """Our outer iteration, Adam step included, and the weights it starts from."""
-    backbone = Conv4(
-        name="conv4", filters=case.filters, downsample="max_pool", negative_slope=0.01
-    )
+    backbone = Conv4(name="conv4", filters=case.filters, downsample="max_pool", negative_slope=0.01)
     chosen = choose_engine(engine, torch.device("cpu"), convolutional=True)
     learner = MAML(**case.algo).build(backbone, case.source, case.train, chosen)
     params = learner.init(0)
@@ -117,7 +115,9 @@ def report_memory(case_name: str, side: str, arguments: argparse.Namespace) -> N
     batch = batch_of(case)
     for _ in range(MEMORY_ITERATIONS):
         step(batch)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+    # not getrusage, whose maximum is inherited from the process that started this one
+    status = Path("/proc/self/status").read_text()
+    print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e9)
 
 
 def figure(rows: list[dict[str, object]]) -> Figure:
