@@ -1,20 +1,21 @@
 """Decoded images, kept as one .npy file of bytes that later runs map into memory.
 
 Beside `NAME-DIGEST.npy` lies `NAME-DIGEST.json` with the key (what the images were made from, and
-how) and the CRC-32 of the whole .npy file. DIGEST is that of the key, so images of another origin,
-size or program version have files of their own. The CRC-32 is taken before every use: one pass, at
-memory speed, over bytes that training reads anyway.
+how), the SHA-256 of the images and the CRC-32 of the whole .npy file. DIGEST is that of the key, so
+images of another origin, size or program version have files of their own. The CRC-32 is taken
+before every use: one pass, at memory speed, over bytes that training reads anyway.
 """
 
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,17 @@ from maml_cli.core.errors import StorageError
 from maml_cli.data.progress import say
 
 Images = NDArray[np.uint8]
+Pieces = Iterable[tuple[int, Images]]
+"""Consecutive images along the first axis, with the place of the first; in any order."""
+
+_CHUNK = 2**22
+
+
+class Cached(NamedTuple):
+    """Images mapped copy-on-write, and the SHA-256 of their bytes."""
+
+    images: Images
+    checksum: str
 
 
 def cached_images(
@@ -31,55 +43,85 @@ def cached_images(
     *,
     key: str,
     shape: tuple[int, ...],
-    rows: Callable[[], Iterable[Images]],
-) -> Images:
-    """The images of this key, mapped copy-on-write from the cache; `rows()` makes them if need be.
+    pieces: Callable[[], Pieces],
+) -> Cached:
+    """The images of this key, mapped from the cache; `pieces()` makes them if need be.
 
-    `rows` gives consecutive pieces along the first axis, which together fill `shape`. A damaged
-    file is made again. Both files appear complete or not at all, whatever ends the program and
-    however many programs do it at once. Raises StorageError where the cache cannot be written.
+    The pieces together fill `shape` once. A damaged file is made again. Both files appear complete
+    or not at all, whatever ends the program and however many programs do it at once. No more than a
+    piece is in memory. Raises StorageError where the cache cannot be written.
     """
     stem = directory / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     pixels, facts = stem.with_suffix(".npy"), stem.with_suffix(".json")
-    if not _intact(pixels, facts, key):
+    checksum = _intact(pixels, facts, key)
+    if checksum is None:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with _replacing(pixels) as file:
-                _write(file, shape, rows())
+                start = _write(file, shape, pieces())
+                checksum, crc32 = _sha256(file, start), _crc32(file)
             with _replacing(facts) as file:
-                file.write(json.dumps({"key": key, "crc32": _crc32(pixels)}, indent=1).encode())
+                found = {"key": key, "sha256": checksum, "crc32": crc32}
+                file.write(json.dumps(found, indent=1).encode())
         except OSError as error:
             raise StorageError(
                 f"The image cache {directory} cannot be written ({error.strerror or error}): "
                 "free some space, or set cache_dir to another folder."
             ) from error
-    images: Images = np.load(pixels, mmap_mode="c")
-    return images
+    return Cached(np.load(pixels, mmap_mode="c"), checksum)
 
 
-def _intact(pixels: Path, facts: Path, key: str) -> bool:
+def _intact(pixels: Path, facts: Path, key: str) -> str | None:
+    """The SHA-256 that the images had when they were made, if nothing has changed since."""
     try:
-        intact: bool = json.loads(facts.read_bytes()) == {"key": key, "crc32": _crc32(pixels)}
+        found: dict[str, Any] = json.loads(facts.read_bytes())
+        with pixels.open("rb") as file:
+            intact = (found["key"], found["crc32"]) == (key, _crc32(file))
+        checksum = str(found["sha256"])
     except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
         intact = False
     if not intact:
         say(f"{pixels} is damaged: making it again")
-    return intact
+        return None
+    return checksum
 
 
-def _crc32(path: Path) -> int:
-    return zlib.crc32(np.memmap(path, np.uint8, mode="r").data)
+def _crc32(file: BinaryIO) -> int:
+    crc = 0
+    for chunk in _chunks(file, 0):
+        crc = zlib.crc32(chunk, crc)
+    return crc
 
 
-def _write(file: BinaryIO, shape: tuple[int, ...], rows: Iterable[Images]) -> None:
+def _sha256(file: BinaryIO, start: int) -> str:
+    digest = hashlib.sha256()
+    for chunk in _chunks(file, start):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(file: BinaryIO, start: int) -> Iterator[bytes]:
+    """Read, not mapped: what is mapped counts as memory of this program."""
+    file.seek(start)
+    while chunk := file.read(_CHUNK):
+        yield chunk
+
+
+def _write(file: BinaryIO, shape: tuple[int, ...], pieces: Pieces) -> int:
+    """Where in the file the images start."""
     np.lib.format.write_array_header_1_0(
         file, {"descr": "|u1", "fortran_order": False, "shape": shape}
     )
-    size = sum(file.write(np.ascontiguousarray(row).data) for row in rows)
-    if size != np.prod(shape):
+    start, image_size = file.tell(), math.prod(shape[1:])
+    size = 0
+    for place, images in pieces:
+        file.seek(start + place * image_size)
+        size += file.write(np.ascontiguousarray(images).data)
+    if size != math.prod(shape):
         raise ValueError(f"{size} bytes do not fill {shape}")
+    return start
 
 
 @contextlib.contextmanager
@@ -87,10 +129,28 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is complete and on disk."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with temporary.open("xb") as file:
+        with _nameless(path.parent) or temporary.open("x+b") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+            if not temporary.exists():
+                _give_name(file, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _nameless(directory: Path) -> BinaryIO | None:
+    """A file that vanishes with this program, even a killed one; None where there are none."""
+    try:
+        return os.fdopen(os.open(directory, os.O_TMPFILE | os.O_RDWR, 0o666), "w+b")
+    except (AttributeError, OSError):  # not on Linux, or not on this file system
+        return None
+
+
+def _give_name(file: BinaryIO, path: Path) -> None:
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:  # with a folder given, os.link follows the symbolic link to the file itself
+        os.link(f"/proc/self/fd/{file.fileno()}", path.name, dst_dir_fd=directory)
+    finally:
+        os.close(directory)

@@ -43,16 +43,16 @@ class Glyphs:
 
     def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
         """The tasks, ink 1 on 0; the pictures are drawn once and then come from the cache."""
-        images = cached_images(
+        images, checksum = cached_images(
             Path(run.cache_dir),
             "glyphs",
             key=f"version {CACHE_VERSION}, matplotlib {version('matplotlib')}, "
             f"pillow {version('pillow')}",
             shape=(len(CHARACTERS), SAMPLES, 1, SIZE, SIZE),
-            rows=lambda: rendered(CHARACTERS, SAMPLES),
+            pieces=lambda: enumerate(rendered(CHARACTERS, SAMPLES)),
         )
         pools = {
             split: image_pool(images[classes], device, "none")
             for split, classes in split_classes().items()
         }
-        return ImageTasks(pools, run, scale=[1 / 255], shift=[0.0])
+        return ImageTasks(pools, run, scale=[1 / 255], shift=[0.0], checksum=checksum)

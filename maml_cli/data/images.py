@@ -12,7 +12,13 @@ from torch import Tensor
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Episode, Split
-from maml_cli.data.sampler import episode_words, image_indices, words_per_episode
+from maml_cli.data.sampler import (
+    Classes,
+    Indices,
+    episode_words,
+    image_indices,
+    words_per_episode,
+)
 
 QUARTER_TURNS = 4
 
@@ -23,31 +29,35 @@ turned by k * 90 degrees is one of four classes; `none`: images stay as they are
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePool:
-    """The images of a split: `(turns * classes, images_per_class, channels, height, width)` uint8.
+    """The images of a split, and which of them are of one class.
 
-    Where episodes turn their classes, `turns` is 4 and row `k * classes + c` is class c turned by
-    k * 90 degrees.
+    `images` is `(rows, channels, height, width)` uint8, of which other splits may use other rows.
+    Where episodes turn their classes, `turns` is 4, and the images turned by k * 90 degrees follow
+    the others k * rows / 4 rows later.
     """
 
     images: Tensor
+    classes: Classes
     turns: int = 1
-
-    @property
-    def split(self) -> Split:
-        """How many classes an episode has to choose from, and images in each."""
-        return Split(len(self.images) // self.turns, self.images.shape[1])
 
 
 def image_pool(images: NDArray[np.uint8], device: torch.device, rotations: Rotations) -> ImagePool:
-    """The images on the device, with counter-clockwise turned copies where rotations need them.
+    """The pool of `(classes, images_per_class, channels, height, width)`, on the device.
 
-    Turning once here takes four times the bytes, and no time when episodes are drawn.
+    Turned copies are made, counter-clockwise, where rotations need them: turning once here takes
+    four times the bytes, and no time when episodes are drawn.
     """
     tensor = torch.from_numpy(images).to(device)
-    if rotations == "none":
-        return ImagePool(images=tensor)
-    turned = torch.cat([tensor.rot90(k, dims=(-2, -1)) for k in range(QUARTER_TURNS)])
-    return ImagePool(images=turned, turns=QUARTER_TURNS if rotations == "episode" else 1)
+    if rotations != "none":
+        tensor = torch.cat([tensor.rot90(k, dims=(-2, -1)) for k in range(QUARTER_TURNS)])
+    turns = QUARTER_TURNS if rotations == "episode" else 1
+    counts = np.full(len(tensor) // turns, tensor.shape[1], np.int64)
+    return ImagePool(images=tensor.flatten(0, 1), classes=consecutive(counts), turns=turns)
+
+
+def consecutive(counts: Indices) -> Classes:
+    """Classes with so many images, one after the other from row 0 on."""
+    return Classes(np.cumsum(counts) - counts, counts)
 
 
 def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list[str]:
@@ -87,7 +97,6 @@ class ImageTasks:
     """
 
     objective = CLASSIFICATION
-    remarks: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -96,11 +105,16 @@ class ImageTasks:
         *,
         scale: Sequence[float],
         shift: Sequence[float],
+        checksum: str,
+        remarks: tuple[str, ...] = (),
     ) -> None:
+        self.checksum = checksum
+        """SHA-256 of all images as bytes."""
+        self.remarks = remarks
         self._pools, self._seed = pools, run.seed
         self._ways, self._shots, self._queries = run.ways, run.shots, run.queries
         images = next(iter(pools.values())).images
-        self.input_shape = tuple(images.shape[2:])
+        self.input_shape = tuple(images.shape[1:])
         self.output_size = run.ways
         self._device = images.device
         self._scale = torch.tensor(scale, device=self._device).view(-1, 1, 1)
@@ -111,23 +125,30 @@ class ImageTasks:
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """Episodes start to start+count-1 of the split, with a leading dimension of `count`."""
+        episode = self.raw_episodes(split, start, count)
+        return episode._replace(
+            support_x=episode.support_x.float().mul_(self._scale).add_(self._shift),
+            query_x=episode.query_x.float().mul_(self._scale).add_(self._shift),
+        )
+
+    def raw_episodes(self, split: str, start: int, count: int) -> Episode:
+        """The same, with pixels as bytes."""
         pool = self._pools[split]
-        size = words_per_episode(pool.split, self._ways)
+        size = words_per_episode(pool.classes, self._ways)
         rows = image_indices(
             episode_words(self._seed, split, start, count, size),
-            pool.split,
+            pool.classes,
             ways=self._ways,
             shots=self._shots,
             queries=self._queries,
             turns=pool.turns,
+            turn_stride=len(pool.images) // pool.turns,
         )
-        index = torch.from_numpy(np.concatenate(rows, axis=1)).to(self._device)
-        pixels = pool.images.flatten(0, 1)[index].float().mul_(self._scale).add_(self._shift)
-        supports = self._ways * self._shots
+        support_x, query_x = (pool.images[torch.from_numpy(r).to(self._device)] for r in rows)
         return Episode(
-            support_x=pixels[:, :supports],
+            support_x=support_x,
             support_y=self._support_y.expand(count, -1),
-            query_x=pixels[:, supports:],
+            query_x=query_x,
             query_y=self._query_y.expand(count, -1),
         )
 

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from maml_cli.core.errors import DataError
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Split
-from maml_cli.data.cache import cached_images
+from maml_cli.data.cache import Cached, cached_images
 from maml_cli.data.images import QUARTER_TURNS, ImageTasks, Rotations, image_pool, shortfalls
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.omniglot_files import (
@@ -65,7 +65,9 @@ class Omniglot:
 
     def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
         """The tasks; raises DataError if drawings are missing, damaged or too many."""
-        images = self._images(Path(run.data_dir, "omniglot"), Path(run.cache_dir), run.download)
+        images, checksum = self._images(
+            Path(run.data_dir, "omniglot"), Path(run.cache_dir), run.download
+        )
         pools = {
             split: image_pool(
                 images[classes], device, self.rotations if split == "train" else "none"
@@ -73,9 +75,11 @@ class Omniglot:
             for split, classes in split_classes().items()
         }
         sign = -1 if self.invert else 1
-        return ImageTasks(pools, run, scale=[sign / 255], shift=[float(self.invert)])
+        return ImageTasks(
+            pools, run, scale=[sign / 255], shift=[float(self.invert)], checksum=checksum
+        )
 
-    def _images(self, root: Path, cache: Path, download: bool) -> NDArray[np.uint8]:
+    def _images(self, root: Path, cache: Path, download: bool) -> Cached:
         """All characters sorted by label: `(1623, 20, 1, image_size, image_size)`."""
         parts = find_parts(root)
         missing = [part for part in ALPHABETS if part not in parts]
@@ -95,5 +99,5 @@ class Omniglot:
             "omniglot",
             key=f"version {CACHE_VERSION}, size {self.image_size}, of {origin}",
             shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
-            rows=lambda: decoded(classes, self.image_size),
+            pieces=lambda: enumerate(decoded(classes, self.image_size)),
         )

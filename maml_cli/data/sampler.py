@@ -12,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from maml_cli.core.types import Split
-
 SPLITS = ("train", "val", "test")
 
 Words = NDArray[np.uint64]
@@ -36,18 +34,29 @@ def uniform(words: Words, low: float, high: float) -> NDArray[np.float64]:
     return low + (high - low) * unit
 
 
-def choose(words: Words, k: int) -> Indices:
+def choose(words: Words, k: int, below: Indices | None = None) -> Indices:
     """Draw k different integers below n, each ordered choice alike: `(..., n)` to `(..., k)`.
 
     They are the places of the k smallest words, smallest first. Each word's lowest bits are
     replaced by its place: no two are then equal, whatever the sorting algorithm of a machine.
+    Of `below` `(...)`, each from k to n, the integers of that draw are below its own limit.
     """
     n = words.shape[-1]
     place_bits = np.uint64((1 << (n - 1).bit_length()) - 1)
-    keys = words & ~place_bits | np.arange(n, dtype=np.uint64)
+    places = np.arange(n, dtype=np.uint64)
+    keys = words & ~place_bits | places
+    if below is not None:
+        keys[places >= below[..., None].astype(np.uint64)] = np.uint64(2**64 - 1)
     smallest = np.sort(np.partition(keys, k - 1, axis=-1)[..., :k], axis=-1)
-    places: Indices = (smallest & place_bits).astype(np.int64)
-    return places
+    chosen: Indices = (smallest & place_bits).astype(np.int64)
+    return chosen
+
+
+class Classes(NamedTuple):
+    """Where the images of each class lie in a pool: `counts[c]` rows from `starts[c]` on."""
+
+    starts: Indices
+    counts: Indices
 
 
 class ImageIndices(NamedTuple):
@@ -60,26 +69,35 @@ class ImageIndices(NamedTuple):
     query: Indices
 
 
-def words_per_episode(pool: Split, ways: int) -> int:
+def words_per_episode(classes: Classes, ways: int) -> int:
     """What `image_indices` uses: a word per class, per image of each chosen class, and per turn."""
-    return pool.classes + ways * pool.images_per_class + ways
+    return len(classes.counts) + ways * int(classes.counts.max()) + ways
 
 
 def image_indices(
-    words: Words, pool: Split, *, ways: int, shots: int, queries: int, turns: int
+    words: Words,
+    classes: Classes,
+    *,
+    ways: int,
+    shots: int,
+    queries: int,
+    turns: int = 1,
+    turn_stride: int = 0,
 ) -> ImageIndices:
-    """Draw classes, and for each its support and query images, all without replacement.
+    """Draw classes, all alike, and for each its support and query images, without replacement.
 
-    `words` is `(episodes, words_per_episode)`. The pool holds `turns` copies of all its classes,
-    one after the other; each chosen class is taken from one of them.
+    `words` is `(episodes, words_per_episode)`. Of each class there are `turns` copies, in a pool
+    `turn_stride` rows after each other; a chosen class is taken from one of them. A class with more
+    images than another is not drawn more often, and each of its images is drawn alike.
     """
-    by_class, by_image, by_turn = np.split(
-        words, [pool.classes, pool.classes + ways * pool.images_per_class], axis=-1
-    )
+    number, most = len(classes.counts), int(classes.counts.max())
+    by_class, by_image, by_turn = np.split(words, [number, number + ways * most], axis=-1)
+    chosen = choose(by_class, ways)
     turn = (by_turn % np.uint64(turns)).astype(np.int64)
-    classes = choose(by_class, ways) + pool.classes * turn
-    images = choose(by_image.reshape(len(words), ways, pool.images_per_class), shots + queries)
-    rows = classes[..., None] * pool.images_per_class + images
+    images = choose(
+        by_image.reshape(len(words), ways, most), shots + queries, below=classes.counts[chosen]
+    )
+    rows = (classes.starts[chosen] + turn_stride * turn)[..., None] + images
     return ImageIndices(
         rows[..., :shots].reshape(len(words), -1), rows[..., shots:].reshape(len(words), -1)
     )

@@ -30,6 +30,7 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
         data_dir=str(tmp_path / "data"),
         cache_dir=str(tmp_path / "cache"),
         download=False,
+        resume="auto",
     )
     return lambda **changes: dataclasses.replace(base, **changes)
 

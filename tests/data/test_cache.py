@@ -1,6 +1,10 @@
 """The image cache: made once, mapped afterwards, and never believed when it is damaged."""
 
+import hashlib
 import json
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,18 +18,18 @@ IMAGES = np.arange(2 * 3 * 1 * 4 * 4, dtype=np.uint8).reshape(2, 3, 1, 4, 4)
 
 
 class Maker:
-    """Makes IMAGES in two pieces and counts how often it was asked to."""
+    """Makes IMAGES in two pieces, last first, and counts how often it was asked to."""
 
     calls = 0
 
     def __call__(self):
         self.calls += 1
-        yield IMAGES[:1]
-        yield IMAGES[1:]
+        yield 1, IMAGES[1:]
+        yield 0, IMAGES[:1]
 
 
 def load(folder: Path, maker, key: str = "key"):
-    return cached_images(folder, "toy", key=key, shape=IMAGES.shape, rows=maker)
+    return cached_images(folder, "toy", key=key, shape=IMAGES.shape, pieces=maker).images
 
 
 def files(folder: Path) -> list[str]:
@@ -40,6 +44,12 @@ def test_images_are_made_once_and_mapped_afterwards(tmp_path):
         assert np.array_equal(images, IMAGES)
     assert maker.calls == 1
     assert files(tmp_path / "deep" / "cache") == [".json", ".npy"]
+
+
+def test_the_checksum_is_of_the_images_alone(tmp_path):
+    for _ in range(2):
+        cached = cached_images(tmp_path, "toy", key="key", shape=IMAGES.shape, pieces=Maker())
+        assert cached.checksum == hashlib.sha256(bytes(range(96))).hexdigest()
 
 
 def test_a_change_to_the_mapped_images_stays_in_memory(tmp_path):
@@ -108,13 +118,29 @@ def test_a_lost_file_is_made_again_without_alarm(tmp_path, lost, capsys):
 
 def test_what_fails_half_way_leaves_nothing(tmp_path):
     def broken():
-        yield IMAGES[:1]
+        yield 0, IMAGES[:1]
         raise DataError("image 2 is broken")
 
     with pytest.raises(DataError, match="image 2 is broken"):
         load(tmp_path, broken)
     with pytest.raises(ValueError, match="48 bytes do not fill"):
-        load(tmp_path, lambda: [IMAGES[:1]])
+        load(tmp_path, lambda: [(0, IMAGES[:1])])
+    assert files(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems leave the unfinished file")
+def test_a_killed_program_leaves_nothing(tmp_path):
+    program = (
+        "import os, pathlib, signal, numpy as np\n"
+        "from maml_cli.data.cache import cached_images\n"
+        "def pieces():\n"
+        "    yield 0, np.zeros((1, 1000), np.uint8)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"cached_images(pathlib.Path({str(tmp_path)!r}), 'toy', key='', shape=(2, 1000), "
+        "pieces=pieces)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], check=False)
+    assert ended.returncode == -signal.SIGKILL
     assert files(tmp_path) == []
 
 

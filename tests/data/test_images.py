@@ -28,7 +28,11 @@ def corner_images(classes: int, images: int) -> np.ndarray:
 
 def tasks(images, rotations, run, scale=1.0, shift=0.0):
     return ImageTasks(
-        {"train": image_pool(images, CPU, rotations)}, run, scale=[scale], shift=[shift]
+        {"train": image_pool(images, CPU, rotations)},
+        run,
+        scale=[scale],
+        shift=[shift],
+        checksum="",
     )
 
 
@@ -71,7 +75,7 @@ def test_bytes_become_numbers_by_scale_and_shift_per_channel(run_settings):
     images = np.full((1, 2, 2, 1, 1), 51, np.uint8)
     pools = {"train": image_pool(images, CPU, "none")}
     run = run_settings(ways=1, shots=1, queries=1)
-    source = ImageTasks(pools, run, scale=[1 / 255, -2.0], shift=[0.0, 2.0])
+    source = ImageTasks(pools, run, scale=[1 / 255, -2.0], shift=[0.0, 2.0], checksum="")
     pixels = source.episodes("train", 0, 1).query_x.flatten()
     assert pixels.tolist() == pytest.approx([0.2, -100.0])
 

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from maml_cli.core.types import Split
+from maml_cli.data.images import consecutive
 from maml_cli.data.sampler import (
+    Classes,
     choose,
     episode_words,
     image_indices,
@@ -61,37 +62,62 @@ def test_every_ordered_choice_is_equally_likely():
 
 
 def test_turns_are_equally_likely_and_independent_of_the_class():
-    pool, draws = Split(classes=3, images_per_class=2), 12_000
-    words = episode_words(5, "train", 0, draws, words_per_episode(pool, 1))
-    indices = image_indices(words, pool, ways=1, shots=1, queries=1, turns=4)
+    classes, draws = consecutive(np.array([2, 2, 2])), 12_000
+    words = episode_words(5, "train", 0, draws, words_per_episode(classes, 1))
+    indices = image_indices(words, classes, ways=1, shots=1, queries=1, turns=4, turn_stride=6)
     rows = indices.support[:, 0] // 2
     # 12 turned classes: mean 1000 each
     assert stats.chisquare(np.bincount(rows, minlength=12)).pvalue > 1e-3
 
 
+def test_choose_stays_below_the_limit_of_each_draw():
+    words = np.array([[400, 80, 720, 240], [400, 80, 720, 240]], np.uint64)
+    assert choose(words, 2, below=np.array([4, 3])).tolist() == [[1, 3], [1, 0]]
+    largest = np.full((1, 3), 2**64 - 1, np.uint64)
+    assert choose(largest, 1, below=np.array([1])).tolist() == [[0]]
+    assert choose(largest, 3, below=np.array([3])).tolist() == [[0, 1, 2]]
+
+
+def test_classes_are_drawn_alike_and_so_are_the_images_of_each_whatever_their_number():
+    classes, draws = Classes(starts=np.array([0, 10]), counts=np.array([2, 6])), 24_000
+    words = episode_words(8, "train", 0, draws, words_per_episode(classes, 1))
+    support = image_indices(words, classes, ways=1, shots=1, queries=1).support[:, 0]
+    # 12,000 draws of each class: 6,000 of each of two images, 2,000 of each of six
+    assert set(support) == {0, 1, 10, 11, 12, 13, 14, 15}
+    counts = np.bincount(support, minlength=16)[[0, 1, *range(10, 16)]]
+    assert stats.chisquare(counts, [6000] * 2 + [2000] * 6).pvalue > 1e-3
+
+
 sizes = st.tuples(
-    st.integers(1, 6), st.integers(1, 4), st.integers(1, 4), st.integers(0, 5), st.integers(0, 3)
+    st.integers(1, 6),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.lists(st.integers(0, 3), min_size=6, max_size=11),
 )
 
 
 @given(sizes, st.sampled_from([1, 4]), st.integers(0, 2**32 - 1), st.integers(0, 10**9))
 def test_episodes_are_disjoint_balanced_and_independent_of_the_batch(sizes, turns, seed, start):
-    ways, shots, queries, more_classes, more_images = sizes
-    pool = Split(ways + more_classes, shots + queries + more_images)
+    ways, shots, queries, more_images = sizes
+    classes = consecutive(np.array(more_images) + shots + queries)
+    rows = int(classes.counts.sum())
+    class_of = np.tile(np.repeat(np.arange(len(more_images)), classes.counts), turns)
 
     def draw(start: int, count: int):
-        words = episode_words(seed, "test", start, count, words_per_episode(pool, ways))
-        return image_indices(words, pool, ways=ways, shots=shots, queries=queries, turns=turns)
+        words = episode_words(seed, "test", start, count, words_per_episode(classes, ways))
+        return image_indices(
+            words, classes, ways=ways, shots=shots, queries=queries, turns=turns, turn_stride=rows
+        )
 
     batch = draw(start, 3)
     for one, three in zip(draw(start + 1, 1), batch, strict=True):
         assert np.array_equal(one[0], three[1])
     for support, query in zip(*batch, strict=True):
-        rows = np.concatenate([support, query])
-        assert len(set(rows)) == ways * (shots + queries)
-        assert 0 <= rows.min() <= rows.max() < turns * pool.classes * pool.images_per_class
-        classes = support // pool.images_per_class
-        by_way = classes.reshape(ways, shots)
-        assert (by_way == by_way[:, :1]).all()
-        assert (query.reshape(ways, queries) // pool.images_per_class == by_way[:, :1]).all()
-        assert len(set(by_way[:, 0] % pool.classes)) == ways  # a class appears in one turn only
+        drawn = np.concatenate([support, query])
+        assert len(set(drawn)) == ways * (shots + queries)
+        assert 0 <= drawn.min() <= drawn.max() < turns * rows
+        by_way = np.concatenate([support.reshape(ways, shots), query.reshape(ways, queries)], 1)
+        chosen = class_of[by_way]
+        assert (chosen == chosen[:, :1]).all()
+        assert (by_way // rows == by_way[:, :1] // rows).all()  # all in the same turn
+        assert len(set(chosen[:, 0])) == ways  # a class appears in one turn only
