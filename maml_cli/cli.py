@@ -104,7 +104,7 @@ def _hand_to_hydra(argv: list[str]) -> None:
         except OSError as error:
             if error.errno is None:
                 raise
-            raise StorageError(f"{error.filename}: {error.strerror}") from error
+            raise StorageError(f"{error.filename or 'output'}: {error.strerror}") from error
 
 
 def _job(config: DictConfig) -> None:
