@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maml_cli.core.errors import DataError
+from maml_cli.data.faults import refuse
 from maml_cli.data.files import Files, FolderFiles, ZipFiles
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.progress import tracked
@@ -22,7 +23,7 @@ FOLDERS = (".", "omniglot-py", "python")
 """Where the parts may lie: right there, or as torchvision or the authors' repository has them."""
 DRAWINGS = 20
 CANVAS = (105, 105)
-_PROBLEMS_SHOWN = 10
+ADVICE = f"Omniglot is incomplete or damaged; get it again from {HOME}."
 
 
 class Character(NamedTuple):
@@ -76,7 +77,7 @@ def characters(
             if len(found[label]) != drawings
         ]
         complete += [Character(label, files, names) for label, names in found.items()]
-    _refuse(problems)
+    refuse(problems, ADVICE)
     return sorted(complete, key=lambda character: character.label)
 
 
@@ -97,7 +98,7 @@ def decoded(classes: list[Character], size: int) -> Iterator[NDArray[np.uint8]]:
                 problems += error.messages
         if not problems:
             yield np.stack(images)[None, :, None]
-    _refuse(problems)
+    refuse(problems, ADVICE)
 
 
 def _decode(files: Files, name: str, size: int) -> NDArray[np.uint8]:
@@ -132,15 +133,3 @@ def download_parts(
             f"Omniglot could not be downloaded ({error}): get {' and '.join(missing)} (.zip) from "
             f"{HOME} and place them in {root}."
         ) from error
-
-
-def _refuse(problems: list[str]) -> None:
-    """Raise DataError if there are problems: the first few of them, and how many more."""
-    if not problems:
-        return
-    more = len(problems) - _PROBLEMS_SHOWN
-    raise DataError(
-        *problems[:_PROBLEMS_SHOWN],
-        *([f"... and {more} more"] if more > 0 else []),
-        f"Omniglot is incomplete or damaged; get it again from {HOME}.",
-    )

@@ -1,0 +1,13 @@
+"""Many things may be wrong with many files."""
+
+from maml_cli.core.errors import DataError
+
+SHOWN = 10
+
+
+def refuse(problems: list[str], advice: str) -> None:
+    """Raise DataError if there are problems: the first few, how many more, and the way out."""
+    if not problems:
+        return
+    more = len(problems) - SHOWN
+    raise DataError(*problems[:SHOWN], *([f"... and {more} more"] if more > 0 else []), advice)

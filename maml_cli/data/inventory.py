@@ -1,0 +1,41 @@
+"""What is there of an image data set, before it is decoded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from maml_cli.core.settings import RunSettings
+from maml_cli.core.types import Split
+from maml_cli.data.images import ImageTasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """Where the images are, how many there are, and what is not as it should be."""
+
+    sources: Sequence[Path]
+    """Folders and files; empty if the program draws the images itself."""
+    counts: Mapping[str, Sequence[int]]
+    """For each split, the number of images of each class."""
+    expected: Mapping[str, Split]
+    """What the complete data set has; empty if nobody has laid that down."""
+    problems: Sequence[str]
+    """What is missing or surplus, one phrase each."""
+
+
+@runtime_checkable
+class ImageDataset(Protocol):
+    """A data set of images, which can be looked at without being loaded."""
+
+    name: str
+
+    def inventory(self, run: RunSettings) -> Inventory:
+        """What is there; decodes nothing. Raises DataError if nothing is, or it is not readable."""
+        ...
+
+    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
+        """The images, from the cache or decoded into it."""
+        ...

@@ -1,0 +1,55 @@
+"""Pictures by name, in a tar archive, compressed or not; nothing is ever unpacked."""
+
+import lzma
+import tarfile
+import zlib
+from pathlib import Path
+
+from maml_cli.core.errors import DataError
+from maml_cli.data.files import MAX_BYTES, digest, refuse_hostile, visible
+
+_UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+
+class TarFiles:
+    """The regular members of a tar archive.
+
+    A tar archive has no table of contents: it is read once to find its members. Raises DataError if
+    it is cut short, or if a member is a link or a device or its name leads out of the archive.
+    """
+
+    def __init__(self, archive: Path) -> None:
+        self.path = archive
+        try:
+            self._tar = tarfile.open(archive)  # noqa: SIM115 - it is read from as long as it lives
+            members = self._tar.getmembers()
+            archived_at = archive.stat().st_mtime_ns
+        except _UNREADABLE as error:
+            raise DataError(
+                f"{archive}: not a complete tar archive ({error}); get it again"
+            ) from error
+        others = {m.name for m in members if not (m.isfile() or m.isdir())}
+        refuse_hostile(archive, [m.name for m in members], others)
+        self._members = {m.name.removeprefix("./"): m for m in members if m.isfile()}
+        self.names = visible(self._members)
+        self.fingerprint = digest(
+            (name, self._members[name].size, archived_at) for name in self.names
+        )
+
+    def read(self, name: str) -> bytes:
+        """The content of a member; raises DataError if it is damaged or far too large."""
+        member = self._members[name]
+        if member.size > MAX_BYTES:
+            raise DataError(f"{self.path}: {name} says it is larger than {MAX_BYTES} bytes")
+        try:
+            file = self._tar.extractfile(member)
+            content = file.read() if file else b""
+        except _UNREADABLE as error:
+            raise DataError(f"{self.path}: {name} is damaged ({error})") from error
+        if len(content) != member.size:
+            raise DataError(f"{self.path}: {name} is cut short")
+        return content
+
+    def place(self, name: str) -> int:
+        """Where the content begins: a compressed archive can be read forwards only."""
+        return self._members[name].offset_data
