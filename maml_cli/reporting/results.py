@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from maml_cli.core.types import Episode
 from maml_cli.core.files import to_json, write_atomically
 from maml_cli.core.records import Curves, Results, RunInfo, Sink
+from maml_cli.core.types import Episode
 
 PACKAGES = ("maml-train", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scipy")
 
@@ -37,7 +37,7 @@ def environment() -> dict[str, Any]:
             "python": platform.python_version(),
             **{package: _version(package) for package in PACKAGES},
         },
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu(),
         "threads": torch.get_num_threads(),
         "git": _git(Path(__file__).parents[2]),
