@@ -18,6 +18,8 @@ ALL_OFF: dict[str, Any] = {
     "name": "test",
     "inner_steps": 2,
     "inner_lr": 0.1,
+    "inner_lr_max": None,
+    "adapts": ["body", "head"],
     "order": 2,
     "msl": False,
     "msl_epochs": 10,
@@ -26,6 +28,7 @@ ALL_OFF: dict[str, Any] = {
     "bnrs": False,
     "bnwb": False,
     "lslr": False,
+    "rate_per_weight": False,
     "ca": False,
 }
 
@@ -36,6 +39,8 @@ TRAIN = TrainSettings(
     outer_lr=1e-3,
     min_outer_lr=1e-5,
     grad_clip=None,
+    on_nonfinite="stop",
+    max_time=None,
 )
 
 

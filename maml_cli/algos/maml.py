@@ -1,6 +1,7 @@
-"""MAML, first-order MAML and MAML++: one algorithm, assembled from different parts.
+"""MAML, first-order MAML, MAML++, Meta-SGD, ANIL and BOIL: one algorithm of different parts.
 
-Sources: Finn, Abbeel & Levine 2017 (MAML); Antoniou, Edwards & Storkey 2019 (MAML++).
+Sources: Finn, Abbeel & Levine 2017 (MAML); Antoniou, Edwards & Storkey 2019 (MAML++); Li, Zhou,
+Chen & Li 2017 (Meta-SGD); Raghu et al. 2020 (ANIL); Oh et al. 2021 (BOIL).
 """
 
 from collections.abc import Callable
@@ -21,8 +22,9 @@ from maml_cli.core.schedules import Schedule, constant, cosine
 from maml_cli.core.settings import STRICT, BatchNormStats, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
 from maml_cli.inner.descent import Descent
-from maml_cli.inner.norm_rows import NormPerStep, SharedNorm, is_norm
-from maml_cli.inner.rates import ConstantRate, RatePerTensorAndStep
+from maml_cli.inner.norm_rows import NormPerStep, SharedNorm
+from maml_cli.inner.partition import Part, part_of
+from maml_cli.inner.rates import ConstantRate, LearnedRates, Rates
 from maml_cli.inner.running_stats import RunningStats
 from maml_cli.inner.step_weights import StepWeights, last_step, multi_step
 
@@ -43,9 +45,10 @@ class GradientLearner:
     outer_lr: Schedule
 
     def init(self, seed: int) -> MetaParameters:
-        network = self.init_network(torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        network = self.init_network(generator)
         model = self.descent.norm_rows.init(network)
-        rates = self.descent.rates.init(self.descent.adapted(network))
+        rates = self.descent.rates.init(self.descent.adapted(model), generator)
         running = self.descent.running_stats.init(network)
         return MetaParameters(
             theta=prefixed(model, "model") | prefixed(rates, "inner_lr"),
@@ -129,7 +132,8 @@ class GradientLearner:
         return self.engine.map(outputs, episodes)
 
     def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
-        return {n: rate.tolist() for n, rate in section(params.theta, "inner_lr").items()}
+        rates = section(params.theta, "inner_lr")
+        return {n: rows.reshape(len(rows), -1).mean(1).tolist() for n, rows in rates.items()}
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -140,7 +144,15 @@ class MAML:
     inner_steps: Annotated[int, Field(ge=1, le=1000, description="gradient steps per episode")]
     inner_lr: Annotated[
         float,
-        Field(ge=-10, le=10, description="inner learning rate (lslr: at the start)"),
+        Field(ge=-10, le=10, description="inner learning rate; if learned, at the start"),
+    ]
+    inner_lr_max: Annotated[
+        float | None,
+        Field(le=10, description="learned rates start between inner_lr and this; null: at it"),
+    ]
+    adapts: Annotated[
+        list[Part],
+        Field(min_length=1, description="parts of the network that inner steps change"),
     ]
     order: Annotated[Literal[1, 2], Field(description="1: inner gradients count as constants")]
     msl: Annotated[bool, Field(description="multi-step loss")]
@@ -150,21 +162,49 @@ class MAML:
     bnrs: Annotated[bool, Field(description="batch-norm running statistics per step")]
     bnwb: Annotated[bool, Field(description="batch-norm weights and biases per step")]
     lslr: Annotated[bool, Field(description="learned inner rate per tensor and step")]
+    rate_per_weight: Annotated[
+        bool,
+        Field(description="learned inner rate per weight; with lslr, per weight and step"),
+    ]
     ca: Annotated[bool, Field(description="cosine annealing of the outer learning rate")]
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
+        problems = []
         if self.da and self.order == 1:
-            return [
+            problems.append(
                 "algo.da=true anneals to second order, but algo.order=1: "
                 "set algo.order=2 or algo.da=false"
-            ]
-        return []
+            )
+        if self.bnwb and "norm" in self.adapts:
+            problems.append(
+                "algo.bnwb=true gives every inner step its own batch-norm weights, which an inner "
+                "step of algo.adapts=[norm] would change for no later step: "
+                "leave norm out of algo.adapts or set algo.bnwb=false"
+            )
+        if self.inner_lr_max is None:
+            return problems
+        if not (self.lslr or self.rate_per_weight):
+            problems.append(
+                f"algo.inner_lr_max={self.inner_lr_max} is where learned rates start, but none "
+                "are learned: set algo.inner_lr_max=null, algo.lslr=true or "
+                "algo.rate_per_weight=true"
+            )
+        if self.inner_lr_max < self.inner_lr:
+            problems.append(
+                f"algo.inner_lr_max={self.inner_lr_max} is below algo.inner_lr={self.inner_lr}: "
+                "raise it or set it to null"
+            )
+        return problems
 
-    def toggles(self) -> dict[str, bool]:
-        """The switches of MAML++ in force."""
-        names = ("msl", "da", "bnrs", "bnwb", "lslr", "ca")
-        return {name: getattr(self, name) for name in names} | {"second_order": self.order == 2}
+    def toggles(self) -> dict[str, bool | str]:
+        """The switches in force, and what adapts."""
+        names = ("msl", "da", "bnrs", "bnwb", "lslr", "ca", "rate_per_weight")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "second_order": self.order == 2,
+            "adapts": " and ".join(self.adapts),
+        }
 
     def build(
         self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
@@ -174,12 +214,10 @@ class MAML:
         descent = Descent(
             forward=backbone.apply,
             objective=source.objective,
-            rates=RatePerTensorAndStep(self.inner_lr, steps)
-            if self.lslr
-            else ConstantRate(self.inner_lr),
+            rates=self._rates(),
             norm_rows=NormPerStep(steps) if self.bnwb else SharedNorm(),
             running_stats=RunningStats(rows=steps if self.bnrs else 1),
-            adapts=lambda name: not is_norm(name),
+            adapts=lambda name: part_of(name) in self.adapts,
         )
         return GradientLearner(
             steps=steps,
@@ -191,6 +229,16 @@ class MAML:
             outer_lr=cosine(train.outer_lr, train.min_outer_lr)
             if self.ca
             else constant(train.outer_lr),
+        )
+
+    def _rates(self) -> Rates:
+        if not (self.lslr or self.rate_per_weight):
+            return ConstantRate(self.inner_lr)
+        return LearnedRates(
+            low=self.inner_lr,
+            high=self.inner_lr if self.inner_lr_max is None else self.inner_lr_max,
+            rows=self.inner_steps if self.lslr else 1,
+            per_weight=self.rate_per_weight,
         )
 
 

@@ -26,7 +26,7 @@ class Algorithm(Protocol):
         """What cannot work together with the rest of the experiment, one sentence each."""
         ...
 
-    def toggles(self) -> dict[str, bool]:
+    def toggles(self) -> dict[str, bool | str]:
         """The switches in force, to be shown and stored with the results."""
         ...
 

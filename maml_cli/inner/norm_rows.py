@@ -6,11 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from maml_cli.core.types import Tensors
-
-
-def is_norm(name: str) -> bool:
-    """Whether a parameter belongs to a batch norm, by the backbones' naming rule."""
-    return ".norm." in name
+from maml_cli.inner.partition import part_of
 
 
 class NormRows(Protocol):
@@ -43,8 +39,10 @@ class NormPerStep:
     steps: int
 
     def init(self, params: Tensors) -> dict[str, Tensor]:
-        return {n: p.repeat(self.steps, 1) if is_norm(n) else p for n, p in params.items()}
+        return {
+            n: p.repeat(self.steps, 1) if part_of(n) == "norm" else p for n, p in params.items()
+        }
 
     def at(self, params: Tensors, step: int) -> Tensors:
         row = min(step, self.steps - 1)
-        return {n: p[row] if is_norm(n) else p for n, p in params.items()}
+        return {n: p[row] if part_of(n) == "norm" else p for n, p in params.items()}

@@ -1,10 +1,10 @@
-"""Inner learning rates: one constant, or learned per tensor and step (MAML++, "LSLR")."""
+"""Inner learning rates: one constant, or learned per tensor or weight, for all steps or each."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from maml_cli.core.types import Tensors
 
@@ -12,7 +12,7 @@ from maml_cli.core.types import Tensors
 class Rates(Protocol):
     """The step sizes of inner gradient descent."""
 
-    def init(self, params: Tensors) -> dict[str, Tensor]:
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         """What is meta-learned of the rates of these adapted parameters, keyed by their names."""
         ...
 
@@ -27,22 +27,33 @@ class ConstantRate:
 
     value: float
 
-    def init(self, params: Tensors) -> dict[str, Tensor]:
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         return {}
 
     def at(self, learned: Tensors, name: str, step: int) -> float:
         return self.value
 
 
-@dataclass(frozen=True)
-class RatePerTensorAndStep:
-    """One learned scalar per adapted tensor and step, of any sign (MAML++, section 4, LSLR)."""
+@dataclass(frozen=True, kw_only=True)
+class LearnedRates:
+    """Rates of any sign in `rows` rows, one per inner step or a single one that all steps share.
 
-    value: float
-    steps: int
+    A row is one scalar per adapted tensor (MAML++, section 4, LSLR), or with `per_weight` a tensor
+    of its shape (Meta-SGD: Li et al. 2017, equation 4). All start uniform in [low, high].
+    """
 
-    def init(self, params: Tensors) -> dict[str, Tensor]:
-        return {name: torch.full((self.steps,), self.value) for name in params}
+    low: float
+    high: float
+    rows: int
+    per_weight: bool
+
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
+        return {
+            name: torch.empty(self.rows, *(p.shape if self.per_weight else ())).uniform_(
+                self.low, self.high, generator=generator
+            )
+            for name, p in params.items()
+        }
 
     def at(self, learned: Tensors, name: str, step: int) -> Tensor:
-        return learned[name][min(step, self.steps - 1)]
+        return learned[name][min(step, self.rows - 1)]

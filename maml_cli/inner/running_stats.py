@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from maml_cli.core.types import Tensors
-from maml_cli.inner.norm_rows import is_norm
+from maml_cli.inner.partition import part_of
 
 MOMENTUM = 0.1
 
@@ -24,8 +24,8 @@ class RunningStats:
 
     def init(self, params: Tensors) -> dict[str, Tensor]:
         """`NAME.mean` zeros and `NAME.var` ones, shape `(rows, features)`, for every batch norm."""
-        gains = {n.removesuffix(".weight"): p for n, p in params.items() if is_norm(n)}
-        gains = {n: p for n, p in gains.items() if not n.endswith(".bias")}
+        norms = {n: p for n, p in params.items() if part_of(n) == "norm"}
+        gains = {n.removesuffix(".weight"): p for n, p in norms.items() if n.endswith(".weight")}
         means = {f"{n}.mean": torch.zeros(self.rows, p.shape[-1]) for n, p in gains.items()}
         variances = {f"{n}.var": torch.ones(self.rows, p.shape[-1]) for n, p in gains.items()}
         return means | variances

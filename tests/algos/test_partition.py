@@ -1,0 +1,71 @@
+"""What adapts: the head alone (ANIL), the body alone (BOIL), with or without batch norm."""
+
+import pytest
+import torch
+from problems import at_epoch, double, image_batch, images, learner
+
+from maml_cli.backbones.conv4 import Conv4
+from maml_cli.core.batch_norm import BatchStats
+from maml_cli.core.engine import Numerics
+from maml_cli.core.functional import autograd_gradient, section
+
+CONV4 = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+HEAD = {"head.weight", "head.bias"}
+NORM = {f"body.{b}.norm.{p}" for b in range(4) for p in ("weight", "bias")}
+BODY = {f"body.{b}.conv.{p}" for b in range(4) for p in ("weight", "bias")}
+# A bias before a batch norm by batch statistics changes nothing, so its gradient is zero.
+IDLE = {f"body.{b}.conv.bias" for b in range(4)}
+SETS = [
+    (["head"], HEAD),
+    (["body"], BODY),
+    (["body", "norm"], BODY | NORM),
+    (["body", "head"], BODY | HEAD),
+    (["body", "norm", "head"], BODY | NORM | HEAD),
+]
+
+
+@pytest.mark.parametrize(("adapts", "expected"), SETS)
+def test_inner_steps_change_these_parameters_and_no_others(adapts, expected):
+    source = images(3)
+    found = learner(CONV4, source, adapts=adapts, inner_steps=2)
+    theta = section(double(found.init(0)).theta, "model")
+    episode = type(batch := image_batch(1, 3, 2, 1, source))(*(field[0] for field in batch))
+    numerics = Numerics(autograd_gradient, BatchStats)
+    *_, last = found.descent.unroll(
+        theta,
+        {},
+        episode,
+        steps=2,
+        order=1,
+        numerics=numerics,
+        norm_at=lambda _: BatchStats(),
+    )
+    moved = {n for n, p in last.params.items() if not torch.allclose(p, theta[n], atol=1e-12)}
+    assert moved == expected - IDLE
+
+
+@pytest.mark.parametrize(("adapts", "expected"), SETS)
+def test_learned_rates_are_those_of_the_adapted_parameters(adapts, expected):
+    theta = learner(CONV4, images(3), adapts=adapts, lslr=True).init(0).theta
+    assert set(section(theta, "inner_lr")) == expected
+
+
+@pytest.mark.parametrize("adapts", [["head"], ["body", "norm"]])
+def test_what_does_not_adapt_is_still_meta_learned(adapts):
+    source = images(3)
+    found = learner(CONV4, source, adapts=adapts)
+    step = found.meta_gradient(double(found.init(0)), image_batch(2, 3, 2, 2, source), at_epoch(0))
+    still = {n for n, g in section(step.gradient, "model").items() if not g.abs().max() > 1e-9}
+    assert still == IDLE
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("engine", ["threads", "vmap"])
+@pytest.mark.parametrize("adapts", [["head"], ["body", "norm"]])
+def test_engines_agree(adapts, engine, order):
+    source, results = images(3), []
+    for name in ("loop", engine):
+        found = learner(CONV4, source, engine=name, adapts=adapts, order=order)
+        batch = image_batch(2, 3, 2, 2, source)
+        results.append(found.meta_gradient(double(found.init(0)), batch, at_epoch(0)).gradient)
+    torch.testing.assert_close(*results, rtol=1e-8, atol=1e-11)
