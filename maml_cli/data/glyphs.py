@@ -16,6 +16,7 @@ from maml_cli.data.cache import cached_images
 from maml_cli.data.glyph_characters import CHARACTERS
 from maml_cli.data.glyph_renderer import SIZE, rendered
 from maml_cli.data.images import ImageTasks, image_pool, shortfalls
+from maml_cli.data.inventory import Inventory
 
 SAMPLES = 20
 SPLIT_SIZES = {"train": 280, "val": 40, "test": 80}
@@ -40,6 +41,16 @@ class Glyphs:
         """What these run settings ask for that the characters do not have; draws nothing."""
         splits = {split: Split(classes, SAMPLES) for split, classes in SPLIT_SIZES.items()}
         return shortfalls(self.name, splits, run)
+
+    def inventory(self, run: RunSettings) -> Inventory:
+        """What is there, always: nothing is read from files."""
+        splits = {split: Split(classes, SAMPLES) for split, classes in SPLIT_SIZES.items()}
+        return Inventory(
+            sources=[],
+            counts={split: [SAMPLES] * classes for split, classes in SPLIT_SIZES.items()},
+            expected=splits,
+            problems=[],
+        )
 
     def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
         """The tasks, ink 1 on 0; the pictures are drawn once and then come from the cache."""

@@ -1,5 +1,6 @@
 """Omniglot: 1,623 handwritten characters, each drawn by 20 people (Lake et al. 2015)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,9 @@ from maml_cli.core.errors import DataError
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.cache import Cached, cached_images
+from maml_cli.data.files import Files
 from maml_cli.data.images import QUARTER_TURNS, ImageTasks, Rotations, image_pool, shortfalls
+from maml_cli.data.inventory import Inventory
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.omniglot_files import (
     DRAWINGS,
@@ -65,9 +68,8 @@ class Omniglot:
 
     def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
         """The tasks; raises DataError if drawings are missing, damaged or too many."""
-        images, checksum = self._images(
-            Path(run.data_dir, "omniglot"), Path(run.cache_dir), run.download
-        )
+        parts = self._parts(Path(run.data_dir, "omniglot"), run.download)
+        images, checksum = self._images(parts, Path(run.cache_dir))
         pools = {
             split: image_pool(
                 images[classes], device, self.rotations if split == "train" else "none"
@@ -79,19 +81,34 @@ class Omniglot:
             pools, run, scale=[sign / 255], shift=[float(self.invert)], checksum=checksum
         )
 
-    def _images(self, root: Path, cache: Path, download: bool) -> Cached:
-        """All characters sorted by label: `(1623, 20, 1, image_size, image_size)`."""
+    def inventory(self, run: RunSettings) -> Inventory:
+        """What is there; raises DataError if drawings are missing or too many."""
+        parts = self._parts(Path(run.data_dir, "omniglot"), run.download)
+        numbers = [len(character.drawings) for character in characters(parts)]
+        return Inventory(
+            sources=[files.path for files in parts.values()],
+            counts={split: [numbers[c] for c in cs] for split, cs in split_classes().items()},
+            expected={split: Split(size, DRAWINGS) for split, size in SPLIT_SIZES.items()},
+            problems=[],
+        )
+
+    @staticmethod
+    def _parts(root: Path, download: bool) -> dict[str, Files]:
         parts = find_parts(root)
         missing = [part for part in ALPHABETS if part not in parts]
         if missing and download:
             download_parts(root, missing)
-            parts = find_parts(root)
-        elif missing:
+            return find_parts(root)
+        if missing:
             raise DataError(
                 f"Omniglot: {root.absolute()} has no {' and no '.join(missing)}, as folder or .zip",
                 "Set data_dir (or MAML_DATA_DIR) to the folder that holds omniglot/, or set "
                 f"download=true, or get the archives from {HOME}.",
             )
+        return parts
+
+    def _images(self, parts: Mapping[str, Files], cache: Path) -> Cached:
+        """All characters sorted by label: `(1623, 20, 1, image_size, image_size)`."""
         classes = characters(parts)
         origin = " ".join(files.fingerprint for files in parts.values())
         return cached_images(

@@ -1,0 +1,157 @@
+"""The entry point of `maml-data`: says what is there of a data set, and prepares it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from maml_cli import __version__
+from maml_cli.config import check
+from maml_cli.config.build import build
+from maml_cli.config.compose import Composer
+from maml_cli.core.errors import StorageError, UsageError, UserError
+
+if TYPE_CHECKING:
+    from maml_cli.core.experiment import Experiment
+    from maml_cli.core.types import Split
+    from maml_cli.data.images import ImageTasks
+    from maml_cli.data.inventory import ImageDataset, Inventory
+
+INTERRUPTED = 130
+EPISODES_SHOWN = 3
+DESCRIPTION = """\
+Look at a data set and prepare it for maml-train: what is there, what is missing, how many classes
+and images each split has; decode it into the cache; write a picture of random episodes.
+Nothing is downloaded (except Omniglot with download=true) and nothing of yours is changed.
+"""
+EXAMPLES = """\
+examples:
+  maml-data dataset=mini_imagenet data_dir=DIR            DIR holds mini-imagenet/
+  maml-data dataset=omniglot download=true                fetch Omniglot into data_dir
+  maml-data dataset=image_folder dataset.path=DIR         your own pictures, DIR/CLASS/IMAGE
+  maml-data dataset=image_folder dataset.path=DIR ways=10 shots=5 queries=5
+                                                          are they enough for such episodes?
+
+The arguments are those of maml-train; maml-train --help lists them. Where data sets come from and
+how they may lie in their folders: docs/data.md. Exit codes: 0 ready, 2 usage, 3 data, 6 storage.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `maml-data` with these arguments; returns the exit code (see core/errors.py)."""
+    arguments = _parser().parse_intermixed_args(argv)
+    try:
+        _main(arguments.overrides, arguments.sheet)
+    except UserError as error:
+        for message in error.messages:
+            print(f"error: {message}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            print("maml-data --help has examples", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-made is left", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="maml-data",
+        usage="maml-data dataset=NAME [KEY=VALUE ...] [--sheet PNG]",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for maml-train")
+    parser.add_argument(
+        "--sheet",
+        type=Path,
+        metavar="PNG",
+        help="where the picture goes (default: outputs/DATASET/contact-sheet.png)",
+    )
+    parser.add_argument("--version", action="version", version=f"maml-data {__version__}")
+    return parser
+
+
+def _main(overrides: Sequence[str], sheet: Path | None) -> None:
+    if problems := check.problems(overrides):
+        raise UsageError(*problems)
+    experiment = build(Composer(overrides).compose(overrides), command="")
+    from maml_cli.data.inventory import ImageDataset
+
+    dataset = experiment.dataset
+    if not isinstance(dataset, ImageDataset):
+        print(f"{dataset.name}: made by the program as it is needed; nothing to prepare")
+        return
+    Console().print(_summary(dataset.name, dataset.inventory(experiment.run)), soft_wrap=True)
+    _prepare(dataset, experiment, sheet or Path("outputs", dataset.name, "contact-sheet.png"))
+
+
+def _summary(name: str, inventory: Inventory) -> Table:
+    """Where the images are, a row per split, and what is not as it should be."""
+    table = Table(title=name, title_justify="left", title_style="bold", caption_justify="left")
+    table.add_column("split")
+    for column in ("classes", "images per class", "images"):
+        table.add_column(column, justify="right")
+    for split, counts in inventory.counts.items():
+        table.add_row(split, *_amounts(counts, inventory.expected.get(split)))
+    notes = [f"in {source}" for source in inventory.sources]
+    table.caption = "\n".join([*notes, *(f"only {problem}" for problem in inventory.problems)])
+    return table
+
+
+def _amounts(counts: Sequence[int], expected: Split | None) -> tuple[str, str, str]:
+    """`64`, `300 of 600`, `19,200 of 38,400`: classes, images per class, images."""
+    low, high = min(counts, default=0), max(counts, default=0)
+    each = f"{low}" if low == high else f"{low} to {high}"
+    if expected is None:
+        return f"{len(counts)}", each, f"{sum(counts):,}"
+    classes, per_class = expected
+    return (
+        _of(f"{len(counts)}", f"{classes}"),
+        _of(each, f"{per_class}"),
+        _of(f"{sum(counts):,}", f"{classes * per_class:,}"),
+    )
+
+
+def _of(found: str, expected: str) -> str:
+    return found if found == expected else f"{found} of {expected}"
+
+
+def _prepare(dataset: ImageDataset, experiment: Experiment, sheet: Path) -> None:
+    import torch
+
+    start = time.perf_counter()
+    tasks = dataset.load(experiment.run, torch.device("cpu"))
+    print(f"ready in {experiment.run.cache_dir} after {time.perf_counter() - start:.1f} s")
+    print(f"SHA-256 of the decoded images: {tasks.checksum}")
+    for remark in tasks.remarks:
+        print(f"remark: {remark}")
+    _write_sheet(tasks, experiment.run.ways, sheet)
+    print(f"random episodes: {sheet}")
+
+
+def _write_sheet(tasks: ImageTasks, ways: int, path: Path) -> None:
+    from maml_cli.core.types import Episode
+    from maml_cli.data.sampler import SPLITS
+    from maml_cli.reporting.contact_sheet import contact_sheet
+
+    episodes = {}
+    for split in SPLITS:
+        batch = tasks.raw_episodes(split, 0, EPISODES_SHOWN)
+        episodes[split] = [Episode(*fields) for fields in zip(*batch, strict=True)]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(episodes, ways).save(path, "PNG")
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be written ({error.strerror or error}): choose another with --sheet"
+        ) from error
