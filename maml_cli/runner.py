@@ -1,5 +1,6 @@
 """One run from its settings to its results: build the parts, fit, test, report."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from maml_cli.core.errors import UsageError
+from maml_cli.core.errors import CheckpointError, Interrupted, UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.files import locked, write_atomically
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.objective import Objective
 from maml_cli.core.records import Curves, RunInfo
@@ -19,20 +21,43 @@ from maml_cli.evaluation import evaluate
 from maml_cli.inner.engines import choose_engine
 from maml_cli.reporting.reporter import standard_reporter
 from maml_cli.reporting.results import environment
-from maml_cli.training.checkpoint import Checkpoints
+from maml_cli.training.checkpoint import Checkpoints, Found
 from maml_cli.training.loop import Trainer
+from maml_cli.training.resume import flat, other_machine, require_same_config
+from maml_cli.training.signals import Stop, StopRequests
+from maml_cli.training.state import RunState
 
 CURVES_DRAWN = 4
 
 
 def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
-    """Train, validate and test; everything is written under `output_dir`; returns the results.
+    """Train, validate and test, or go on where an interrupted run stopped; returns the results.
 
-    Raises UsageError, DataError, DivergedError or StorageError.
+    Everything is written under `output_dir`. Raises UsageError, DataError, CheckpointError,
+    DivergedError, StorageError or Interrupted.
     """
+    with StopRequests(experiment.train.max_time) as stop, locked(output_dir):
+        try:
+            return _run(experiment, output_dir, stop)
+        except Stop as request:
+            raise Interrupted(
+                f"stopped by {request}; the same command with hydra.run.dir={output_dir} goes on",
+                request.exit_code,
+            ) from None
+
+
+def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[str, Any]:
     settings = experiment.run
     device = choose_device(settings.device)
     source = experiment.dataset.load(settings, device)
+    checkpoints = Checkpoints(
+        output_dir / "checkpoints",
+        keep=experiment.eval.ensemble,
+        higher_is_better=source.objective.higher_is_better,
+    )
+    found = _found(checkpoints, experiment, output_dir)
+    if found is not None:
+        torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
     weights = experiment.backbone.init(source.input_shape, source.output_size, torch.Generator())
     engine = choose_engine(
         settings.engine, device, convolutional=any(w.ndim == 4 for w in weights.values())
@@ -40,16 +65,32 @@ def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
     learner = experiment.algo.build(experiment.backbone, source, experiment.train, engine)
     params = learner.init(settings.seed).to(device)
     steps = learner.steps if experiment.eval.inner_steps is None else experiment.eval.inner_steps
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / "config.yaml").write_text(experiment.resolved)
+    state = RunState(params=params, optimizer=learner.optimizer(list(params.theta.values())))
+    machine = {
+        "threads": torch.get_num_threads(),
+        "engine": engine.name,
+        "device": _device_name(device),
+        "torch": str(torch.__version__),
+    }
+    notes: list[str] = []
+    if found is not None:
+        state.restore(found.content)
+        checkpoints.tidy(found)
+        notes = [
+            *found.problems,
+            *other_machine(found.content["machine"], machine),
+            f"goes on after iteration {state.iteration} from {found.path}",
+        ]
+    write_atomically(output_dir / "config.yaml", experiment.resolved)
 
     with standard_reporter() as reporter:
         info = _info(
             experiment,
             source=source,
-            params=params,
+            state=state,
             device=device,
             engine=engine.name,
+            notes=notes,
             output_dir=output_dir,
         )
         first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
@@ -68,42 +109,56 @@ def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
             )
             return estimates(scores.single)
 
-        checkpoints = Checkpoints(
-            output_dir / "checkpoints",
-            keep=experiment.eval.ensemble,
-            higher_is_better=source.objective.higher_is_better,
-        )
         trainer = Trainer(
             learner=learner,
             source=source,
             settings=experiment.train,
             checkpoints=checkpoints,
+            facts={"config": experiment.resolved, "machine": machine},
             reporter=reporter,
+            stop=stop,
             validate=validate,
         )
-        trainer.fit(params)
+        trainer.fit(state)
 
-        candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best()]
+        candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         episodes = experiment.eval.test_episodes
-        scores = score(
-            candidates,
-            split="test",
-            episodes=episodes,
-            on_progress=lambda done: reporter.evaluating("test", done, episodes),
-        )
-        iterations = experiment.train.epochs * experiment.train.iterations_per_epoch
+        with stop.interruptible():
+            scores = score(
+                candidates,
+                split="test",
+                episodes=episodes,
+                on_progress=lambda done: reporter.evaluating("test", done, episodes),
+            )
         results = _facts(experiment, info) | {
             "inner_steps": steps,
             "bn_stats": experiment.eval.bn_stats if any(".norm." in w for w in weights) else None,
             "test": summary(source.objective, scores.ensemble) | {"ensemble": len(candidates)},
             "test_single": summary(source.objective, scores.single),
             "test_per_step": course(scores.ensemble),
-            "val": checkpoints.summary(),
-            "iterations": iterations,
-            "seconds_per_iteration": trainer.seconds / iterations,
+            "val": checkpoints.summary(state.scores),
+            "iterations": state.iteration,
+            "iterations_skipped": state.skipped,
+            "seconds_per_iteration": state.seconds / state.iteration,
         }
         reporter.finish(results, _curves(learner, candidates, source, experiment, steps))
     return results
+
+
+def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -> Found | None:
+    """The checkpoint to go on from, of the same configuration."""
+    found, resume = checkpoints.newest(), experiment.run.resume
+    if found is None:
+        if resume in ("auto", "never"):
+            return None
+        raise CheckpointError(f"resume={resume}: no checkpoint is in {output_dir}/checkpoints")
+    if resume == "never":
+        raise UsageError(
+            f"resume=never, but {output_dir} holds a run: choose another folder with "
+            "hydra.run.dir=DIR, or resume=auto to go on with it"
+        )
+    require_same_config(found.content["config"], experiment.resolved, output_dir)
+    return found
 
 
 def choose_device(name: str) -> torch.device:
@@ -141,9 +196,10 @@ def _info(
     experiment: Experiment,
     *,
     source: TaskSource,
-    params: MetaParameters,
+    state: RunState,
     device: torch.device,
     engine: str,
+    notes: Sequence[str],
     output_dir: Path,
 ) -> RunInfo:
     run, train = experiment.run, experiment.train
@@ -163,27 +219,22 @@ def _info(
         device=_device_name(device),
         threads=torch.get_num_threads(),
         engine=engine,
-        parameters=sum(t.numel() for t in params.theta.values()),
+        parameters=sum(t.numel() for t in state.params.theta.values()),
         remarks=source.remarks,
+        notes=tuple(notes),
+        start_iteration=state.iteration,
+        start_epoch=state.epoch,
         output_dir=output_dir,
         command=experiment.command,
-        hparams=_flat(yaml.safe_load(experiment.resolved)),
+        hparams={
+            key: value if isinstance(value, int | float) else str(value)
+            for key, value in flat(yaml.safe_load(experiment.resolved)).items()
+        },
     )
 
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested configuration as `group.key` to scalar; lists as text."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value if isinstance(value, int | float) else str(value)
-    return flat
 
 
 def _facts(experiment: Experiment, info: RunInfo) -> dict[str, Any]:

@@ -63,6 +63,8 @@ class Case:
             outer_lr=1e-3,
             min_outer_lr=1e-5,
             grad_clip=None,
+            on_nonfinite="stop",
+            max_time=None,
         )
 
 

@@ -1,6 +1,7 @@
 """The ways a run can end that are not bugs; each says the value, the rule and the way out.
 
-Exit codes: 0 done, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage, 130/143 signals.
+Exit codes: 0 done, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage, 130 SIGINT, 143
+other signals and the end of `train.max_time`.
 """
 
 
@@ -42,3 +43,11 @@ class StorageError(UserError):
     """The output directory cannot be written."""
 
     exit_code = 6
+
+
+class Interrupted(UserError):
+    """A signal or the time limit ended the run, which can go on from its checkpoint."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

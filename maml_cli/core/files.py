@@ -1,5 +1,6 @@
 """Files that survive an interruption, and JSON that any reader takes."""
 
+import fcntl
 import json
 import math
 import os
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from maml_cli.core.errors import StorageError
+from maml_cli.core.errors import CheckpointError, StorageError
 
 
 @contextmanager
@@ -21,6 +22,30 @@ def storing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written ({error.strerror or error}): free space or choose another "
             "place with hydra.run.dir=DIR"
         ) from error
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Makes the directory and keeps other processes out of it until the end of the block.
+
+    Raises CheckpointError where another one is in it, StorageError where that cannot be told.
+    """
+    path = directory / ".lock"
+    with storing(path):
+        directory.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    with file:
+        try:
+            with storing(path):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except StorageError as error:
+            if isinstance(error.__cause__, BlockingIOError):
+                raise CheckpointError(
+                    f"{directory}: another process is writing this run; wait for its end, or "
+                    "choose another folder with hydra.run.dir=DIR"
+                ) from None
+            raise
+        yield
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

@@ -40,6 +40,12 @@ class RunInfo:
     """Learned scalars, all meta-parameters: weights, inner rates, per-step batch norm."""
     remarks: tuple[str, ...]
     """What a reader of the results must know, such as that the data are incomplete."""
+    notes: tuple[str, ...]
+    """What the person who started it must know, such as that it goes on from a checkpoint."""
+    start_iteration: int
+    """Outer updates that were done before, by the run that this one continues."""
+    start_epoch: int
+    """Epochs that were done before, their validation included."""
     output_dir: Path
     command: str
     hparams: Mapping[str, bool | int | float | str]
@@ -127,6 +133,9 @@ class Sink:
 
     def evaluating(self, split: str, done: int, total: int) -> None:
         """`done` of `total` episodes of the split (val or test) are evaluated: from 0 to total."""
+
+    def flush(self) -> None:
+        """A checkpoint follows: what was told so far goes to disk, it will not be told again."""
 
     def finish(self, results: Results, curves: Curves | None) -> None:
         """The test is done; `curves` are those of a regression run."""

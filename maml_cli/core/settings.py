@@ -30,6 +30,10 @@ class RunSettings:
     ]
     data_dir: Annotated[str, Field(min_length=1, description="where data sets are found")]
     cache_dir: Annotated[str, Field(min_length=1, description="where decoded images are kept")]
+    resume: Annotated[
+        str,
+        Field(min_length=1, description="auto: go on with a run begun in the folder; never; DIR"),
+    ]
     download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
 
 
@@ -47,6 +51,14 @@ class TrainSettings:
     grad_clip: Annotated[
         float | None,
         Field(gt=0, description="clamps meta-gradients to +- this; null: off"),
+    ]
+    on_nonfinite: Annotated[
+        Literal["stop", "skip"],
+        Field(description="when a loss or meta-gradient is inf or nan: end, or pass over (100 x)"),
+    ]
+    max_time: Annotated[
+        float | None,
+        Field(gt=0, description="minutes, then a checkpoint and the end (143); null: no limit"),
     ]
 
 

@@ -14,8 +14,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from maml_cli.core.types import Episode
-from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
 from maml_cli.core.records import (
     Curves,
     EpochRecord,
@@ -24,6 +22,8 @@ from maml_cli.core.records import (
     RunInfo,
     Sink,
 )
+from maml_cli.core.types import Episode
+from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
 from maml_cli.reporting.table import caption, footnotes, markdown, terminal_tables
 
 SPLITS = {"val": "validation", "test": "test"}
@@ -61,7 +61,9 @@ class Console(Sink):
         self._info = info
         for label, text in header(info):
             self._say(Text.assemble((f"{label:<11} ", "bold"), text))
-        self._training = self._bar.add_task("train", total=info.iterations, status="")
+        self._training = self._bar.add_task(
+            "train", completed=info.start_iteration, total=info.iterations, status=""
+        )
         self._evaluation = self._bar.add_task("", total=None, status="", visible=False)
         self._bar.start()
         self._started = monotonic()
@@ -73,7 +75,8 @@ class Console(Sink):
         self._bar.update(self._training, completed=record.iteration, status=status)
         if not self._live and self._line_is_due():
             spent = monotonic() - self._started
-            left = spent / record.iteration * (self._info.iterations - record.iteration)
+            done = record.iteration - self._info.start_iteration
+            left = spent / done * (self._info.iterations - record.iteration)
             self._say(
                 f"iteration {record.iteration}/{self._info.iterations}  {status}  "
                 f"left {_clock(left)}"
@@ -139,6 +142,7 @@ def header(info: RunInfo) -> list[tuple[str, str]]:
         ("parameters", f"{info.parameters:,} learned"),
         ("output", str(info.output_dir)),
         *(("remark", remark) for remark in info.remarks),
+        *(("note", note) for note in info.notes),
     ]
 
 

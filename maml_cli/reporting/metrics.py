@@ -1,12 +1,16 @@
 """`metrics.jsonl`: one JSON object a line, written as the run goes."""
 
+import json
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from maml_cli.core.types import Episode
-from maml_cli.core.files import storing, to_json
+from maml_cli.core.files import storing, to_json, write_atomically
 from maml_cli.core.records import EpochRecord, IterationRecord, RunInfo, Sink
+from maml_cli.core.types import Episode
 
 
 class MetricsFile(Sink):
@@ -18,6 +22,7 @@ class MetricsFile(Sink):
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._path = info.output_dir / "metrics.jsonl"
         self._open.enter_context(storing(self._path))  # closing writes what is left in the buffer
+        _cut(self._path, info)
         with storing(self._path):
             self._file = self._open.enter_context(self._path.open("a", encoding="utf-8"))
 
@@ -28,6 +33,10 @@ class MetricsFile(Sink):
         val = [estimate._asdict() for estimate in record.val]
         self._write({"kind": "val", **asdict(record), "val": val})
 
+    def flush(self) -> None:
+        with storing(self._path):
+            os.fsync(self._file.fileno())
+
     def close(self) -> None:
         self._open.close()
 
@@ -35,3 +44,29 @@ class MetricsFile(Sink):
         with storing(self._path):
             self._file.write(to_json(fields) + "\n")
             self._file.flush()
+
+
+def _cut(path: Path, info: RunInfo) -> None:
+    """Drop what an interrupted run wrote after the checkpoint from which this one goes on."""
+    if path.exists():
+        with storing(path):
+            lines = path.read_bytes().splitlines(keepends=True)
+        kept = list(_before(lines, info))
+        if len(kept) < len(lines):
+            write_atomically(path, b"".join(kept))
+
+
+def _before(lines: list[bytes], info: RunInfo) -> Iterator[bytes]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+            done = (
+                record["iteration"] <= info.start_iteration
+                if record["kind"] == "train"
+                else record["epoch"] < info.start_epoch
+            )
+        except (ValueError, TypeError, KeyError):  # half a line
+            return
+        if not done:
+            return
+        yield line

@@ -4,10 +4,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
-from maml_cli.core.types import Episode
-from maml_cli.reporting.console import Console
-from maml_cli.reporting.metrics import MetricsFile
-from maml_cli.reporting.plots import CurvesFile
 from maml_cli.core.records import (
     Curves,
     EpochRecord,
@@ -16,6 +12,10 @@ from maml_cli.core.records import (
     RunInfo,
     Sink,
 )
+from maml_cli.core.types import Episode
+from maml_cli.reporting.console import Console
+from maml_cli.reporting.metrics import MetricsFile
+from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.reporting.tensorboard import TensorBoard
@@ -42,6 +42,10 @@ class Reporter(Sink):
     def evaluating(self, split: str, done: int, total: int) -> None:
         for sink in self.sinks:
             sink.evaluating(split, done, total)
+
+    def flush(self) -> None:
+        for sink in self.sinks:
+            sink.flush()
 
     def finish(self, results: Results, curves: Curves | None) -> None:
         for sink in self.sinks:

@@ -4,10 +4,7 @@ from contextlib import ExitStack
 
 from torch.utils.tensorboard import SummaryWriter
 
-from maml_cli.core.types import Episode
 from maml_cli.core.files import storing
-from maml_cli.reporting.images import episode_grid
-from maml_cli.reporting.plots import curves_figure
 from maml_cli.core.records import (
     Curves,
     EpochRecord,
@@ -16,6 +13,9 @@ from maml_cli.core.records import (
     RunInfo,
     Sink,
 )
+from maml_cli.core.types import Episode
+from maml_cli.reporting.images import episode_grid
+from maml_cli.reporting.plots import curves_figure
 
 IMAGE_BATCH = 4
 """Dimensions of images (examples, channels, height, width); points of a curve have two."""
@@ -32,7 +32,10 @@ class TensorBoard(Sink):
         directory = info.output_dir / "tensorboard"
         self._open.enter_context(storing(directory))  # its thread tells of a full disk when closed
         with storing(directory):
-            self._writer = self._open.enter_context(SummaryWriter(str(directory)))
+            writer = SummaryWriter(str(directory), purge_step=_purged(info))
+            self._writer = self._open.enter_context(writer)
+        if info.start_iteration:
+            return  # the pages have it already
         self._writer.add_text("command", f"    {info.command}")
         self._writer.add_custom_scalars(charts(info.metric))
         if preview is not None and preview.support_x.dim() == IMAGE_BATCH:
@@ -68,6 +71,9 @@ class TensorBoard(Sink):
         for step, weight in enumerate(record.step_weights, start=1):
             scalars[f"step_weights/step_{step}"] = weight
         self._add(scalars, record.iteration)
+
+    def flush(self) -> None:
+        self._writer.flush()
 
     def finish(self, results: Results, curves: Curves | None) -> None:
         if curves is not None:
@@ -107,3 +113,8 @@ def charts(metric: str) -> dict[str, dict[str, list[object]]]:
 def _last(value: float | list[float]) -> float:
     """The value after the last inner step, where there is one per step."""
     return value[-1] if isinstance(value, list) else value
+
+
+def _purged(info: RunInfo) -> int:
+    """The step from which on the pages forget what an interrupted run wrote."""
+    return info.start_iteration + 1 if info.start_iteration else 0

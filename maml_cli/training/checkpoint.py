@@ -1,84 +1,147 @@
-"""Checkpoints: one file per epoch, of which the best are kept."""
+"""Checkpoints: one file per epoch, of which the last and the best are kept, and one in between."""
 
+import hashlib
 import io
+import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from maml_cli.core.errors import CheckpointError
-from maml_cli.core.files import write_atomically
+from maml_cli.core.files import storing, write_atomically
 from maml_cli.core.learner import MetaParameters
 
-FORMAT = 1
+FORMAT = 2
+KEPT_LAST = 3
+PARTIAL = "partial.pt"
+DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+class Found(NamedTuple):
+    """A whole checkpoint, and what is wrong with those that are newer."""
+
+    path: Path
+    content: dict[str, Any]
+    problems: tuple[str, ...]
 
 
 class Checkpoints:
-    """The checkpoints of one run, ranked by validation score, in one directory."""
+    """The checkpoints of one run in one directory.
+
+    `epoch-0001.pt` and so on hold the run after that epoch and its validation, `partial.pt` the run
+    within the epoch after. Each has its whole history of scores, by which the best are ranked.
+    """
 
     def __init__(self, directory: Path, *, keep: int, higher_is_better: bool) -> None:
         self._directory = directory
         self._keep = keep
         self._sign = 1 if higher_is_better else -1
-        self._scores: dict[int, float] = {}
 
-    def save(
-        self,
-        epoch: int,
-        iteration: int,
-        params: MetaParameters,
-        optimizer: dict[str, Any],
-        val: float,
-    ) -> bool:
-        """Keep this epoch, drop what is no longer among the best; whether it is the best so far."""
-        content = {
-            "format": FORMAT,
-            "epoch": epoch,
-            "iteration": iteration,
-            "theta": params.theta,
-            "state": params.state,
-            "optimizer": optimizer,
-            "val": val,
-        }
-        write(self._path(epoch), content)
-        self._scores[epoch] = val
-        for old in set(self._scores) - {*self.best(), epoch}:
-            self._path(old).unlink(missing_ok=True)
-            del self._scores[old]
-        return self.best()[0] == epoch
+    def save(self, content: Mapping[str, Any]) -> None:
+        """Keep the run after its last epoch; drop what is neither recent nor among the best."""
+        epoch: int = content["epoch"]
+        write(self._path(epoch - 1), content)
+        kept = {*self.best(content["scores"]), *range(epoch - KEPT_LAST, epoch)}
+        with storing(self._directory):
+            for old in set(content["scores"]) - kept:
+                self._path(old).unlink(missing_ok=True)
+            (self._directory / PARTIAL).unlink(missing_ok=True)
 
-    def best(self) -> list[int]:
-        """The kept epochs, best first; of equal ones the earlier first."""
-        ranked = sorted(self._scores, key=lambda epoch: (-self._sign * self._scores[epoch], epoch))
+    def save_partial(self, content: Mapping[str, Any]) -> None:
+        """Keep the run as it stands, until its epoch ends."""
+        write(self._directory / PARTIAL, content)
+
+    def best(self, scores: Mapping[int, float]) -> list[int]:
+        """The best epochs (from 0), best first; of equal ones the earlier first."""
+        ranked = sorted(scores, key=lambda epoch: (self._cost(scores[epoch]), epoch))
         return ranked[: self._keep]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, scores: Mapping[int, float]) -> dict[str, Any]:
         """The best epoch (from 1) and its validation score."""
-        epoch = self.best()[0]
-        return {"mean": self._scores[epoch], "best_epoch": epoch + 1}
+        epoch = self.best(scores)[0]
+        return {"mean": scores[epoch], "best_epoch": epoch + 1}
 
     def load(self, epoch: int, device: torch.device) -> MetaParameters:
-        """The meta-parameters of a kept epoch; raises CheckpointError."""
+        """The meta-parameters after an epoch; raises CheckpointError."""
         content = read(self._path(epoch))
         return MetaParameters(theta=content["theta"], state=content["state"]).to(device)
+
+    def newest(self) -> Found | None:
+        """The newest whole checkpoint; None if there is none at all.
+
+        A checkpoint is whole if the best ones before it are, as far as they still exist. Raises
+        CheckpointError, with the reason for each file, if there are files but none is whole.
+        """
+        problems: list[str] = []
+        for path in self._newest_first():
+            try:
+                content = read(path)
+                for epoch in self.best(content["scores"]):
+                    if self._path(epoch).exists():
+                        read(self._path(epoch))
+            except CheckpointError as error:
+                problems += error.messages
+            else:
+                return Found(path, content, tuple(dict.fromkeys(problems)))
+        if problems:
+            raise CheckpointError(
+                *dict.fromkeys(problems),
+                "no checkpoint is left to go on from; nothing was deleted: put back a copy of one, "
+                "or start anew in another folder",
+            )
+        return None
+
+    def tidy(self, found: Found) -> None:
+        """Rename what is newer to `*.unused`, as it will be made again; drop unfinished writes."""
+        with storing(self._directory):
+            for path in self._newest_first():
+                if path == found.path:
+                    break
+                path.replace(path.with_name(f"{path.name}.unused"))
+            for leftover in self._directory.glob(".*.pt.*"):
+                leftover.unlink()
+
+    def _newest_first(self) -> list[Path]:
+        return sorted(self._directory.glob("*.pt"), key=_number, reverse=True)
 
     def _path(self, epoch: int) -> Path:
         return self._directory / f"epoch-{epoch + 1:04d}.pt"
 
+    def _cost(self, score: float) -> float:
+        return math.inf if math.isnan(score) else -self._sign * score
 
-def write(path: Path, content: dict[str, Any]) -> None:
-    """Write tensors and plain values so that the file is whole or absent; raises StorageError."""
+
+def _number(path: Path) -> float:
+    """Epochs done, by the file's name; a partial one is always the newest."""
+    match = re.fullmatch(r"epoch-(\d+)\.pt", path.name)
+    return int(match[1]) if match else math.inf
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values so that the file is whole or absent; raises StorageError.
+
+    The SHA-256 of torch's bytes follows them; `torch.load` reads the file as it is.
+    """
     buffer = io.BytesIO()  # torch would leave a stump where the disk is full
-    torch.save(content, buffer)
-    write_atomically(path, buffer.getvalue())
+    torch.save({"format": FORMAT, **content}, buffer)
+    data = buffer.getvalue()
+    write_atomically(path, data + hashlib.sha256(data).digest())
 
 
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint; never runs code from the file; raises CheckpointError."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        data = path.read_bytes()
+        data, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+        if hashlib.sha256(data).digest() != digest:
+            raise ValueError("its bytes do not have its checksum")
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # damage shows as almost any exception, depending on where it is
-        raise CheckpointError(f"{path}: not a readable checkpoint ({error})") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path}: not a whole checkpoint ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version (format {FORMAT})")
     return content

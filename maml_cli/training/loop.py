@@ -1,8 +1,9 @@
 """The outer loop: episodes, meta-gradient, step; after each epoch, validation and checkpoint."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -13,8 +14,14 @@ from maml_cli.core.settings import TrainSettings
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Progress, TaskSource
 from maml_cli.training.checkpoint import Checkpoints
+from maml_cli.training.finite import diverged, is_finite, where_finite
+from maml_cli.training.signals import Stop, StopRequests
+from maml_cli.training.state import Outcome, RunState
 
 RECORD_EVERY = 10
+CHECKPOINT_SECONDS = 600
+SKIP_LIMIT = 100
+"""More iterations that are not finite than this are no accident."""
 
 
 @dataclass(kw_only=True)
@@ -25,105 +32,139 @@ class Trainer:
     source: TaskSource
     settings: TrainSettings
     checkpoints: Checkpoints
+    facts: Mapping[str, Any]
+    """Stored with each checkpoint: the configuration and the machine."""
     reporter: Sink
+    stop: StopRequests
     validate: Callable[[MetaParameters], tuple[Estimate, ...]]
     """The validation metric after 0, 1, ... inner steps; the last decides which epochs are best."""
-    seconds: float = field(default=0.0, init=False)
-    """Time spent in outer iterations so far."""
+    _saved: float = field(default_factory=time.monotonic, init=False)
 
-    def fit(self, params: MetaParameters) -> MetaParameters:
-        """Run all epochs; returns the final meta-parameters. Raises DivergedError, StorageError."""
-        settings = self.settings
-        theta = list(params.theta.values())  # updated in place by the optimiser
-        optimizer = self.learner.optimizer(theta)
-        for epoch in range(settings.epochs):
-            recent: list[MetaStep] = []
+    def fit(self, run: RunState) -> None:
+        """Go on until all epochs are done, or until Stop, which leaves a checkpoint.
+
+        Raises DivergedError or StorageError.
+        """
+        try:
+            while run.epoch < self.settings.epochs:
+                self._train(run)
+                self._end_epoch(run)
+        except Stop:
+            self._save(run, self.checkpoints.save_partial)
+            raise
+
+    def _train(self, run: RunState) -> None:
+        """The outer updates that are left of this epoch."""
+        end = (run.epoch + 1) * self.settings.iterations_per_epoch
+        while run.iteration < end:
+            self.stop.check()
+            if time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
+                self._save(run, self.checkpoints.save_partial)
             started = time.perf_counter()
-            for iteration in range(
-                epoch * settings.iterations_per_epoch, (epoch + 1) * settings.iterations_per_epoch
-            ):
-                progress = Progress(
-                    iteration=iteration,
-                    epoch=epoch,
-                    iterations=settings.epochs * settings.iterations_per_epoch,
-                    epochs=settings.epochs,
-                )
-                tasks = settings.tasks_per_batch
-                episodes = self.source.episodes("train", iteration * tasks, tasks)
-                step = self.learner.meta_gradient(params, episodes, progress)
-                outer_lr = self.learner.outer_lr(progress)
-                self._descend(optimizer, params, step, outer_lr, progress)
-                params = MetaParameters(theta=params.theta, state=step.state)
+            progress = self._progress(run.iteration, run.epoch)
+            with self.stop.interruptible():
+                tasks = self.settings.tasks_per_batch
+                episodes = self.source.episodes("train", run.iteration * tasks, tasks)
+                step = self.learner.meta_gradient(run.params, episodes, progress)
+            self._update(run, step, self.learner.outer_lr(progress))
+            run.iteration += 1
+            recorded = run.iteration % RECORD_EVERY == 0 or run.iteration == end
+            if recorded:
+                self._require_finite(run)  # the values leave the device here
+            elapsed = time.perf_counter() - started
+            run.recent_seconds += elapsed
+            run.seconds += elapsed
+            if recorded:
+                self._record(run, progress)
 
-                recent.append(step)
-                done = iteration + 1
-                if done % RECORD_EVERY == 0 or done % settings.iterations_per_epoch == 0:
-                    elapsed = time.perf_counter() - started
-                    self.reporter.iteration(_record(recent, done, epoch, outer_lr, elapsed))
-                    self.seconds += elapsed
-                    recent, started = [], time.perf_counter()
-            self._end_epoch(params, optimizer, progress)
-        return params
+    def _progress(self, iteration: int, epoch: int) -> Progress:
+        epochs = self.settings.epochs
+        iterations = epochs * self.settings.iterations_per_epoch
+        return Progress(iteration=iteration, epoch=epoch, iterations=iterations, epochs=epochs)
 
-    def _descend(
-        self,
-        optimizer: torch.optim.Optimizer,
-        params: MetaParameters,
-        step: MetaStep,
-        outer_lr: float,
-        progress: Progress,
-    ) -> None:
-        if not torch.isfinite(step.loss):
-            first = progress.iteration * self.settings.tasks_per_batch
-            raise DivergedError(
-                f"the loss is {step.loss.item()} at iteration {progress.iteration + 1} (training "
-                f"episodes {first} to {first + self.settings.tasks_per_batch - 1}): lower "
-                "train.outer_lr or algo.inner_lr, or set train.grad_clip"
-            )
-        for name, tensor in params.theta.items():
+    def _update(self, run: RunState, step: MetaStep, outer_lr: float) -> None:
+        finite = is_finite(step)
+        run.recent.append(
+            Outcome(step.loss, step.query_loss, step.query_metric, step.query_steps, finite)
+        )
+        on_cpu = finite.device.type == "cpu"  # where looking at a value costs nothing
+        if on_cpu and not finite and self.settings.on_nonfinite == "stop":
+            raise self._diverged(run, run.recent[-1], run.iteration + 1)
+        if not (on_cpu and finite):
+            step = where_finite(finite, step, run.params.state)
+        for name, tensor in run.params.theta.items():
             tensor.grad = step.gradient[name]
         if self.settings.grad_clip is not None:
-            torch.nn.utils.clip_grad_value_(params.theta.values(), self.settings.grad_clip)
-        for group in optimizer.param_groups:
+            torch.nn.utils.clip_grad_value_(run.params.theta.values(), self.settings.grad_clip)
+        for group in run.optimizer.param_groups:
             group["lr"] = outer_lr
-        optimizer.step()
+        run.optimizer.step()
+        run.params = MetaParameters(theta=run.params.theta, state=step.state)
 
-    def _end_epoch(
-        self, params: MetaParameters, optimizer: torch.optim.Optimizer, progress: Progress
-    ) -> None:
-        val = self.validate(params)
-        done = progress.iteration + 1
-        best = self.checkpoints.save(
-            progress.epoch, done, params, optimizer.state_dict(), val[-1].mean
-        )
-        rates = self.learner.inner_rates(params)
+    def _require_finite(self, run: RunState) -> None:
+        """Count the iterations passed over, or end the run that meant to stop at the first."""
+        finite: list[bool] = torch.stack([outcome.finite for outcome in run.recent]).tolist()
+        if all(finite):
+            return
+        first = finite.index(False)
+        error = self._diverged(run, run.recent[first], run.iteration - len(finite) + first + 1)
+        run.skipped += finite.count(False)
+        if self.settings.on_nonfinite == "stop":
+            raise error
+        if run.skipped > SKIP_LIMIT:
+            raise DivergedError(
+                f"{run.skipped} iterations were passed over, {SKIP_LIMIT} may be", *error.messages
+            )
+        run.recent = [outcome for outcome in run.recent if outcome.finite]
+
+    def _diverged(self, run: RunState, outcome: Outcome, iteration: int) -> DivergedError:
+        rates = self.learner.inner_rates(run.params)
+        return diverged(outcome, iteration, self.settings.tasks_per_batch, rates)
+
+    def _record(self, run: RunState, progress: Progress) -> None:
+        if run.recent:
+            self.reporter.iteration(_record(run, self.learner.outer_lr(progress)))
+        run.recent, run.recent_seconds = [], 0.0
+
+    def _end_epoch(self, run: RunState) -> None:
+        with self.stop.interruptible():
+            val = self.validate(run.params)
+        progress = self._progress(run.iteration - 1, run.epoch)
+        run.scores[run.epoch] = val[-1].mean
+        rates = self.learner.inner_rates(run.params)
         self.reporter.epoch(
             EpochRecord(
-                epoch=progress.epoch,
-                iteration=done,
+                epoch=run.epoch,
+                iteration=run.iteration,
                 val=val,
-                best=best,
+                best=self.checkpoints.best(run.scores)[0] == run.epoch,
                 inner_rates={name: tuple(values) for name, values in rates.items()},
                 step_weights=tuple(self.learner.step_weights(progress)),
                 order=self.learner.order(progress),
             )
         )
+        run.epoch += 1
+        self._save(run, self.checkpoints.save)
+
+    def _save(self, run: RunState, save: Callable[[Mapping[str, Any]], None]) -> None:
+        self.reporter.flush()  # no record may be missing that a resumed run will not write again
+        save({**self.facts, **run.content()})
+        self._saved = time.monotonic()
 
 
-def _record(
-    steps: list[MetaStep], iteration: int, epoch: int, outer_lr: float, seconds: float
-) -> IterationRecord:
-    """The means of some iterations; this is where values leave the device."""
-    query_loss = torch.stack([s.query_loss for s in steps]).mean(0).tolist()
-    query_metric = torch.stack([s.query_metric for s in steps]).mean(0).tolist()
-    inner_steps = steps[-1].query_steps
+def _record(run: RunState, outer_lr: float) -> IterationRecord:
+    """The means over the recent iterations."""
+    recent = run.recent
+    query_loss = torch.stack([outcome.query_loss for outcome in recent]).mean(0).tolist()
+    query_metric = torch.stack([outcome.query_metric for outcome in recent]).mean(0).tolist()
+    inner_steps = recent[-1].query_steps
     return IterationRecord(
-        iteration=iteration,
-        epoch=epoch,
-        loss=torch.stack([s.loss for s in steps]).mean().item(),
+        iteration=run.iteration,
+        epoch=run.epoch,
+        loss=torch.stack([outcome.loss for outcome in recent]).mean().item(),
         metric=query_metric[-1],
         query_losses=dict(zip(inner_steps, query_loss, strict=True)),
         query_metrics=dict(zip(inner_steps, query_metric, strict=True)),
         outer_lr=outer_lr,
-        iterations_per_second=len(steps) / seconds,
+        iterations_per_second=len(recent) / run.recent_seconds,
     )

@@ -1,0 +1,51 @@
+"""Meta-gradients that are no numbers: noticed before the update, without waiting for a GPU."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from maml_cli.core.errors import DivergedError
+from maml_cli.core.learner import MetaStep
+from maml_cli.training.state import Outcome
+
+
+def is_finite(step: MetaStep) -> Tensor:
+    """Whether the outer loss and all of the meta-gradient are finite: a boolean on the device."""
+    largest = get_total_norm([step.loss, *step.gradient.values()], norm_type=math.inf)
+    return torch.isfinite(largest)
+
+
+def where_finite(finite: Tensor, step: MetaStep, state: dict[str, Tensor]) -> MetaStep:
+    """The step, or where it is not finite one with a gradient of zero and the state of before."""
+    return replace(
+        step,
+        gradient={n: torch.where(finite, g, 0) for n, g in step.gradient.items()},
+        state={n: torch.where(finite, t, state[n]) for n, t in step.state.items()},
+    )
+
+
+def diverged(
+    outcome: Outcome, iteration: int, tasks: int, inner_rates: Mapping[str, Sequence[float]]
+) -> DivergedError:
+    """The error that names iteration (from 1), episodes, inner step and learned inner rates."""
+    losses = outcome.query_loss.tolist()
+    steps = [
+        step
+        for step, loss in zip(outcome.query_steps, losses, strict=True)
+        if not math.isfinite(loss)
+    ]
+    loss = outcome.loss.item()
+    what = "the meta-gradient is not finite" if math.isfinite(loss) else f"the loss is {loss}"
+    where = f", first after inner step {steps[0]}" if steps else ""
+    flat = [rate for rates in inner_rates.values() for rate in rates]
+    learned = f" Inner rates learned so far: {min(flat):.3g} to {max(flat):.3g}." if flat else ""
+    first = (iteration - 1) * tasks
+    return DivergedError(
+        f"{what} at iteration {iteration} (training episodes {first} to {first + tasks - 1}){where}"
+        f".{learned} Lower train.outer_lr or algo.inner_lr, set train.grad_clip, or pass over such "
+        "iterations with train.on_nonfinite=skip. No update was made from it."
+    )

@@ -1,0 +1,56 @@
+"""Whether a run that was begun may be gone on with: the same configuration, the same machine."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from maml_cli.core.errors import CheckpointError
+
+FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
+"""Keys that may differ: they do not decide the numbers of a run that goes well."""
+
+
+def require_same_config(before: str, now: str, place: object) -> None:
+    """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ."""
+    old, new = flat(yaml.safe_load(before)), flat(yaml.safe_load(now))
+    keys = [key for key in {**old, **new} if key not in FREE]
+    differing = [
+        f"{key}: it has {_shown(old, key)}, now asked for is {_shown(new, key)}"
+        for key in keys
+        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
+    ]
+    if differing:
+        raise CheckpointError(
+            f"{place} holds a run of another configuration; give these keys the values it has, or "
+            "choose another folder with hydra.run.dir=DIR",
+            *differing,
+        )
+
+
+def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """One remark for each fact, such as the version of torch, that may change the last bits."""
+    return [
+        f"{name} was {before.get(name)}, is {value}: the run goes on, but its result need not be "
+        "bit for bit that of an uninterrupted one"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested configuration as `group.key` to value."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+_ABSENT = object()
+
+
+def _shown(config: Mapping[str, Any], key: str) -> str:
+    return str(yaml.safe_dump(config[key]).splitlines()[0]) if key in config else "none"
