@@ -24,6 +24,9 @@ TaskLoss = Callable[[Tensors, Episode, Numerics], tuple[Tensor, dict[str, Tensor
 TaskMap = Callable[[Episode, Numerics], Tensor]
 """Anything computed from one task."""
 
+TaskTensors = Callable[[Episode, Numerics], dict[str, Tensor]]
+"""Named tensors computed from one task, to be averaged over the tasks."""
+
 
 class Engine(Protocol):
     """Runs a function of one task over a batch of tasks."""
@@ -34,6 +37,10 @@ class Engine(Protocol):
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The gradient at theta of the tasks' mean loss, and the means of what they kept."""
+        ...
+
+    def mean(self, function: TaskTensors, episodes: Episode) -> dict[str, Tensor]:
+        """The means over the tasks of the function's tensors, as constants."""
         ...
 
     def map(self, function: TaskMap, episodes: Episode) -> Tensor:

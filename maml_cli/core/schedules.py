@@ -21,3 +21,8 @@ def cosine(start: float, end: float) -> Schedule:
     return lambda progress: (
         end + (start - end) * (1 + math.cos(math.pi * progress.epoch / progress.epochs)) / 2
     )
+
+
+def linear(start: float, end: float) -> Schedule:
+    """Straight from `start` to `end`, per iteration: `start + (end - start) * i / iterations`."""
+    return lambda progress: start + (end - start) * progress.iteration / progress.iterations

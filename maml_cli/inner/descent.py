@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -14,6 +15,7 @@ from maml_cli.core.objective import Objective
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.types import Episode, Tensors
 from maml_cli.inner.norm_rows import NormRows
+from maml_cli.inner.queries import query_outputs
 from maml_cli.inner.rates import Rates
 from maml_cli.inner.running_stats import RunningStats
 
@@ -100,24 +102,18 @@ class Descent:
     ) -> Tensor:
         """Query outputs after 0 to `steps` inner steps, `(steps + 1, queries, outputs)`.
 
-        `bn_stats` says what normalises: `batch`, every pass its own batch, so that queries see each
-        other (transductive); `support`, queries are normalised by the adapted network's statistics
-        of the support set; `running`, every pass by the averages of training.
+        `bn_stats` is as in `query_outputs`; `running` also normalises the support passes.
         """
 
         def running_norm(step: int) -> Norm:
             return GivenStats(self.running_stats.at(running, step))
 
-        def query_norm(params: Tensors, step: int) -> Norm:
-            if bn_stats == "running":
-                return running_norm(step)
-            norm = numerics.batch_stats()
-            if bn_stats == "batch":
-                return norm
-            self.forward(self.norm_rows.at(params, step), episode.support_x, norm)
-            return GivenStats(norm.collected)
+        def outputs_after(params: Tensors, step: int) -> Tensor:
+            network = partial(self.forward, self.norm_rows.at(params, step))
+            given = self.running_stats.at(running, step)
+            return query_outputs(network, episode, bn_stats, given, numerics.batch_stats)
 
-        outputs = [self.query(params, episode, 0, query_norm(params, 0))]
+        outputs = [outputs_after(params, 0)]
         adapted = self.unroll(
             params,
             learned_rates,
@@ -128,5 +124,5 @@ class Descent:
             norm_at=running_norm if bn_stats == "running" else lambda _: numerics.batch_stats(),
         )
         for step, (phi, _) in enumerate(adapted):
-            outputs.append(self.query(phi, episode, step, query_norm(phi, step)))
+            outputs.append(outputs_after(phi, step))
         return torch.stack(outputs)

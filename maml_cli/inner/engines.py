@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from maml_cli.core.batch_norm import BatchStats, FusedBatchStats, Norm
-from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap
+from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap, TaskTensors
 from maml_cli.core.functional import (
     autograd_gradient,
     detached,
@@ -45,21 +45,27 @@ class PerTask:
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        def one_task(episode: Episode) -> dict[str, Tensor]:
+        def one_task(episode: Episode, numerics: Numerics) -> dict[str, Tensor]:
             leaves = {n: t.detach().requires_grad_() for n, t in theta.items()}
-            loss, kept = task_loss(leaves, episode, self._numerics)
+            loss, kept = task_loss(leaves, episode, numerics)
             gradients = torch.autograd.grad(
                 loss, list(leaves.values()), allow_unused=True, materialize_grads=True
             )
             gradient = dict(zip(leaves, gradients, strict=True))
-            return prefixed(gradient, "gradient") | prefixed(detached(kept), "kept")
+            return prefixed(gradient, "gradient") | prefixed(kept, "kept")
+
+        means = self.mean(one_task, episodes)
+        return section(means, "gradient"), section(means, "kept")
+
+    def mean(self, function: TaskTensors, episodes: Episode) -> dict[str, Tensor]:
+        def one_task(episode: Episode) -> dict[str, Tensor]:
+            return detached(function(episode, self._numerics))
 
         tasks = _tasks_of(episodes)
         total: dict[str, Tensor] = {}
         for result in self._run(one_task, tasks):  # in task order, so that sums are reproducible
             total = {n: total[n] + t for n, t in result.items()} if total else result
-        mean = {n: t / len(tasks) for n, t in total.items()}
-        return section(mean, "gradient"), section(mean, "kept")
+        return {n: t / len(tasks) for n, t in total.items()}
 
     def map(self, function: TaskMap, episodes: Episode) -> Tensor:
         def one_task(episode: Episode) -> Tensor:
@@ -86,6 +92,13 @@ class Vmap:
                 torch.func.grad(loss, has_aux=True), in_dims=over_tasks
             )(dict(theta), *episodes)
         return _means(gradients), _means(kept)
+
+    def mean(self, function: TaskTensors, episodes: Episode) -> dict[str, Tensor]:
+        def one_task(*fields: Tensor) -> dict[str, Tensor]:
+            return function(Episode(*fields), self._numerics)
+
+        with torch.no_grad():
+            return _means(torch.func.vmap(one_task)(*episodes))
 
     def map(self, function: TaskMap, episodes: Episode) -> Tensor:
         def one_task(*fields: Tensor) -> Tensor:
