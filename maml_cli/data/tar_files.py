@@ -2,6 +2,7 @@
 
 import lzma
 import tarfile
+import weakref
 import zlib
 from pathlib import Path
 
@@ -21,7 +22,8 @@ class TarFiles:
     def __init__(self, archive: Path) -> None:
         self.path = archive
         try:
-            self._tar = tarfile.open(archive)  # noqa: SIM115 - it is read from as long as it lives
+            self._tar = tarfile.open(archive)  # noqa: SIM115 - open as long as this object lives
+            weakref.finalize(self, self._tar.close)
             members = self._tar.getmembers()
             archived_at = archive.stat().st_mtime_ns
         except _UNREADABLE as error:
