@@ -26,6 +26,7 @@ class Sinusoid:
     """`y = A sin(x - phase)` with A in [0.1, 5], phase in [0, pi], x in [-5, 5], all uniform."""
 
     name: Annotated[str, Field(min_length=1, description="in tables and folder names")]
+    reveal: Annotated[bool, Field(description="inputs tell amplitude and phase, as the oracle's")]
 
     def check(self, run: RunSettings) -> list[str]:
         """What these run settings ask for that a sine wave does not have."""
@@ -35,28 +36,33 @@ class Sinusoid:
 
     def load(self, run: RunSettings, device: torch.device) -> "SinusoidTasks":
         """The tasks; nothing is read or downloaded."""
-        return SinusoidTasks(run, device)
+        return SinusoidTasks(run, device, reveal=self.reveal)
 
 
 class SinusoidTasks:
-    """An endless supply of sine waves, each with `shots` support and `queries` query points."""
+    """An endless supply of sine waves, each with `shots` support and `queries` query points.
+
+    An input is x, or with `reveal` (x, amplitude, phase).
+    """
 
     objective = REGRESSION
-    input_shape: tuple[int, ...] = (1,)
     output_size = 1
     remarks: tuple[str, ...] = ()
 
-    def __init__(self, run: RunSettings, device: torch.device) -> None:
+    def __init__(self, run: RunSettings, device: torch.device, *, reveal: bool) -> None:
+        self.input_shape = (3,) if reveal else (1,)
         self._seed, self._shots, self._queries = run.seed, run.shots, run.queries
         self._device = device
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
-        """Episodes start to start+count-1 of the split; fields are `(count, points, 1)` float."""
+        """Episodes start to start+count-1 of the split; fields are `(count, points, 1 or 3)`."""
         amplitude, phase, x = self._draw(split, start, count)
         return self._episode(amplitude, phase, x[:, : self._shots], x[:, self._shots :])
 
-    def curve_episodes(self, count: int) -> Episode:
+    def curve_episodes(self, count: int) -> Episode | None:
         """Test episodes 0 to count-1 with queries on a regular grid over [-5, 5], ends included."""
+        if self.input_shape != (1,):
+            return None
         amplitude, phase, x = self._draw("test", 0, count)
         grid = np.broadcast_to(np.linspace(*INPUTS, _GRID_POINTS), (count, _GRID_POINTS))
         return self._episode(amplitude, phase, x[:, : self._shots], grid)
@@ -77,9 +83,13 @@ class SinusoidTasks:
         def column(values: NDArray[np.float64]) -> Tensor:
             return torch.from_numpy(values.astype(np.float32)).unsqueeze(-1).to(self._device)
 
+        def inputs(x: NDArray[np.float64]) -> Tensor:
+            told = (x, *(np.broadcast_to(v, x.shape) for v in (amplitude, phase)))
+            return torch.cat([column(v) for v in told[: self.input_shape[0]]], dim=-1)
+
         return Episode(
-            support_x=column(support_x),
+            support_x=inputs(support_x),
             support_y=column(amplitude * np.sin(support_x - phase)),
-            query_x=column(query_x),
+            query_x=inputs(query_x),
             query_y=column(amplitude * np.sin(query_x - phase)),
         )

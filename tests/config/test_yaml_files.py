@@ -44,15 +44,16 @@ def test_a_file_opens_with_a_sentence(file: Path) -> None:
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_is_valid(option: str) -> None:
-    # a convolution cannot read a number, nor an MLP's schedule say anything about images
-    companions = [] if option != "backbone=mlp" else ["dataset=sinusoid"]
-    assert check.problems([option, *companions]) == []
+    # a convolution cannot read a number, nor a baseline for regression tell classes apart
+    assert [] in (check.problems([option]), check.problems([option, "dataset=sinusoid"]))
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_every_algorithm_fits_every_dataset(algorithm: str, dataset: str) -> None:
-    assert check.problems([algorithm, dataset]) == []
+def test_every_algorithm_fits_every_dataset_or_says_why_not(algorithm: str, dataset: str) -> None:
+    if problems := check.problems([algorithm, dataset]):
+        assert all(problem.startswith(f"{algorithm} ") for problem in problems)
+        return
     built = experiment(algorithm, dataset)
     assert algorithm == f"algo={built.algo.name}"
     assert dataset == f"dataset={built.dataset.name}"

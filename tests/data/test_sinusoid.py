@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def sinusoid():
-    return Sinusoid(name="sinusoid")
+    return Sinusoid(name="sinusoid", reveal=False)
 
 
 def waves(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:

@@ -36,7 +36,7 @@ def test_no_data_set_needs_torchvision_to_read_what_is_there(full_size, tmp_path
             resume="auto",
         )
         omniglot = Omniglot(name="omniglot", image_size=28, rotations="episode", invert=False)
-        for settings in (Glyphs(name="glyphs"), omniglot, Sinusoid(name="sinusoid")):
+        for settings in (Glyphs(name="glyphs"), omniglot, Sinusoid(name="sinusoid", reveal=False)):
             print(len(settings.load(run, torch.device("cpu")).episodes("train", 0, 2).query_x))
     """
     result = subprocess.run(

@@ -1,0 +1,121 @@
+"""The baselines for regression against what can be derived about sine waves."""
+
+import math
+
+import pytest
+import torch
+from problems import TRAIN, FakeSource, Line, at_epoch, points
+
+from maml_cli.algos.pretrained import Pretrained
+from maml_cli.core.settings import RunSettings
+from maml_cli.data.sinusoid import SinusoidTasks
+from maml_cli.inner.engines import choose_engine
+
+W = "model.head.weight"
+
+
+class Cosine:
+    """A network that answers w * cos(x): the family that holds the best task-agnostic answer."""
+
+    name = "cosine"
+
+    def init(self, input_shape, outputs, generator):
+        # A sin(x - phase) has mean E[A] * (-2/pi) cos x for phases uniform in [0, pi], and
+        # E[A] = (0.1 + 5) / 2.
+        return {"head.weight": torch.tensor([-2.55 * 2 / math.pi])}
+
+    def apply(self, params, x, norm):
+        return params["head.weight"] * x.cos()
+
+
+class Sine:
+    """The oracle's answer from x, amplitude and phase, times a weight that should be 1."""
+
+    name = "sine"
+
+    def init(self, input_shape, outputs, generator):
+        assert input_shape == (3,)
+        return {"head.weight": torch.tensor([1.0])}
+
+    def apply(self, params, x, norm):
+        points, amplitude, phase = x.split(1, dim=-1)
+        return params["head.weight"] * amplitude * (points - phase).sin()
+
+
+def sines(*, reveal):
+    run = RunSettings(
+        ways=1,
+        shots=10,
+        queries=1,
+        seed=0,
+        device="cpu",
+        engine="vmap",
+        data_dir="data",
+        cache_dir="cache",
+        resume="never",
+        download=False,
+    )
+    return SinusoidTasks(run, torch.device("cpu"), reveal=reveal)
+
+
+def pretrained(backbone, source, engine="loop", **changes):
+    built = choose_engine(engine, torch.device("cpu"), convolutional=False)
+    fields = {"name": "test", "inner_steps": 2, "inner_lr": 0.1, "pretrain": True} | changes
+    return Pretrained(**fields).build(backbone, source, TRAIN, built)
+
+
+@pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
+def test_the_gradient_is_that_of_the_support_loss_before_any_step(engine):
+    # w = 3: 2 (w - s) for s = 1 and s = 0, the queries at 2 and 5 count for nothing
+    found = pretrained(Line(), FakeSource(), engine)
+    step = found.meta_gradient(found.init(0), points((1.0, 2.0), (0.0, 5.0)), at_epoch(0))
+    assert step.gradient[W].item() == pytest.approx((4 + 6) / 2)
+    assert step.loss.item() == pytest.approx((4 + 9) / 2)
+    assert step.query_loss.tolist() == pytest.approx([(1 + 4) / 2])
+    assert step.query_steps == (0,)
+
+
+def test_evaluation_fine_tunes():
+    found = pretrained(Line(), FakeSource())
+    outputs = found.predict(found.init(0), points((1.0, 9.0)), 2, "batch")
+    torch.testing.assert_close(outputs.flatten(), torch.tensor([3.0, 2.6, 2.28]))
+
+
+def test_the_best_task_agnostic_prediction_is_the_floor():
+    """Its error is `E[A^2] / 2 - (2 E[A] / pi)^2 E[cos^2 x]`, and there the gradient vanishes.
+
+    E[A^2] = (5^3 - 0.1^3) / (3 * 4.9) = 8.503333, E[sin^2] = 1/2 over half a period of phases,
+    E[cos^2 x] = 1/2 + sin(10) / 20 = 0.472799 over [-5, 5]: 4.251667 - 2.635400 * 0.472799.
+    """
+    source = sines(reveal=False)
+    found = pretrained(Cosine(), source, "vmap")
+    step = found.meta_gradient(found.init(0), source.episodes("train", 0, 40_000), at_epoch(0))
+    # A task's loss deviates by about 3, its gradient by about 2: five standard errors at 40,000.
+    assert step.loss.item() == pytest.approx(3.0057, abs=0.075)
+    assert step.gradient[W].item() == pytest.approx(0, abs=0.05)
+
+
+def test_without_pretraining_nothing_moves():
+    found = pretrained(Line(), FakeSource(), pretrain=False)
+    params = found.init(0)
+    optimizer = found.optimizer(list(params.theta.values()))
+    params.theta[W].grad = found.meta_gradient(params, points((1.0, 2.0)), at_epoch(0)).gradient[W]
+    optimizer.param_groups[0]["lr"] = found.outer_lr(at_epoch(0))
+    optimizer.step()
+    assert params.theta[W].item() == 3.0
+
+
+def test_the_oracle_can_be_without_error():
+    """Inputs that tell amplitude and phase leave nothing unknown: error and gradient are zero."""
+    source = sines(reveal=True)
+    found = pretrained(Sine(), source, "vmap")
+    step = found.meta_gradient(found.init(0), source.episodes("train", 0, 500), at_epoch(0))
+    assert step.loss.item() == pytest.approx(0, abs=1e-10)
+    assert step.query_metric.item() == pytest.approx(0, abs=1e-10)
+    assert step.gradient[W].item() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_oracle_meets_the_waves_that_the_others_meet():
+    plain, revealed = (sines(reveal=r).episodes("test", 7, 3) for r in (False, True))
+    assert torch.equal(plain.query_y, revealed.query_y)
+    assert torch.equal(plain.support_x, revealed.support_x[..., :1])
