@@ -1,5 +1,6 @@
 """The cached pickles of Mini-ImageNet, read as if each were a folder of pictures."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,16 @@ class PickleFiles:
 
     def read(self, name: str) -> bytes:
         """The picture of that name."""
-        image: NDArray[np.uint8] = self._images[self._rows[name]]
-        return self._header + image.tobytes()
+        return self._header + self._image(self._rows[name]).tobytes()
+
+    def _image(self, row: int) -> NDArray[np.uint8]:
+        images: NDArray[np.uint8] = self._images
+        if not isinstance(images, np.memmap):
+            image: NDArray[np.uint8] = images[row]
+            return image
+        # read, not mapped: what is mapped counts as memory of this program
+        size = math.prod(images.shape[1:])
+        return np.fromfile(self.path, np.uint8, size, offset=images.offset + row * size)
 
     def place(self, name: str) -> int:
         """The row."""

@@ -27,12 +27,12 @@ _REFUSED = (
 def read_pickle(path: Path) -> Any:
     """What the file holds: dict, list, tuple, str, bytes, numbers, and arrays of bytes.
 
-    Arrays are read-only and lie in the file. Raises DataError for anything else.
+    Arrays are read-only; large ones are `np.memmap`. Raises DataError for anything else.
     """
     try:
         with path.open("rb") as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        return _plain(_Reader(_View(content)).load())
+        return _plain(_Reader(_View(content)).load(), path, content)
     except RecursionError:
         reason = "it is nested too deeply"
     except Exception as error:  # a damaged pickle can make its reader raise anything
@@ -136,15 +136,19 @@ class _Reader(pickle._Unpickler):
     dispatch[pickle.BUILD[0]] = _build
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, path: Path, file: memoryview) -> Any:
     """The same, with arrays in place of what stands for them."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return _filled(value) if isinstance(value, _Array) else value
+        return {key: _plain(item, path, file) for key, item in value.items()}
+    return _filled(value, path, file) if isinstance(value, _Array) else value
 
 
-def _filled(array: _Array) -> NDArray[np.uint8]:
+def _filled(array: _Array, path: Path, file: memoryview) -> NDArray[np.uint8]:
     content = array.content
     if isinstance(content, str):
         content = content.encode("latin1")
-    return np.frombuffer(content, np.uint8).reshape(array.shape)
+    filled = np.frombuffer(content, np.uint8).reshape(array.shape)
+    if isinstance(content, bytes):
+        return filled
+    offset = filled.ctypes.data - np.frombuffer(file, np.uint8).ctypes.data
+    return np.memmap(path, np.uint8, "r", offset, array.shape)

@@ -128,6 +128,16 @@ def test_what_fails_half_way_leaves_nothing(tmp_path):
     assert files(tmp_path) == []
 
 
+def test_an_interruption_leaves_nothing(tmp_path):
+    def interrupted():
+        yield 1, IMAGES[1:]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load(tmp_path, interrupted)
+    assert files(tmp_path) == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems leave the unfinished file")
 def test_a_killed_program_leaves_nothing(tmp_path):
     program = (

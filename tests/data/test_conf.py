@@ -33,3 +33,27 @@ def test_omniglot_is_that_of_the_official_code(compose):
     assert config.queries == 1
     assert (config.dataset.rotations, config.dataset.invert) == ("episode", False)
     assert config.dataset.image_size == 28
+
+
+def test_mini_imagenet_brings_the_configuration_of_the_official_code(compose):
+    config = compose("algo=mamlpp", "dataset=mini_imagenet")
+    assert (config.queries, config.backbone.filters) == (15, 48)
+    assert (config.algo.inner_lr, config.algo.msl_epochs) == (0.01, 15)
+    train = config.train
+    assert (train.tasks_per_batch, train.grad_clip) == (2, 10.0)
+    assert (train.epochs, train.iterations_per_epoch) == (100, 500)
+    assert (train.outer_lr, train.min_outer_lr) == (1e-3, 1e-3)
+    assert config.dataset.allow_incomplete is False
+    for algo in ("maml", "fomaml"):
+        assert compose(f"algo={algo}", "dataset=mini_imagenet").algo.inner_lr == 0.01
+
+
+def test_the_command_line_goes_before_mini_imagenet(compose):
+    config = compose("dataset=mini_imagenet", "backbone.filters=32", "train.grad_clip=null")
+    assert config.backbone.filters == 32
+    assert config.train.grad_clip is None
+
+
+def test_own_pictures_lie_in_the_data_folder_unless_said_otherwise(compose):
+    assert compose("dataset=image_folder", "data_dir=here").dataset.path == "here/images"
+    assert compose("dataset=image_folder", "dataset.path=there").dataset.path == "there"
