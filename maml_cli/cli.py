@@ -21,10 +21,12 @@ from maml_cli import __version__
 from maml_cli.config import check, resolvers
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
-from maml_cli.core.errors import StorageError, UsageError, UserError
+from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
+from maml_cli.core.experiment import Experiment
 from maml_cli.paths import conf_dir
 
 INTERRUPTED = 130
+RESUME_MODES = ("auto", "never")
 
 
 class JobFailed(UserError):
@@ -68,8 +70,14 @@ def _main(argv: list[str]) -> int:
 
 
 def _normalised(argv: Sequence[str]) -> list[str]:
-    """`+experiment=x` is the habit, `experiment=x` is what a group with a default takes."""
-    return [a.removeprefix("+") if a.startswith("+experiment=") else a for a in argv]
+    """What is typed out of habit or for short, as Hydra takes it.
+
+    `+experiment=x` is the habit, `experiment=x` is what a group with a default takes. `resume=DIR`
+    goes on in DIR, so it is the run's folder too.
+    """
+    words = [a.removeprefix("+") if a.startswith("+experiment=") else a for a in argv]
+    resumed = [w.removeprefix("resume=") for w in words if w.startswith("resume=")]
+    return words + [f"hydra.run.dir={path}" for path in resumed if path not in RESUME_MODES]
 
 
 def _flags(argv: list[str]) -> argparse.Namespace:
@@ -111,11 +119,13 @@ def _job(config: DictConfig) -> None:
     """One run, alone or as a job of a sweep; says what went wrong."""
     output_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
-        _refuse_finished(output_dir)
         experiment = build(config, _command())
-        from maml_cli.runner import run
+        if not _show_finished(experiment, output_dir):
+            from maml_cli.runner import run
 
-        run(experiment, output_dir)
+            run(experiment, output_dir)
+    except Interrupted as error:
+        raise SystemExit(_report(error)) from None  # and with it the sweep
     except UserError as error:
         _fail(_report(error))
     except Exception as error:
@@ -123,6 +133,9 @@ def _job(config: DictConfig) -> None:
         log.write_text(traceback.format_exc())
         print(f"bug: {type(error).__name__}: {error}; details in {log}", file=sys.stderr)
         _fail(1)
+    finally:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            _write_sweep_table(Path(HydraConfig.get().sweep.dir))
 
 
 def _fail(exit_code: int) -> NoReturn:
@@ -132,12 +145,21 @@ def _fail(exit_code: int) -> NoReturn:
     raise SystemExit(exit_code)
 
 
-def _refuse_finished(output_dir: Path) -> None:
-    if (output_dir / "results.json").exists():
-        raise UsageError(
-            f"hydra.run.dir={output_dir} holds a finished run (results.json); "
-            "choose another folder, or leave it out for a new one"
-        )
+def _show_finished(experiment: Experiment, output_dir: Path) -> bool:
+    """Whether the folder holds this very run, done; then its table is shown again."""
+    from maml_cli.training.resume import finished
+
+    if experiment.run.resume == "never" or not (table := finished(output_dir, experiment.resolved)):
+        return False
+    print(f"{output_dir} holds this run, finished", file=sys.stderr)
+    print(table, end="")
+    return True
+
+
+def _write_sweep_table(directory: Path) -> None:
+    from maml_cli.reporting.sweep import write_sweep_table
+
+    print(f"all jobs: {write_sweep_table(directory)}", file=sys.stderr)
 
 
 def _command() -> str:

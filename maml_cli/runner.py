@@ -73,9 +73,9 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
         "torch": str(torch.__version__),
     }
     notes: list[str] = []
+    checkpoints.tidy(found)
     if found is not None:
         state.restore(found.content)
-        checkpoints.tidy(found)
         notes = [
             *found.problems,
             *other_machine(found.content["machine"], machine),

@@ -25,10 +25,11 @@ def storing(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path, *, wait: bool = False) -> Iterator[None]:
     """Makes the directory and keeps other processes out of it until the end of the block.
 
-    Raises CheckpointError where another one is in it, StorageError where that cannot be told.
+    Where another one is in it, raises CheckpointError, or waits for its end if told so. Raises
+    StorageError where that cannot be told.
     """
     path = directory / ".lock"
     with storing(path):
@@ -37,7 +38,7 @@ def locked(directory: Path) -> Iterator[None]:
     with file:
         try:
             with storing(path):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except StorageError as error:
             if isinstance(error.__cause__, BlockingIOError):
                 raise CheckpointError(

@@ -48,7 +48,7 @@ class MetricsFile(Sink):
 
 def _cut(path: Path, info: RunInfo) -> None:
     """Drop what an interrupted run wrote after the checkpoint from which this one goes on."""
-    if path.exists():
+    if path.is_file():
         with storing(path):
             lines = path.read_bytes().splitlines(keepends=True)
         kept = list(_before(lines, info))

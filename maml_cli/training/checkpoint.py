@@ -94,12 +94,12 @@ class Checkpoints:
             )
         return None
 
-    def tidy(self, found: Found) -> None:
+    def tidy(self, found: Found | None) -> None:
         """Rename what is newer to `*.unused`, as it will be made again; drop unfinished writes."""
+        newest_first = self._newest_first()
+        newer = newest_first[: newest_first.index(found.path)] if found else []
         with storing(self._directory):
-            for path in self._newest_first():
-                if path == found.path:
-                    break
+            for path in newer:
                 path.replace(path.with_name(f"{path.name}.unused"))
             for leftover in self._directory.glob(".*.pt.*"):
                 leftover.unlink()

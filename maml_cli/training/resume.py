@@ -1,11 +1,13 @@
 """Whether a run that was begun may be gone on with: the same configuration, the same machine."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from maml_cli.core.errors import CheckpointError
+from maml_cli.core.files import storing
 
 FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
 """Keys that may differ: they do not decide the numbers of a run that goes well."""
@@ -26,6 +28,17 @@ def require_same_config(before: str, now: str, place: object) -> None:
             "choose another folder with hydra.run.dir=DIR",
             *differing,
         )
+
+
+def finished(output_dir: Path, config: str) -> str | None:
+    """The table of the run in this folder, if it is done; raises CheckpointError as above."""
+    if not (output_dir / "results.json").exists():
+        return None
+    with storing(output_dir):
+        before = (output_dir / "config.yaml").read_text(encoding="utf-8")
+        table = (output_dir / "table.md").read_text(encoding="utf-8")
+    require_same_config(before, config, output_dir)
+    return table
 
 
 def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

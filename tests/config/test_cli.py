@@ -22,6 +22,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
     def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
         started.append((experiment, output_dir))
         (output_dir / "results.json").write_text("{}")
+        (output_dir / "config.yaml").write_text(experiment.resolved)
+        (output_dir / "table.md").write_text("the table\n")
         return {}
 
     monkeypatch.setattr(maml_cli.runner, "run", run)
@@ -55,7 +57,8 @@ def test_a_run_gets_its_experiment_and_a_folder(maml_train: Callable, runs: Runs
     assert experiment.command == "maml-train algo=maml dataset=omniglot ways=20 seed=3"
     assert folder.parent == Path.cwd() / "outputs/omniglot/maml"
     assert folder.name.startswith("20way-1shot-seed3-")
-    assert [file.name for file in folder.iterdir()] == ["results.json"]  # and no log of Hydra's
+    written = {file.name for file in folder.iterdir()}
+    assert written == {"results.json", "config.yaml", "table.md"}  # and no log of Hydra's
     assert [file.name for file in Path.cwd().iterdir()] == ["outputs"]
 
 
@@ -88,9 +91,12 @@ def test_a_sweep_runs_every_combination(maml_train: Callable, runs: Runs) -> Non
 def test_a_finished_run_is_never_overwritten(maml_train: Callable, runs: Runs) -> None:
     assert maml_train("hydra.run.dir=here").code == 0
     again = maml_train("hydra.run.dir=here")
-    assert again.code == 2
-    [message] = again.errors
-    assert f"{Path.cwd() / 'here'} holds a finished run" in message
+    assert again.code == 0
+    assert f"{Path.cwd() / 'here'} holds this run, finished" in again.err
+    assert again.out == "the table\n"
+    other = maml_train("hydra.run.dir=here", "seed=7")
+    assert other.code == 4
+    assert other.errors[1:] == ["seed: it has 0, now asked for is 7"]
     assert len(runs) == 1
     assert json.loads(Path("here/results.json").read_text()) == {}
 
