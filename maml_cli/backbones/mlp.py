@@ -1,4 +1,4 @@
-"""The fully connected regression network of the MAML paper's sinusoid experiment."""
+"""The fully connected networks of the MAML paper: for sinusoid, and for Omniglot ("no conv")."""
 
 from itertools import pairwise
 from math import prod
@@ -18,7 +18,7 @@ from maml_cli.core.types import Tensors
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MLP:
-    """Linear layers with ReLU between them, on flattened inputs, without batch norm.
+    """Linear layers on flattened inputs, with (batch norm and) ReLU after all but the last.
 
     Weights start normal with deviation 0.01, cut off at two deviations, biases at 0, as in the
     official MAML code.
@@ -29,6 +29,7 @@ class MLP:
         list[Annotated[int, Field(ge=1, le=65536)]],
         Field(max_length=64, description="units of each hidden layer"),
     ]
+    batch_norm: Annotated[bool, Field(description="in every hidden layer, before its ReLU")]
 
     def init(
         self, input_shape: tuple[int, ...], outputs: int, generator: Generator
@@ -43,6 +44,9 @@ class MLP:
                 weight, std=0.01, a=-0.02, b=0.02, generator=generator
             )
             params[f"{prefix}.bias"] = torch.zeros(fan_out)
+            if self.batch_norm and layer < len(self.hidden):
+                params[f"{prefix}.norm.weight"] = torch.ones(fan_out)
+                params[f"{prefix}.norm.bias"] = torch.zeros(fan_out)
         return params
 
     def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
@@ -50,7 +54,8 @@ class MLP:
         x = x.flatten(1)
         for layer in range(len(self.hidden)):
             prefix = self._prefix(layer)
-            x = F.relu(F.linear(x, params[f"{prefix}.weight"], params[f"{prefix}.bias"]))
+            x = F.linear(x, params[f"{prefix}.weight"], params[f"{prefix}.bias"])
+            x = F.relu(norm(f"{prefix}.norm", x, params) if self.batch_norm else x)
         return F.linear(x, params["head.weight"], params["head.bias"])
 
     def _prefix(self, layer: int) -> str:

@@ -46,7 +46,8 @@ def test_a_preset_is_what_its_name_says(name, composer):
 def test_two_iterations(name, composer):
     overrides = [f"experiment={name}"]
     if "sinusoid" not in name:
-        overrides += ["backbone.filters=2", "ways=3"]
+        small = "backbone.hidden=[4,4]" if "no_conv" in name else "backbone.filters=2"
+        overrides += [small, "ways=3"]
     run = build(composer.compose(overrides), command="")
     if run.dataset.name in CHANNELS:
         source = images(3, CHANNELS[run.dataset.name], side=16)

@@ -9,6 +9,8 @@ from maml_cli.backbones.conv4 import Conv4
 from maml_cli.backbones.mlp import MLP
 from maml_cli.core.batch_norm import BatchStats
 
+NO_CONV = MLP(name="no_conv", hidden=[256, 128, 64, 64], batch_norm=True)
+
 
 def conv4(filters=64, downsample="max_pool"):
     return Conv4(name="conv4", filters=filters, downsample=downsample, negative_slope=0.01)
@@ -28,7 +30,9 @@ def count(params):
         # Mini-ImageNet: 27*48+48 + 3*(9*48*48+48) + 4*96 + 48*5*5*5+5
         (conv4(48), (3, 84, 84), 5, 1_344 + 3 * 20_784 + 384 + 6_005),
         # 1-40-40-1
-        (MLP(name="mlp", hidden=[40, 40]), (1,), 1, 80 + 1_640 + 41),
+        (MLP(name="mlp", hidden=[40, 40], batch_norm=False), (1,), 1, 80 + 1_640 + 41),
+        # 784*256+256 + 256*128+128 + 128*64+64 + 64*64+64 + 64*5+5, and 2 * (256+128+64+64)
+        (NO_CONV, (1, 28, 28), 5, 200_960 + 32_896 + 8_256 + 4_160 + 325 + 1_024),
     ],
 )
 def test_parameter_counts_by_hand(backbone, shape, outputs, expected):
@@ -49,7 +53,9 @@ def test_conv4_starts_xavier_uniform_with_zero_biases_and_unit_gains():
 
 
 def test_mlp_starts_small_and_cut_off():
-    params = MLP(name="mlp", hidden=[400, 400]).init((1,), 1, torch.Generator().manual_seed(0))
+    params = MLP(name="mlp", hidden=[400, 400], batch_norm=False).init(
+        (1,), 1, torch.Generator().manual_seed(0)
+    )
     weight = params["body.1.weight"]
     assert weight.abs().max() <= 0.02
     # the deviation of a normal cut off at two deviations is 0.8796 of the whole one's
@@ -86,4 +92,20 @@ def test_conv4_is_the_network_of_torch_modules(downsample):
     expected = torch.nn.functional.linear(network(x), params["head.weight"], params["head.bias"])
     torch.testing.assert_close(
         backbone.apply(params, x, BatchStats()), expected, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_no_conv_is_the_network_of_torch_modules():
+    params = NO_CONV.init((1, 28, 28), 5, torch.Generator().manual_seed(0))
+    layers = [torch.nn.Flatten()]
+    for layer, (fan_in, fan_out) in enumerate([(784, 256), (256, 128), (128, 64), (64, 64)]):
+        linear = torch.nn.Linear(fan_in, fan_out)
+        linear.weight.data = params[f"body.{layer}.weight"]
+        linear.bias.data.zero_()
+        layers += [linear, torch.nn.BatchNorm1d(fan_out), torch.nn.ReLU()]
+    x = torch.rand(6, 1, 28, 28, generator=torch.Generator().manual_seed(1))
+    features = torch.nn.Sequential(*layers)(x)
+    expected = torch.nn.functional.linear(features, params["head.weight"], params["head.bias"])
+    torch.testing.assert_close(
+        NO_CONV.apply(params, x, BatchStats()), expected, rtol=1e-3, atol=1e-5
     )
