@@ -5,7 +5,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -35,11 +35,14 @@ class Files(Protocol):
 
 
 class FolderFiles:
-    """The files in and below a folder; raises DataError if one cannot be looked at."""
+    """The files in and below a folder, links followed but not back up.
+
+    Raises DataError if one cannot be looked at.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
-        paths = [Path(parent, file) for parent, _, files in os.walk(folder) for file in files]
+        paths = list(_walk(folder))
         try:
             status = {path.relative_to(folder.parent).as_posix(): path.stat() for path in paths}
         except OSError as error:
@@ -60,6 +63,15 @@ class FolderFiles:
     def place(self, name: str) -> int:
         """No order of files is known to be faster than another."""
         return 0
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for name, folders, files in os.walk(folder, followlinks=True):
+        here = Path(name).resolve()
+        folders[:] = [
+            inner for inner in folders if not here.is_relative_to(Path(name, inner).resolve())
+        ]
+        yield from (Path(name, file) for file in files)
 
 
 class ZipFiles:

@@ -50,6 +50,7 @@ def test_mini_imagenet_brings_the_configuration_of_the_official_code(compose):
 
 def test_the_command_line_goes_before_mini_imagenet(compose):
     config = compose("dataset=mini_imagenet", "backbone.filters=32", "train.grad_clip=null")
+    assert compose("dataset=mini_imagenet", "backbone=conv4").backbone.filters == 64
     assert config.backbone.filters == 32
     assert config.train.grad_clip is None
 

@@ -74,3 +74,14 @@ def test_a_file_that_cannot_be_read_is_named(folder):
     (folder / "b" / "2.png").symlink_to("nowhere")
     with pytest.raises(DataError, match=r"2\.png: No such file"):
         FolderFiles(folder)
+
+
+def test_linked_folders_are_followed_but_not_in_circles(folder, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "3.png").write_bytes(b"three")
+    (folder / "c").symlink_to(tmp_path / "elsewhere")
+    (folder / "a" / "up").symlink_to(folder)
+    (folder / "a" / "self").symlink_to(folder / "a")
+    found = FolderFiles(folder)
+    assert found.names == ["set/a/1.png", "set/b/2.png", "set/c/3.png", "set/notes.txt"]
+    assert found.read("set/c/3.png") == b"three"
