@@ -14,6 +14,8 @@ MAMLPP: dict[str, Any] = {
     "name": "mamlpp",
     "inner_steps": STEPS,
     "inner_lr": 0.1,
+    "inner_lr_max": None,
+    "adapts": ["body", "head"],
     "order": 2,
     "msl": True,
     "msl_epochs": 10,
@@ -22,6 +24,7 @@ MAMLPP: dict[str, Any] = {
     "bnrs": True,
     "bnwb": True,
     "lslr": True,
+    "rate_per_weight": False,
     "ca": True,
 }
 PLAIN = {**MAMLPP, "name": "maml", "bnrs": False, "bnwb": False, "lslr": False}
