@@ -122,7 +122,9 @@ def _job(config: DictConfig) -> None:
         experiment = build(config, _command())
         if not _show_finished(experiment, output_dir):
             from maml_cli.runner import run
+            from maml_cli.training.signals import end_with_parent
 
+            end_with_parent()
             run(experiment, output_dir)
     except Interrupted as error:
         raise SystemExit(_report(error)) from None  # and with it the sweep

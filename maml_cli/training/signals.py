@@ -1,5 +1,6 @@
 """Requests to stop: a signal, or the end of the time allowed."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ EXIT_CODE = 143
 EXIT_CODE_SIGINT = 130
 REPEAT_SECONDS = 0.5
 """`timeout` and schedulers send a signal to a process and to its group: that counts as one."""
+WATCH_SECONDS = 0.25
+GRACE_SECONDS = 3.0
+WATCHER = "end-with-parent"
 _SHOW_CURSOR = "\x1b[?25h"
 
 
@@ -88,6 +92,23 @@ class StopRequests:
         if self._received is not None:
             number = self._received[0]
             raise Stop(number.name, _exit_code(number))
+
+
+def end_with_parent() -> None:
+    """In a worker process of a sweep: when the process that started it dies, stop too."""
+    started = any(thread.name == WATCHER for thread in threading.enumerate())
+    if started or multiprocessing.current_process().name == "MainProcess":
+        return
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)  # the worker would wait for more jobs
+        os._exit(EXIT_CODE)
+
+    threading.Thread(target=watch, name=WATCHER, daemon=True).start()
 
 
 def _exit_code(number: int) -> int:
