@@ -104,7 +104,9 @@ def _summary(name: str, inventory: Inventory) -> Table:
     for split, counts in inventory.counts.items():
         table.add_row(split, *_amounts(counts, inventory.expected.get(split)))
     notes = [f"in {source}" for source in inventory.sources]
-    table.caption = "\n".join([*notes, *(f"not the standard set: {problem}" for problem in inventory.problems)])
+    table.caption = "\n".join(
+        [*notes, *(f"not the standard set: {problem}" for problem in inventory.problems)]
+    )
     return table
 
 

@@ -62,12 +62,12 @@ def consecutive(counts: Indices) -> Classes:
 
 def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list[str]:
     """What an episode needs and splits of the data set `name` lack; empty where all have enough."""
-    needed = run.shots + run.queries
+    needed = {split: run.shots_in(split) + run.queries for split in splits}
     classes = {split: has.classes for split, has in splits.items() if has.classes < run.ways}
     images = {
         split: has.images_per_class
         for split, has in splits.items()
-        if has.images_per_class < needed
+        if has.images_per_class < needed[split]
     }
     messages = []
     if classes:
@@ -77,8 +77,10 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
             f"lower ways to at most {min(classes.values())}."
         )
     if images:
+        in_training = f" (train_shots={run.train_shots})" * (run.train_shots != run.shots)
         messages.append(
-            f"shots={run.shots} + queries={run.queries} needs {needed} images per class, "
+            f"shots={run.shots}{in_training} + queries={run.queries} needs "
+            f"{max(needed[split] for split in images)} images per class, "
             f"but {_amounts(name, images, len(splits))}: lower one of them."
         )
     return messages
@@ -112,16 +114,14 @@ class ImageTasks:
         """SHA-256 of all images as bytes."""
         self.remarks = remarks
         self._pools, self._seed = pools, run.seed
-        self._ways, self._shots, self._queries = run.ways, run.shots, run.queries
+        self._ways, self._shots_in, self._queries = run.ways, run.shots_in, run.queries
         images = next(iter(pools.values())).images
         self.input_shape = tuple(images.shape[1:])
         self.output_size = run.ways
         self._device = images.device
         self._scale = torch.tensor(scale, device=self._device).view(-1, 1, 1)
         self._shift = torch.tensor(shift, device=self._device).view(-1, 1, 1)
-        labels = torch.arange(run.ways, device=self._device)
-        self._support_y = labels.repeat_interleave(run.shots)
-        self._query_y = labels.repeat_interleave(run.queries)
+        self._labels = torch.arange(run.ways, device=self._device)
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """Episodes start to start+count-1 of the split, with a leading dimension of `count`."""
@@ -133,13 +133,13 @@ class ImageTasks:
 
     def raw_episodes(self, split: str, start: int, count: int) -> Episode:
         """The same, with pixels as bytes."""
-        pool = self._pools[split]
+        pool, shots = self._pools[split], self._shots_in(split)
         size = words_per_episode(pool.classes, self._ways)
         rows = image_indices(
             episode_words(self._seed, split, start, count, size),
             pool.classes,
             ways=self._ways,
-            shots=self._shots,
+            shots=shots,
             queries=self._queries,
             turns=pool.turns,
             turn_stride=len(pool.images) // pool.turns,
@@ -147,9 +147,9 @@ class ImageTasks:
         support_x, query_x = (pool.images[torch.from_numpy(r).to(self._device)] for r in rows)
         return Episode(
             support_x=support_x,
-            support_y=self._support_y.expand(count, -1),
+            support_y=self._labels.repeat_interleave(shots).expand(count, -1),
             query_x=query_x,
-            query_y=self._query_y.expand(count, -1),
+            query_y=self._labels.repeat_interleave(self._queries).expand(count, -1),
         )
 
     def curve_episodes(self, count: int) -> None:

@@ -1,7 +1,7 @@
 """Reads arrays of bytes from a pickle, and runs nothing that the pickle names.
 
 A pickle is a program. This reader knows the instructions for numbers, text, bytes, lists, tuples
-and dictionaries, and stand-ins for the three names with which NumPy's arrays are written; any other
+and dictionaries, and stand-ins for the few names with which NumPy's arrays are written; any other
 instruction or name is refused. Large contents stay in the file, which is mapped: the reader in C
 would copy them.
 """
@@ -20,7 +20,7 @@ _LARGE = 2**20
 _REFUSED = (
     *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.PERSID, pickle.BINPERSID),
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4),
-    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+    *(pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
 )
 
 
@@ -76,6 +76,11 @@ class _Array:
     shape: tuple[int, ...]
     content: Any
 
+    def fill(self, shape: Any, dtype: Any, fortran_order: Any, content: Any) -> None:
+        if not isinstance(dtype, _DType) or fortran_order:
+            raise ValueError("an array that is not of bytes in C order")
+        self.shape, self.content = shape, content
+
 
 def _encode(text: Any, encoding: Any) -> bytes:
     """Python 3 writes bytes as latin-1 text where a pickle has no bytes."""
@@ -88,6 +93,13 @@ def _reconstruct(*_: Any) -> _Array:
     return _Array()
 
 
+def _frombuffer(content: Any, dtype: Any, shape: Any, order: Any) -> _Array:
+    """How NumPy writes an array in protocol 5."""
+    array = _Array()
+    array.fill(shape, dtype, order != "C", content)
+    return array
+
+
 def _dtype(name: Any, *_: Any) -> _DType:
     return _DType(name)
 
@@ -97,6 +109,8 @@ _NAMES = {
     ("numpy", "ndarray"): "ndarray",  # an argument only
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
+    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
     ("_codecs", "encode"): _encode,
 }
 
@@ -126,14 +140,14 @@ class _Reader(pickle._Unpickler):
         state = self.stack.pop()
         made = self.stack[-1]
         if isinstance(made, _Array):
-            _, shape, dtype, fortran_order, content = state
-            if not isinstance(dtype, _DType) or fortran_order:
-                raise ValueError("an array that is not of bytes in C order")
-            made.shape, made.content = shape, content
+            _, *parts = state
+            made.fill(*parts)
         elif not isinstance(made, _DType):
             raise ValueError("it sets the state of what is no array")
 
     dispatch[pickle.BUILD[0]] = _build
+    # Python's own way makes room for as many bytes as the pickle says, before it reads them
+    dispatch[pickle.BYTEARRAY8[0]] = dispatch[pickle.BINBYTES8[0]]
 
 
 def _plain(value: Any, path: Path, file: memoryview) -> Any:

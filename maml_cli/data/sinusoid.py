@@ -51,13 +51,14 @@ class SinusoidTasks:
 
     def __init__(self, run: RunSettings, device: torch.device, *, reveal: bool) -> None:
         self.input_shape = (3,) if reveal else (1,)
-        self._seed, self._shots, self._queries = run.seed, run.shots, run.queries
+        self._seed, self._shots_in, self._queries = run.seed, run.shots_in, run.queries
         self._device = device
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """Episodes start to start+count-1 of the split; fields are `(count, points, 1 or 3)`."""
         amplitude, phase, x = self._draw(split, start, count)
-        return self._episode(amplitude, phase, x[:, : self._shots], x[:, self._shots :])
+        support_x, query_x = np.split(x, [self._shots_in(split)], axis=1)
+        return self._episode(amplitude, phase, support_x, query_x)
 
     def curve_episodes(self, count: int) -> Episode | None:
         """Test episodes 0 to count-1 with queries on a regular grid over [-5, 5], ends included."""
@@ -65,10 +66,11 @@ class SinusoidTasks:
             return None
         amplitude, phase, x = self._draw("test", 0, count)
         grid = np.broadcast_to(np.linspace(*INPUTS, _GRID_POINTS), (count, _GRID_POINTS))
-        return self._episode(amplitude, phase, x[:, : self._shots], grid)
+        return self._episode(amplitude, phase, x[:, : self._shots_in("test")], grid)
 
     def _draw(self, split: str, start: int, count: int) -> tuple[NDArray[np.float64], ...]:
-        words = episode_words(self._seed, split, start, count, size=2 + self._shots + self._queries)
+        size = 2 + self._shots_in(split) + self._queries
+        words = episode_words(self._seed, split, start, count, size)
         amplitude = uniform(words[:, :1], *AMPLITUDES)
         phase = uniform(words[:, 1:2], *PHASES)
         return amplitude, phase, uniform(words[:, 2:], *INPUTS)

@@ -23,6 +23,7 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
     base = RunSettings(
         ways=5,
         shots=1,
+        train_shots=1,
         queries=2,
         seed=0,
         device="cpu",
@@ -32,7 +33,12 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
         download=False,
         resume="auto",
     )
-    return lambda **changes: dataclasses.replace(base, **changes)
+    
+    def changed(**changes: object) -> RunSettings:
+        train_shots = changes.get("shots", base.shots)
+        return dataclasses.replace(base, **{"train_shots": train_shots, **changes})
+
+    return changed
 
 
 @pytest.fixture
