@@ -21,6 +21,9 @@ class RunSettings:
 
     ways: Annotated[int, Field(ge=1, description="classes per episode (1 for regression)")]
     shots: Annotated[int, Field(ge=1, description="support examples per class")]
+    train_shots: Annotated[
+        int | None, Field(ge=1, description="support examples per class in training; null: shots")
+    ]
     queries: Annotated[int, Field(ge=1, description="query examples per class")]
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of weights and episodes")]
     device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="auto takes cuda if any")]
@@ -35,6 +38,11 @@ class RunSettings:
         Field(min_length=1, description="auto: go on with a run begun in the folder; never; DIR"),
     ]
     download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
+
+    def shots_in(self, split: str) -> int:
+        """Support examples per class of the episodes of a split."""
+        own = self.train_shots if split == "train" else None
+        return own or self.shots
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

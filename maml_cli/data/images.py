@@ -77,7 +77,7 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
             f"lower ways to at most {min(classes.values())}."
         )
     if images:
-        in_training = f" (train_shots={run.train_shots})" * (run.train_shots != run.shots)
+        in_training = f" (train_shots={run.train_shots})" if run.train_shots else ""
         messages.append(
             f"shots={run.shots}{in_training} + queries={run.queries} needs "
             f"{max(needed[split] for split in images)} images per class, "

@@ -46,6 +46,7 @@ def sines(*, reveal):
     run = RunSettings(
         ways=1,
         shots=10,
+        train_shots=None,
         queries=1,
         seed=0,
         device="cpu",

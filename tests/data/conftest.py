@@ -23,7 +23,7 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
     base = RunSettings(
         ways=5,
         shots=1,
-        train_shots=1,
+        train_shots=None,
         queries=2,
         seed=0,
         device="cpu",
@@ -33,12 +33,7 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
         download=False,
         resume="auto",
     )
-    
-    def changed(**changes: object) -> RunSettings:
-        train_shots = changes.get("shots", base.shots)
-        return dataclasses.replace(base, **{"train_shots": train_shots, **changes})
-
-    return changed
+    return lambda **changes: dataclasses.replace(base, **changes)
 
 
 @pytest.fixture

@@ -80,12 +80,9 @@ def test_classes_are_refused(sinusoid, run_settings):
     ]
 
 
-def test_training_may_have_shots_of_its_own(run_settings):
+def test_training_may_have_shots_of_its_own(sinusoid, run_settings):
     """And validation and test then meet the waves that they meet without."""
-    own, plain = (
-        settings().load(run_settings(ways=1, shots=5, train_shots=n), torch.device("cpu"))
-        for n in (50, 5)
-    )
+    own, plain = (sinusoid.load(run_settings(ways=1, shots=5, train_shots=n), CPU) for n in (50, 5))
     assert own.episodes("train", 0, 2).support_x.shape == (2, 50, 1)
     assert own.episodes("val", 0, 2).support_x.shape == (2, 5, 1)
     assert torch.equal(own.episodes("test", 3, 2).query_y, plain.episodes("test", 3, 2).query_y)
