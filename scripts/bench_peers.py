@@ -180,12 +180,12 @@ def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
     return step
 
 
-def _without_path(case: Case, path: Path | None) -> str | None:
+def _without_path(_: Case, path: Path | None) -> str | None:
     return None if path else "no --htym PATH"
 
 
 def _without_package(name: str) -> Callable[[Case, Path | None], str | None]:
-    def missing(case: Case, path: Path | None) -> str | None:
+    def missing(case: Case, _: Path | None) -> str | None:
         if case.algo["lslr"] or case.algo["order"] == 1:
             return "it has no counterpart of this step"
         return None if importlib.util.find_spec(name) else "not installed"
