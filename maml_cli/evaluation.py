@@ -1,16 +1,20 @@
-"""Validation and test: adapt to every episode's support set, score its queries after each step."""
+"""Validation and test: adapt to each episode's support set, score its queries, sum up the scores."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from maml_cli.core.learner import Learner, MetaParameters
+from maml_cli.core.objective import Objective
+from maml_cli.core.records import Curves
 from maml_cli.core.settings import BatchNormStats
+from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import TaskSource
 
 EPISODES_AT_ONCE = 20
+CURVES_DRAWN = 4
 
 
 class Scores(NamedTuple):
@@ -50,3 +54,46 @@ def evaluate(
         single.append(metric(outputs[0], targets).cpu())
         on_progress(start + count)
     return Scores(torch.cat(ensemble), torch.cat(single))
+
+
+def estimates(scores: Tensor) -> tuple[Estimate, ...]:
+    """The mean over episodes after each inner step, from `(episodes, steps + 1)`."""
+    return tuple(estimate(column) for column in scores.unbind(1))
+
+
+def course(scores: Tensor) -> dict[str, Any]:
+    """The mean and its interval after each inner step, as lists."""
+    per_step = estimates(scores)
+    return {
+        "steps": list(range(len(per_step))),
+        "mean": [e.mean for e in per_step],
+        "ci95": [e.ci95 for e in per_step],
+    }
+
+
+def summary(objective: Objective, scores: Tensor) -> dict[str, Any]:
+    """What is reported: the metric after the last step, or after each (`Objective.per_step`)."""
+    if objective.per_step:
+        return course(scores) | {"episodes": len(scores)}
+    last = estimates(scores)[-1]
+    return {"mean": last.mean, "ci95": last.ci95, "episodes": last.n}
+
+
+def fitted_curves(
+    learner: Learner,
+    params: MetaParameters,
+    source: TaskSource,
+    *,
+    steps: int,
+    bn_stats: BatchNormStats,
+) -> Curves | None:
+    """Truth and predictions of some test tasks on a grid, to draw; None if inputs are no numbers."""
+    episodes = source.curve_episodes(CURVES_DRAWN)
+    if episodes is None:
+        return None
+    outputs = learner.predict(params, episodes, steps, bn_stats)
+    arrays = [t.squeeze(-1).cpu().numpy() for t in (*episodes, outputs.transpose(0, 1))]
+    support_x, support_y, x, truth, predictions = arrays
+    return Curves(
+        x=x[0], truth=truth, predictions=predictions, support_x=support_x, support_y=support_y
+    )

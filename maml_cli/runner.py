@@ -7,17 +7,15 @@ from typing import Any
 
 import torch
 import yaml
-from torch import Tensor
 
 from maml_cli.core.errors import CheckpointError, Interrupted, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.files import locked, write_atomically
-from maml_cli.core.learner import Learner, MetaParameters
-from maml_cli.core.objective import Objective
-from maml_cli.core.records import Curves, RunInfo
-from maml_cli.core.stats import Estimate, estimate
+from maml_cli.core.learner import MetaParameters
+from maml_cli.core.records import RunInfo
+from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode, TaskSource
-from maml_cli.evaluation import evaluate
+from maml_cli.evaluation import course, estimates, evaluate, fitted_curves, summary
 from maml_cli.inner.engines import choose_engine
 from maml_cli.reporting.reporter import standard_reporter
 from maml_cli.reporting.results import environment
@@ -26,8 +24,6 @@ from maml_cli.training.loop import Trainer
 from maml_cli.training.resume import flat, other_machine, require_same_config
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import RunState
-
-CURVES_DRAWN = 4
 
 
 def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
@@ -141,7 +137,10 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
             "iterations_skipped": state.skipped,
             "seconds_per_iteration": state.seconds / state.iteration,
         }
-        reporter.finish(results, _curves(learner, candidates, source, experiment, steps))
+        curves = fitted_curves(
+            learner, candidates[0], source, steps=steps, bn_stats=experiment.eval.bn_stats
+        )
+        reporter.finish(results, curves)
     return results
 
 
@@ -167,29 +166,6 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not available:
         raise UsageError("device=cuda, but torch finds no usable GPU: choose device=cpu")
     return torch.device("cuda" if available and name != "cpu" else "cpu")
-
-
-def estimates(scores: Tensor) -> tuple[Estimate, ...]:
-    """The mean over episodes after each inner step, from `(episodes, steps + 1)`."""
-    return tuple(estimate(column) for column in scores.unbind(1))
-
-
-def course(scores: Tensor) -> dict[str, Any]:
-    """The mean and its interval after each inner step, as lists."""
-    per_step = estimates(scores)
-    return {
-        "steps": list(range(len(per_step))),
-        "mean": [e.mean for e in per_step],
-        "ci95": [e.ci95 for e in per_step],
-    }
-
-
-def summary(objective: Objective, scores: Tensor) -> dict[str, Any]:
-    """What is reported: the metric after the last step, or after each (`Objective.per_step`)."""
-    if objective.per_step:
-        return course(scores) | {"episodes": len(scores)}
-    last = estimates(scores)[-1]
-    return {"mean": last.mean, "ci95": last.ci95, "episodes": last.n}
 
 
 def _info(
@@ -229,6 +205,7 @@ def _info(
         hparams={
             key: value if isinstance(value, int | float) else str(value)
             for key, value in flat(yaml.safe_load(experiment.resolved)).items()
+            if not key.endswith("._target_")  # the names say it already
         },
     )
 
@@ -250,22 +227,3 @@ def _facts(experiment: Experiment, info: RunInfo) -> dict[str, Any]:
         "command": info.command,
         **environment(),
     }
-
-
-def _curves(
-    learner: Learner,
-    candidates: list[MetaParameters],
-    source: TaskSource,
-    experiment: Experiment,
-    steps: int,
-) -> Curves | None:
-    """Predictions of the best candidate on a grid, for data that can be drawn."""
-    episodes = source.curve_episodes(CURVES_DRAWN)
-    if episodes is None:
-        return None
-    outputs = learner.predict(candidates[0], episodes, steps, experiment.eval.bn_stats)
-    arrays = [t.squeeze(-1).cpu().numpy() for t in (*episodes, outputs.transpose(0, 1))]
-    support_x, support_y, x, truth, predictions = arrays
-    return Curves(
-        x=x[0], truth=truth, predictions=predictions, support_x=support_x, support_y=support_y
-    )

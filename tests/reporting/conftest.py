@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from maml_cli.core.stats import Estimate
 from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo
+from maml_cli.core.stats import Estimate
 
 
 @pytest.fixture
