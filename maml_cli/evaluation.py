@@ -1,4 +1,4 @@
-"""Validation and test: adapt to each episode's support set, score its queries, sum up the scores."""
+"""Validation and test: adapt to each episode's support set, score its queries, sum up."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -87,7 +87,7 @@ def fitted_curves(
     steps: int,
     bn_stats: BatchNormStats,
 ) -> Curves | None:
-    """Truth and predictions of some test tasks on a grid, to draw; None if inputs are no numbers."""
+    """Truth and fits of some test tasks on a grid, to draw; None if inputs are no numbers."""
     episodes = source.curve_episodes(CURVES_DRAWN)
     if episodes is None:
         return None
