@@ -78,7 +78,7 @@ CASES = {
     for case in (
         Case(name="omniglot-20way-mamlpp", algo=MAMLPP, ways=20, **OMNIGLOT),
         Case(name="omniglot-5way-mamlpp", algo=MAMLPP, ways=5, **OMNIGLOT),
-        Case(name="mini-imagenet-5way-mamlpp", algo=MAMLPP, ways=5, **MINI),
+        Case(name="mini-imagenet-5way-mamlpp", algo={**MAMLPP, "inner_lr": 0.01}, ways=5, **MINI),
         Case(name="omniglot-20way-mamlpp-order1", algo={**MAMLPP, "order": 1}, ways=20, **OMNIGLOT),
         Case(name="omniglot-20way-maml", algo=PLAIN, ways=20, **OMNIGLOT),
     )
