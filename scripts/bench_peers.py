@@ -1,7 +1,7 @@
 """The other side of `bench.py`: the same iteration by other code, from our weights."""
 
 import contextlib
-import importlib.util
+import importlib
 import io
 import sys
 import types
@@ -188,7 +188,11 @@ def _without_package(name: str) -> Callable[[Case, Path | None], str | None]:
     def missing(case: Case, _: Path | None) -> str | None:
         if case.algo["lslr"] or case.algo["order"] == 1:
             return "it has no counterpart of this step"
-        return None if importlib.util.find_spec(name) else "not installed"
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            return str(error)
+        return None
 
     return missing
 
