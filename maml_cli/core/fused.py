@@ -1,11 +1,11 @@
 """Convolution, batch norm and max-pooling of a block, with a lean second derivative, for the CPU.
 
-The composite of torch's operations differentiates twice into some forty passes over full-size
+The composite of torch's operations differentiates twice into dozens of passes over full-size
 tensors, and those passes, not the arithmetic, take most of the time. Here only the convolution's
 output c and its cotangent stay full-size: normalisation is per channel and increasing, so pooling
 may come first, and sums over the sparse cotangent of the pooling take a quarter of the values.
 
-Everything is channels-last, in which torch's CPU pooling is some twenty times faster.
+Everything is channels-last, in which torch's CPU pooling is many times faster.
 """
 
 from typing import Any
