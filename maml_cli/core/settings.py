@@ -25,6 +25,9 @@ class RunSettings:
         int | None, Field(ge=1, description="support examples per class in training; null: shots")
     ]
     queries: Annotated[int, Field(ge=1, description="query examples per class")]
+    train_queries: Annotated[
+        int | None, Field(ge=1, description="query examples per class in training; null: queries")
+    ]
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of weights and episodes")]
     device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="auto takes cuda if any")]
     engine: Annotated[
@@ -43,6 +46,11 @@ class RunSettings:
         """Support examples per class of the episodes of a split."""
         own = self.train_shots if split == "train" else None
         return own or self.shots
+
+    def queries_in(self, split: str) -> int:
+        """Query examples per class of the episodes of a split."""
+        own = self.train_queries if split == "train" else None
+        return own or self.queries
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

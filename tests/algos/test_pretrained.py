@@ -48,6 +48,7 @@ def sines(*, reveal):
         shots=10,
         train_shots=None,
         queries=1,
+        train_queries=None,
         seed=0,
         device="cpu",
         engine="vmap",

@@ -25,6 +25,7 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
         shots=1,
         train_shots=None,
         queries=2,
+        train_queries=None,
         seed=0,
         device="cpu",
         engine="auto",
