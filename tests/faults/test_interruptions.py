@@ -11,7 +11,7 @@ import pytest
 from faults.conftest import outcome, started
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import maml_cli.runner
+import maml_cli.assembly
 from maml_cli.algos.maml import GradientLearner
 from maml_cli.training import checkpoint
 
@@ -58,7 +58,7 @@ def test_a_signal_stops_with_a_checkpoint(
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_signal_during_evaluation(monkeypatch, tmp_path, run_to, uninterrupted, split):
-    real, signalled = maml_cli.runner.evaluate, []
+    real, signalled = maml_cli.assembly.evaluate, []
 
     def evaluate(*arguments, **options):
         if options["split"] == split and not signalled:
@@ -66,7 +66,7 @@ def test_a_signal_during_evaluation(monkeypatch, tmp_path, run_to, uninterrupted
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(maml_cli.runner, "evaluate", evaluate)
+    monkeypatch.setattr(maml_cli.assembly, "evaluate", evaluate)
     assert run_to(tmp_path / "run").code == 143
     assert signalled == [split]
     assert run_to(tmp_path / "run").code == 0

@@ -1,0 +1,140 @@
+"""The parts that training, evaluation and use of a model share, built from an experiment."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from maml_cli.core.engine import Engine
+from maml_cli.core.errors import UsageError
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.learner import Learner, MetaParameters
+from maml_cli.core.records import Curves
+from maml_cli.core.types import TaskSource
+from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
+from maml_cli.inner.engines import choose_engine
+from maml_cli.reporting.results import environment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembly:
+    """A learner for a source of episodes on a device; nothing of it changes during a run."""
+
+    experiment: Experiment
+    device: torch.device
+    source: TaskSource
+    engine: Engine
+    learner: Learner
+    normalises: bool
+    """Whether the network has batch norms, so that `eval.bn_stats` matters."""
+
+    @property
+    def steps(self) -> int:
+        """Inner steps in evaluation."""
+        steps = self.experiment.eval.inner_steps
+        return self.learner.steps if steps is None else steps
+
+    @property
+    def machine(self) -> dict[str, Any]:
+        """What may change the last bits of a result."""
+        return {
+            "threads": torch.get_num_threads(),
+            "engine": self.engine.name,
+            "device": device_name(self.device),
+            "torch": str(torch.__version__),
+        }
+
+    def scores(
+        self,
+        candidates: Sequence[MetaParameters],
+        split: str,
+        episodes: int,
+        on_progress: Callable[[str, int, int], None],
+    ) -> Scores:
+        """The candidates' scores by the experiment's `eval` settings.
+
+        `on_progress` is told the split, how many episodes are done and how many there are.
+        """
+        return evaluate(
+            self.learner,
+            candidates,
+            self.source,
+            split=split,
+            episodes=episodes,
+            steps=self.steps,
+            bn_stats=self.experiment.eval.bn_stats,
+            on_progress=lambda done: on_progress(split, done, episodes),
+        )
+
+    def curves(self, params: MetaParameters) -> Curves | None:
+        """Fits to some test tasks, to draw; None if inputs are no numbers."""
+        return fitted_curves(
+            self.learner,
+            params,
+            self.source,
+            steps=self.steps,
+            bn_stats=self.experiment.eval.bn_stats,
+        )
+
+    def facts(self, params: MetaParameters) -> dict[str, Any]:
+        """Those entries of the results that are known before any episode."""
+        experiment, run = self.experiment, self.experiment.run
+        return {
+            "algo": experiment.algo.name,
+            "dataset": experiment.dataset.name,
+            "ways": run.ways,
+            "shots": run.shots,
+            "queries": run.queries,
+            "seed": run.seed,
+            "toggles": experiment.algo.toggles(),
+            "metric": self.source.objective.metric_name,
+            "device": device_name(self.device),
+            "backbone": experiment.backbone.name,
+            "tasks_per_batch": experiment.train.tasks_per_batch,
+            "parameters": sum(t.numel() for t in params.theta.values()),
+            "engine": self.engine.name,
+            "remarks": list(self.source.remarks),
+            "command": experiment.command,
+            **environment(),
+        }
+
+    def tested(self, scores: Scores, candidates: int) -> dict[str, Any]:
+        """Those entries of the results that a test adds: how it was done, what came of it."""
+        objective = self.source.objective
+        return {
+            "inner_steps": self.steps,
+            "bn_stats": self.experiment.eval.bn_stats if self.normalises else None,
+            "test": summary(objective, scores.ensemble) | {"ensemble": candidates},
+            "test_single": summary(objective, scores.single),
+            "test_per_step": course(scores.ensemble),
+        }
+
+
+def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -> Assembly:
+    """The learner of an experiment, for the episodes of a source that is on the device."""
+    weights = experiment.backbone.init(source.input_shape, source.output_size, torch.Generator())
+    engine = choose_engine(
+        experiment.run.engine, device, convolutional=any(w.ndim == 4 for w in weights.values())
+    )
+    return Assembly(
+        experiment=experiment,
+        device=device,
+        source=source,
+        engine=engine,
+        learner=experiment.algo.build(experiment.backbone, source, experiment.train, engine),
+        normalises=any(".norm." in name for name in weights),
+    )
+
+
+def choose_device(name: str) -> torch.device:
+    """The named device; `auto` is cuda where there is one. Raises UsageError."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("device=cuda, but torch finds no usable GPU: choose device=cpu")
+    return torch.device("cuda" if available and name != "cpu" else "cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the model of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
