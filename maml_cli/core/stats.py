@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
-from torch import Tensor
 
 
 class Estimate(NamedTuple):
@@ -14,12 +15,12 @@ class Estimate(NamedTuple):
     n: int
 
 
-def estimate(values: Tensor) -> Estimate:
+def estimate(values: ArrayLike) -> Estimate:
     """The mean of n values and the half width of its 95 % Student-t interval.
 
     `ci95 = t(0.975, n-1) * s / sqrt(n)` with `s` the sample standard deviation (ddof 1); n >= 2.
     """
-    values = values.double()
-    n = values.numel()
-    half_width = stats.t.ppf(0.975, n - 1) * values.std().item() / n**0.5
-    return Estimate(values.mean().item(), float(half_width), n)
+    array = np.asarray(values, dtype=np.float64)
+    n = array.size
+    half_width = stats.t.ppf(0.975, n - 1) * array.std(ddof=1) / n**0.5
+    return Estimate(float(array.mean()), float(half_width), n)
