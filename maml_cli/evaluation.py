@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from maml_cli.core.learner import Learner, MetaParameters
@@ -92,8 +94,15 @@ def fitted_curves(
     if episodes is None:
         return None
     outputs = learner.predict(params, episodes, steps, bn_stats)
-    arrays = [t.squeeze(-1).cpu().numpy() for t in (*episodes, outputs.transpose(0, 1))]
-    support_x, support_y, x, truth, predictions = arrays
+
+    def array(column: Tensor) -> NDArray[np.float32]:
+        numbers: NDArray[np.float32] = column.squeeze(-1).cpu().numpy()
+        return numbers
+
     return Curves(
-        x=x[0], truth=truth, predictions=predictions, support_x=support_x, support_y=support_y
+        x=array(episodes.query_x[0]),
+        truth=array(episodes.query_y),
+        predictions=array(outputs.transpose(0, 1)),
+        support_x=array(episodes.support_x),
+        support_y=array(episodes.support_y),
     )

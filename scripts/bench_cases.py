@@ -94,4 +94,5 @@ def batch_of(case: Case) -> Episode:
         shape = (case.tasks, case.ways * per_class, *case.image)
         return torch.rand(shape, generator=generator), labels.expand(case.tasks, -1)
 
-    return Episode(*half(case.shots), *half(case.queries))
+    classes = torch.arange(case.ways).expand(case.tasks, -1)
+    return Episode(*half(case.shots), *half(case.queries), classes)

@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from maml_cli.algos.maml import MAML, GradientLearner
+from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
 from maml_cli.core.settings import TrainSettings
@@ -63,18 +64,34 @@ class Line:
         return params["head.weight"] * x
 
 
+def conv4(**changes: Any) -> Conv4:
+    """MAML++'s network, of 4 filters."""
+    form: dict[str, Any] = {
+        "name": "conv4",
+        "filters": 4,
+        "downsample": "max_pool",
+        "negative_slope": 0.01,
+        "norm_gain": True,
+        "norm_eps": 1e-5,
+        "features": "flatten",
+        "head_init": "xavier",
+    }
+    return Conv4(**form | changes)
+
+
 @dataclass
 class FakeSource:
-    """What a learner asks of a task source: shapes and the objective."""
+    """What a learner asks of a task source: shapes, the training classes and the objective."""
 
     input_shape: tuple[int, ...] = (1,)
     output_size: int = 1
     objective: Objective = REGRESSION
+    train_classes: int = 1
 
 
 def images(ways: int, channels: int = 1, side: int = 16) -> FakeSource:
     """A source of `ways`-way classification of square images."""
-    return FakeSource((channels, side, side), ways, CLASSIFICATION)
+    return FakeSource((channels, side, side), ways, CLASSIFICATION, train_classes=ways)
 
 
 def learner(backbone: Any, source: Any, *, engine: str = "loop", **changes: Any) -> GradientLearner:
@@ -88,7 +105,7 @@ def points(*targets: tuple[float, float], x: float = 1.0) -> Episode:
     support = torch.tensor([[[s]] for s, _ in targets])
     query = torch.tensor([[[q]] for _, q in targets])
     at = torch.full_like(support, x)
-    return Episode(at, support, at, query)
+    return Episode(at, support, at, query, torch.zeros(len(targets), 1, dtype=torch.int64))
 
 
 def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSource) -> Episode:
@@ -102,7 +119,8 @@ def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSou
     def labels(per_class: int) -> Tensor:
         return torch.arange(ways).repeat_interleave(per_class).expand(tasks, -1)
 
-    return Episode(pictures(shots), labels(shots), pictures(queries), labels(queries))
+    classes = torch.arange(ways).expand(tasks, -1)
+    return Episode(pictures(shots), labels(shots), pictures(queries), labels(queries), classes)
 
 
 def double(params: MetaParameters) -> MetaParameters:

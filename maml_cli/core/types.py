@@ -16,14 +16,16 @@ class Episode(NamedTuple):
     """One few-shot task, or a batch of them with one more leading dimension on every field.
 
     Classification: x is `(ways * shots, channels, height, width)` float, y is `(ways * shots,)`
-    int64, class-sorted, with labels 0 to ways-1; queries alike. Regression: x and y are
-    `(points, 1)` float.
+    int64, class-sorted, with labels 0 to ways-1; queries alike; label k is the class with the
+    number `classes[k]` of its split, `(ways,)` int64. Regression: x and y are `(points, 1)` float,
+    and `classes` is a single 0.
     """
 
     support_x: Tensor
     support_y: Tensor
     query_x: Tensor
     query_y: Tensor
+    classes: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,8 @@ class TaskSource(Protocol):
     """Shape of one input: (channels, height, width), or (1,) for a curve."""
     output_size: int
     """Outputs of the network: ways, or 1 for regression."""
+    train_classes: int
+    """Classes of the training split, numbered from 0, or 1 for regression."""
     remarks: tuple[str, ...]
     """What a reader of the results must know of the data, such as that they are incomplete."""
 

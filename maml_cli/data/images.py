@@ -62,7 +62,7 @@ def consecutive(counts: Indices) -> Classes:
 
 def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list[str]:
     """What an episode needs and splits of the data set `name` lack; empty where all have enough."""
-    needed = {split: run.shots_in(split) + run.queries for split in splits}
+    needed = {split: run.shots_in(split) + run.queries_in(split) for split in splits}
     classes = {split: has.classes for split, has in splits.items() if has.classes < run.ways}
     images = {
         split: has.images_per_class
@@ -77,11 +77,14 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
             f"lower ways to at most {min(classes.values())}."
         )
     if images:
-        in_training = f" (train_shots={run.train_shots})" if run.train_shots else ""
+        asked = [
+            f"shots={run.shots} + queries={run.queries}",
+            *([f"train_shots={run.train_shots}"] if run.train_shots else []),
+            *([f"train_queries={run.train_queries}"] if run.train_queries else []),
+        ]
         messages.append(
-            f"shots={run.shots}{in_training} + queries={run.queries} needs "
-            f"{max(needed[split] for split in images)} images per class, "
-            f"but {_amounts(name, images, len(splits))}: lower one of them."
+            f"{' and '.join(asked)} needs {max(needed[split] for split in images)} images per "
+            f"class, but {_amounts(name, images, len(splits))}: lower one of them."
         )
     return messages
 
@@ -114,10 +117,11 @@ class ImageTasks:
         """SHA-256 of all images as bytes."""
         self.remarks = remarks
         self._pools, self._seed = pools, run.seed
-        self._ways, self._shots_in, self._queries = run.ways, run.shots_in, run.queries
+        self._ways, self._shots_in, self._queries_in = run.ways, run.shots_in, run.queries_in
         images = next(iter(pools.values())).images
         self.input_shape = tuple(images.shape[1:])
         self.output_size = run.ways
+        self.train_classes = len(pools["train"].classes.counts)
         self._device = images.device
         self._scale = torch.tensor(scale, device=self._device).view(-1, 1, 1)
         self._shift = torch.tensor(shift, device=self._device).view(-1, 1, 1)
@@ -133,23 +137,25 @@ class ImageTasks:
 
     def raw_episodes(self, split: str, start: int, count: int) -> Episode:
         """The same, with pixels as bytes."""
-        pool, shots = self._pools[split], self._shots_in(split)
+        pool = self._pools[split]
+        shots, queries = self._shots_in(split), self._queries_in(split)
         size = words_per_episode(pool.classes, self._ways)
         rows = image_indices(
             episode_words(self._seed, split, start, count, size),
             pool.classes,
             ways=self._ways,
             shots=shots,
-            queries=self._queries,
+            queries=queries,
             turns=pool.turns,
             turn_stride=len(pool.images) // pool.turns,
         )
-        support_x, query_x = (pool.images[torch.from_numpy(r).to(self._device)] for r in rows)
+        support, query, classes = (torch.from_numpy(r).to(self._device) for r in rows)
         return Episode(
-            support_x=support_x,
+            support_x=pool.images[support],
             support_y=self._labels.repeat_interleave(shots).expand(count, -1),
-            query_x=query_x,
-            query_y=self._labels.repeat_interleave(self._queries).expand(count, -1),
+            query_x=pool.images[query],
+            query_y=self._labels.repeat_interleave(queries).expand(count, -1),
+            classes=classes,
         )
 
     def curve_episodes(self, count: int) -> None:

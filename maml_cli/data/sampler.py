@@ -62,11 +62,13 @@ class Classes(NamedTuple):
 class ImageIndices(NamedTuple):
     """Rows of a pool of images, class by class.
 
-    `support` is `(episodes, ways * shots)`, `query` is `(episodes, ways * queries)`.
+    `support` is `(episodes, ways * shots)`, `query` is `(episodes, ways * queries)`, and `classes`,
+    `(episodes, ways)`, are the places of the classes in the pool.
     """
 
     support: Indices
     query: Indices
+    classes: Indices
 
 
 def words_per_episode(classes: Classes, ways: int) -> int:
@@ -99,5 +101,7 @@ def image_indices(
     )
     rows = (classes.starts[chosen] + turn_stride * turn)[..., None] + images
     return ImageIndices(
-        rows[..., :shots].reshape(len(words), -1), rows[..., shots:].reshape(len(words), -1)
+        support=rows[..., :shots].reshape(len(words), -1),
+        query=rows[..., shots:].reshape(len(words), -1),
+        classes=chosen,
     )

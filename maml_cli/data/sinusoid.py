@@ -47,11 +47,12 @@ class SinusoidTasks:
 
     objective = REGRESSION
     output_size = 1
+    train_classes = 1
     remarks: tuple[str, ...] = ()
 
     def __init__(self, run: RunSettings, device: torch.device, *, reveal: bool) -> None:
         self.input_shape = (3,) if reveal else (1,)
-        self._seed, self._shots_in, self._queries = run.seed, run.shots_in, run.queries
+        self._seed, self._shots_in, self._queries_in = run.seed, run.shots_in, run.queries_in
         self._device = device
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
@@ -69,7 +70,7 @@ class SinusoidTasks:
         return self._episode(amplitude, phase, x[:, : self._shots_in("test")], grid)
 
     def _draw(self, split: str, start: int, count: int) -> tuple[NDArray[np.float64], ...]:
-        size = 2 + self._shots_in(split) + self._queries
+        size = 2 + self._shots_in(split) + self._queries_in(split)
         words = episode_words(self._seed, split, start, count, size)
         amplitude = uniform(words[:, :1], *AMPLITUDES)
         phase = uniform(words[:, 1:2], *PHASES)
@@ -94,4 +95,5 @@ class SinusoidTasks:
             support_y=column(amplitude * np.sin(support_x - phase)),
             query_x=inputs(query_x),
             query_y=column(amplitude * np.sin(query_x - phase)),
+            classes=torch.zeros(len(amplitude), 1, dtype=torch.int64, device=self._device),
         )

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, double, image_batch, images, learner, points
+from problems import FakeSource, Line, at_epoch, conv4, double, image_batch, images, learner, points
 
-from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.types import Episode
 
 RATE = "inner_lr.head.weight"
@@ -34,7 +33,7 @@ def test_every_weight_has_a_rate_of_its_own(engine):
     params.theta[RATE].copy_(torch.tensor([[0.1, 0.5]]))
     inputs = torch.eye(2).unsqueeze(0)
     targets = torch.ones(1, 2, 1)
-    episode = Episode(inputs, targets, inputs, 2 * targets)
+    episode = Episode(inputs, targets, inputs, 2 * targets, torch.zeros(1, 1, dtype=torch.int64))
     gradient = found.meta_gradient(params, episode, at_epoch(0)).gradient
     torch.testing.assert_close(gradient[RATE], torch.tensor([[-1.6, -4.0]]))
     torch.testing.assert_close(gradient["model.head.weight"], torch.tensor([0.72, 0.5]))
@@ -55,7 +54,7 @@ def test_with_lslr_there_is_a_rate_per_weight_and_step():
 
 
 def test_rates_start_uniform_between_their_bounds_beside_the_same_network():
-    backbone = Conv4(name="c", filters=16, downsample="max_pool", negative_slope=0.0)
+    backbone = conv4(filters=16, negative_slope=0.0)
     drawn = learner(
         backbone, images(3), rate_per_weight=True, inner_lr=0.005, inner_lr_max=0.1
     ).init(0)
@@ -73,7 +72,7 @@ def test_rates_start_uniform_between_their_bounds_beside_the_same_network():
 @pytest.mark.parametrize("engine", ["threads", "vmap"])
 def test_engines_agree_and_it_combines_with_the_switches_of_mamlpp(engine):
     backbone, source = (
-        Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.0),
+        conv4(negative_slope=0.0),
         images(3),
     )
     loop, other = (

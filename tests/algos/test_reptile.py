@@ -4,17 +4,16 @@ from typing import Any
 
 import pytest
 import torch
-from problems import TRAIN, FakeSource, Line, at_epoch, double, image_batch, images, points
+from problems import TRAIN, FakeSource, Line, at_epoch, conv4, double, image_batch, images, points
 
 from maml_cli.algos.reptile import Reptile
-from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.types import Episode
 from maml_cli.inner.engines import choose_engine
 from maml_cli.inner.minibatches import minibatches
 
 ENGINES = ["loop", "threads", "vmap"]
 W = "model.head.weight"
-CONV4 = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+CONV4 = conv4()
 SGD: dict[str, Any] = {
     "name": "test",
     "inner_steps": 3,
@@ -129,7 +128,7 @@ def test_a_minibatch_sees_its_rows_only():
     found = reptile(Line(), FakeSource(), inner_steps=1)
     support = torch.tensor([[[1.0], [1.5]]])
     targets = torch.tensor([[[1.0], [0.0]]])
-    episode = Episode(support, targets, support, targets)
+    episode = Episode(support, targets, support, targets, torch.zeros(1, 1, dtype=torch.int64))
     phi = 3 - found.meta_gradient(found.init(0), episode, at_epoch(0)).gradient[W].item()
     # first point: 3 - 0.1 * 2 * (3 - 1) = 2.6; second: 3 - 0.1 * 2 * 1.5 * 4.5 = 1.65
     expected = [2.6, 1.65][minibatches(support[0], size=1, count=1).item()]

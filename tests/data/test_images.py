@@ -48,16 +48,16 @@ def test_labels_pixels_and_shapes(run_settings):
     run = run_settings(ways=3, shots=1, queries=1)
     source = tasks(corner_images(4, 2), "none", run)
     assert source.input_shape == (1, 2, 2)
-    assert source.output_size == 3
+    assert (source.output_size, source.train_classes) == (3, 4)
     assert source.curve_episodes(1) is None
     episode = source.episodes("train", 0, 50)
     assert episode.support_x.shape == episode.query_x.shape == (50, 3, 1, 2, 2)
     assert episode.support_x.dtype == torch.float32
-    assert episode.support_y.dtype == torch.int64
+    assert episode.support_y.dtype == episode.classes.dtype == torch.int64
     assert episode.support_y.tolist() == episode.query_y.tolist() == [[0, 1, 2]] * 50
-    for support, query in zip(episode.support_x, episode.query_x, strict=True):
+    for support, _, query, _, classes in zip(*episode, strict=True):
         left, right = [decode(x) for x in support], [decode(x) for x in query]
-        assert [c for c, _, _ in left] == [c for c, _, _ in right]
+        assert [c for c, _, _ in left] == [c for c, _, _ in right] == classes.tolist()
         assert all(i + j == 1 for (_, i, _), (_, j, _) in zip(left, right, strict=True))
         assert {k for _, _, k in left + right} == {0}
 
@@ -84,9 +84,10 @@ def test_episode_rotation_turns_all_images_of_a_class_alike(run_settings):
     source = tasks(corner_images(5, 2), "episode", run_settings(ways=3, shots=1, queries=1))
     seen = Counter()
     episode = source.episodes("train", 0, 400)
-    for support, query in zip(episode.support_x, episode.query_x, strict=True):
+    for support, _, query, _, classes in zip(*episode, strict=True):
         left, right = [decode(x) for x in support], [decode(x) for x in query]
         assert [(c, k) for c, _, k in left] == [(c, k) for c, _, k in right]
+        assert [c for c, _, _ in left] == classes.tolist()  # a turned class keeps its number
         assert len({c for c, _, _ in left}) == 3
         seen.update((c, k) for c, _, k in left)
     # 1200 draws over 5 classes in 4 turns: mean 60, standard deviation below sqrt(60) = 7.7
@@ -96,8 +97,11 @@ def test_episode_rotation_turns_all_images_of_a_class_alike(run_settings):
 
 def test_rotations_as_classes_can_meet_in_an_episode(run_settings):
     source = tasks(corner_images(1, 2), "classes", run_settings(ways=4, shots=1, queries=1))
-    for support in source.episodes("train", 0, 20).support_x:
-        assert {decode(x)[2] for x in support} == {0, 1, 2, 3}
+    assert source.train_classes == 4
+    episode = source.episodes("train", 0, 20)
+    for support, classes in zip(episode.support_x, episode.classes, strict=True):
+        assert [decode(x)[2] for x in support] == classes.tolist()  # a turned class is another
+        assert set(classes.tolist()) == {0, 1, 2, 3}
 
 
 def test_an_episode_does_not_depend_on_its_batch(run_settings):

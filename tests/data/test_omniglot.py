@@ -63,7 +63,8 @@ def test_full_size_archives_are_loaded_split_and_cached(full_size, run_settings,
     assert {path: path.read_bytes() for path in (full_size / "omniglot").iterdir()} == archives
     # each drawing shows its character's number within its part, in bits of 4 x 4 pixels
     bits = 2 ** torch.arange(49)
-    support, query = ((x[..., 2::4, 2::4] == 0).flatten(2).long() @ bits for x in first[::2])
+    pictures = (first.support_x, first.query_x)
+    support, query = ((x[..., 2::4, 2::4] == 0).flatten(2).long() @ bits for x in pictures)
     shown = {
         f"{alphabet}/character{i:02d}": number
         for alphabets in ALPHABETS.values()
@@ -146,3 +147,9 @@ def pictures(root: Path, label: str) -> list[np.ndarray]:
     opened = [Image.open(io.BytesIO(data)) for data in found]
     assert [(image.mode, image.size) for image in opened] == [("1", (105, 105))] * 20
     return [np.array(i.resize((28, 28), Image.Resampling.LANCZOS), np.float32) for i in opened]
+
+
+def test_turned_characters_are_training_classes_of_their_own(full_size, run_settings):
+    run = run_settings(data_dir=str(full_size))
+    assert omniglot(rotations="classes").load(run, CPU).train_classes == 4 * 1150
+    assert omniglot(rotations="episode").load(run, CPU).train_classes == 1150

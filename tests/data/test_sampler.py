@@ -112,7 +112,7 @@ def test_episodes_are_disjoint_balanced_and_independent_of_the_batch(sizes, turn
     batch = draw(start, 3)
     for one, three in zip(draw(start + 1, 1), batch, strict=True):
         assert np.array_equal(one[0], three[1])
-    for support, query in zip(*batch, strict=True):
+    for support, query, numbers in zip(*batch, strict=True):
         drawn = np.concatenate([support, query])
         assert len(set(drawn)) == ways * (shots + queries)
         assert 0 <= drawn.min() <= drawn.max() < turns * rows
@@ -120,4 +120,5 @@ def test_episodes_are_disjoint_balanced_and_independent_of_the_batch(sizes, turn
         chosen = class_of[by_way]
         assert (chosen == chosen[:, :1]).all()
         assert (by_way // rows == by_way[:, :1] // rows).all()  # all in the same turn
-        assert len(set(chosen[:, 0])) == ways  # a class appears in one turn only
+        assert (chosen[:, 0] == numbers).all()
+        assert len(set(numbers)) == ways  # a class appears in one turn only

@@ -33,7 +33,9 @@ def test_support_and_query_lie_on_one_wave_of_the_paper_s_distribution(sinusoid,
     episode = source.episodes("train", 0, count)
     assert episode.support_x.shape == episode.support_y.shape == (count, 10, 1)
     assert episode.query_x.shape == episode.query_y.shape == (count, 15, 1)
-    assert {field.dtype for field in episode} == {torch.float32}
+    assert {field.dtype for field in episode[:4]} == {torch.float32}
+    assert episode.classes.tolist() == [[0]] * count
+    assert source.train_classes == 1
     a, b = waves(episode.support_x, episode.support_y).T
     others = waves(episode.query_x, episode.query_y).T
     assert np.abs(others - [a, b]).max() < 1e-2  # points may crowd, so coefficients round more

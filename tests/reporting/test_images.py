@@ -9,7 +9,7 @@ def test_classes_are_columns_with_the_support_above_the_queries():
     grey = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 10.0])
     images = grey.view(-1, 1, 1, 1).expand(-1, 1, 3, 4)
     labels = torch.tensor([0, 1])
-    episode = Episode(images[:2], labels, images[2:], labels.repeat_interleave(2))
+    episode = Episode(images[:2], labels, images[2:], labels.repeat_interleave(2), labels)
 
     grid = episode_grid(episode, ways=2)
 
@@ -28,6 +28,7 @@ def test_classes_are_columns_with_the_support_above_the_queries():
 def test_colours_are_kept_and_an_even_image_is_no_error():
     red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     label = torch.tensor([0])
-    assert episode_grid(Episode(red, label, red, label), 1)[:, GAP, GAP].tolist() == [1, 0, 0]
+    grid = episode_grid(Episode(red, label, red, label, label), 1)
+    assert grid[:, GAP, GAP].tolist() == [1, 0, 0]
     even = torch.full((1, 1, 2, 2), 7.0)
-    assert episode_grid(Episode(even, label, even, label), 1).isfinite().all()
+    assert episode_grid(Episode(even, label, even, label, label), 1).isfinite().all()
