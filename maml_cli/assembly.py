@@ -1,20 +1,23 @@
 """The parts that training, evaluation and use of a model share, built from an experiment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from maml_cli.core.engine import Engine
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
-from maml_cli.core.records import Curves
+from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.types import TaskSource
 from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
 from maml_cli.inner.engines import choose_engine
 from maml_cli.reporting.results import environment
+from maml_cli.training.resume import flat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,37 @@ class Assembly:
             "command": experiment.command,
             **environment(),
         }
+
+    def info(
+        self,
+        facts: Mapping[str, Any],
+        *,
+        iteration: int,
+        epoch: int,
+        notes: Sequence[str],
+        output_dir: Path,
+    ) -> RunInfo:
+        """The same for those who listen to the run, which begins after that iteration and epoch."""
+        named = (
+            *("algo", "dataset", "ways", "shots", "queries", "seed", "toggles", "metric"),
+            *("tasks_per_batch", "device", "threads", "engine", "parameters", "command"),
+        )
+        return RunInfo(
+            **{name: facts[name] for name in named},
+            higher_is_better=self.source.objective.higher_is_better,
+            epochs=self.experiment.train.epochs,
+            iterations_per_epoch=self.experiment.train.iterations_per_epoch,
+            remarks=tuple(facts["remarks"]),
+            notes=tuple(notes),
+            start_iteration=iteration,
+            start_epoch=epoch,
+            output_dir=output_dir,
+            hparams={
+                key: value if isinstance(value, int | float) else str(value)
+                for key, value in flat(yaml.safe_load(self.experiment.resolved)).items()
+                if not key.endswith("._target_")  # the names say it already
+            },
+        )
 
     def tested(self, scores: Scores, candidates: int) -> dict[str, Any]:
         """Those entries of the results that a test adds: how it was done, what came of it."""

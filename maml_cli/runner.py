@@ -1,25 +1,22 @@
 """One run from its settings to its results: build the parts, fit, test, report."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from maml_cli.assembly import Assembly, assemble, choose_device
+from maml_cli.assembly import assemble, choose_device
 from maml_cli.core.errors import CheckpointError, Interrupted, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.files import locked, write_atomically
 from maml_cli.core.learner import MetaParameters
-from maml_cli.core.records import RunInfo
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 from maml_cli.evaluation import estimates
 from maml_cli.reporting.reporter import standard_reporter
 from maml_cli.training.checkpoint import Checkpoints, Found
 from maml_cli.training.loop import Trainer
-from maml_cli.training.resume import flat, other_machine, require_same_config
+from maml_cli.training.resume import other_machine, require_same_config
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import RunState
 
@@ -69,7 +66,10 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
     with standard_reporter() as reporter:
         facts = parts.facts(state.params)
         first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
-        reporter.start(_info(parts, facts, state, notes, output_dir), first)
+        info = parts.info(
+            facts, iteration=state.iteration, epoch=state.epoch, notes=notes, output_dir=output_dir
+        )
+        reporter.start(info, first)
 
         def validate(params: MetaParameters) -> tuple[Estimate, ...]:
             episodes = experiment.eval.val_episodes
@@ -118,33 +118,3 @@ def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -
         )
     require_same_config(found.content["config"], experiment.resolved, output_dir)
     return found
-
-
-def _info(
-    parts: Assembly,
-    facts: Mapping[str, Any],
-    state: RunState,
-    notes: Sequence[str],
-    output_dir: Path,
-) -> RunInfo:
-    experiment = parts.experiment
-    named = (
-        *("algo", "dataset", "ways", "shots", "queries", "seed", "toggles", "metric"),
-        *("tasks_per_batch", "device", "threads", "engine", "parameters", "command"),
-    )
-    return RunInfo(
-        **{name: facts[name] for name in named},
-        higher_is_better=parts.source.objective.higher_is_better,
-        epochs=experiment.train.epochs,
-        iterations_per_epoch=experiment.train.iterations_per_epoch,
-        remarks=parts.source.remarks,
-        notes=tuple(notes),
-        start_iteration=state.iteration,
-        start_epoch=state.epoch,
-        output_dir=output_dir,
-        hparams={
-            key: value if isinstance(value, int | float) else str(value)
-            for key, value in flat(yaml.safe_load(experiment.resolved)).items()
-            if not key.endswith("._target_")  # the names say it already
-        },
-    )
