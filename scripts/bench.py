@@ -39,7 +39,16 @@ MEMORY_ITERATIONS = 3
 
 def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
     """Our outer iteration, Adam step included, and the weights it starts from."""
-    backbone = Conv4(name="conv4", filters=case.filters, downsample="max_pool", negative_slope=0.01)
+    backbone = Conv4(
+        name="conv4",
+        filters=case.filters,
+        downsample="max_pool",
+        negative_slope=0.01,
+        norm_gain=True,
+        norm_eps=1e-5,
+        features="flatten",
+        head_init="xavier",
+    )
     chosen = choose_engine(engine, torch.device("cpu"), convolutional=True)
     learner = MAML(**case.algo).build(backbone, case.source, case.train, chosen)
     params = learner.init(0)

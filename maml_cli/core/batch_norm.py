@@ -26,13 +26,13 @@ class Norm(ABC):
         self.collected: dict[str, Tensor] = {}
 
     @abstractmethod
-    def __call__(self, name: str, x: Tensor, params: Tensors) -> Tensor:
+    def __call__(self, name: str, x: Tensor, params: Tensors, eps: float = EPS) -> Tensor:
         """Normalise `x`, `(batch, features, ...)`, with the gain and bias `NAME.weight|bias`."""
 
-    def conv_and_pool(self, block: str, x: Tensor, params: Tensors) -> Tensor:
+    def conv_and_pool(self, block: str, x: Tensor, params: Tensors, eps: float = EPS) -> Tensor:
         """3x3 convolution, normalisation and 2x2 max-pooling by the block's `conv` and `norm`."""
         x = F.conv2d(x, params[f"{block}.conv.weight"], params[f"{block}.conv.bias"], padding=1)
-        return F.max_pool2d(self(f"{block}.norm", x, params), 2)
+        return F.max_pool2d(self(f"{block}.norm", x, params, eps), 2)
 
 
 class BatchStats(Norm):
@@ -41,12 +41,12 @@ class BatchStats(Norm):
     `y = weight * (x - mean) / sqrt(var + eps) + bias`, mean and (biased) var over batch and space.
     """
 
-    def __call__(self, name: str, x: Tensor, params: Tensors) -> Tensor:
+    def __call__(self, name: str, x: Tensor, params: Tensors, eps: float = EPS) -> Tensor:
         y, mean, inv_std = torch.native_batch_norm(
-            x, params[f"{name}.weight"], params[f"{name}.bias"], None, None, True, 0.0, EPS
+            x, params[f"{name}.weight"], params[f"{name}.bias"], None, None, True, 0.0, eps
         )
         self.collected[f"{name}.mean"] = mean.detach()
-        self.collected[f"{name}.var"] = (inv_std.detach() ** -2 - EPS).clamp_min(0)
+        self.collected[f"{name}.var"] = (inv_std.detach() ** -2 - eps).clamp_min(0)
         return y
 
 
@@ -56,13 +56,13 @@ class FusedBatchStats(BatchStats):
     A convolution's bias only moves the mean that is then subtracted, so it is left out of the work.
     """
 
-    def conv_and_pool(self, block: str, x: Tensor, params: Tensors) -> Tensor:
+    def conv_and_pool(self, block: str, x: Tensor, params: Tensors, eps: float = EPS) -> Tensor:
         y, mean, var = fused.block(
             x,
             params[f"{block}.conv.weight"],
             params[f"{block}.norm.weight"],
             params[f"{block}.norm.bias"],
-            EPS,
+            eps,
         )
         self.collected[f"{block}.norm.mean"] = mean + params[f"{block}.conv.bias"].detach()
         self.collected[f"{block}.norm.var"] = var
@@ -76,7 +76,7 @@ class GivenStats(Norm):
         super().__init__()
         self.stats = stats
 
-    def __call__(self, name: str, x: Tensor, params: Tensors) -> Tensor:
+    def __call__(self, name: str, x: Tensor, params: Tensors, eps: float = EPS) -> Tensor:
         return F.batch_norm(
             x,
             self.stats[f"{name}.mean"],
@@ -84,5 +84,5 @@ class GivenStats(Norm):
             params[f"{name}.weight"],
             params[f"{name}.bias"],
             training=False,
-            eps=EPS,
+            eps=eps,
         )

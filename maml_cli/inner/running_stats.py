@@ -25,9 +25,9 @@ class RunningStats:
     def init(self, params: Tensors) -> dict[str, Tensor]:
         """`NAME.mean` zeros and `NAME.var` ones, shape `(rows, features)`, for every batch norm."""
         norms = {n: p for n, p in params.items() if part_of(n) == "norm"}
-        gains = {n.removesuffix(".weight"): p for n, p in norms.items() if n.endswith(".weight")}
-        means = {f"{n}.mean": torch.zeros(self.rows, p.shape[-1]) for n, p in gains.items()}
-        variances = {f"{n}.var": torch.ones(self.rows, p.shape[-1]) for n, p in gains.items()}
+        biases = {n.removesuffix(".bias"): p for n, p in norms.items() if n.endswith(".bias")}
+        means = {f"{n}.mean": torch.zeros(self.rows, p.shape[-1]) for n, p in biases.items()}
+        variances = {f"{n}.var": torch.ones(self.rows, p.shape[-1]) for n, p in biases.items()}
         return means | variances
 
     def at(self, running: Tensors, step: int) -> Tensors:

@@ -8,9 +8,8 @@ All numbers below have w = 3, s = 1, q = 2.
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, double, image_batch, images, learner, points
+from problems import FakeSource, Line, at_epoch, conv4, double, image_batch, images, learner, points
 
-from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
 
 W = "model.head.weight"
@@ -85,7 +84,7 @@ def test_derivative_order_annealing_switches_after_its_epochs():
 def test_finite_differences_through_conv4(engine, switches, downsample):
     """Along a direction d, (L(theta + h d) - L(theta - h d)) / 2h is the gradient's component."""
     source = images(ways=3)
-    backbone = Conv4(name="c", filters=3, downsample=downsample, negative_slope=0.01)
+    backbone = conv4(filters=3, downsample=downsample)
     found = learner(backbone, source, engine=engine, **switches)
     params = double(found.init(0))
     episodes = image_batch(2, 3, 2, 2, source)
@@ -111,7 +110,7 @@ def test_finite_differences_through_conv4(engine, switches, downsample):
 @pytest.mark.parametrize("switch", ["none", "msl", "bnrs", "bnwb", "lslr", "all"])
 def test_engines_agree_with_the_loop(engine, switch, order):
     source = images(ways=3)
-    backbone = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+    backbone = conv4()
     switches = MAMLPP if switch == "all" else {} if switch == "none" else {switch: True}
     results = []
     for name in ("loop", engine):

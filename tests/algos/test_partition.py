@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from problems import at_epoch, double, image_batch, images, learner
+from problems import at_epoch, conv4, double, image_batch, images, learner
 
-from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.batch_norm import BatchStats
 from maml_cli.core.engine import Numerics
 from maml_cli.core.functional import autograd_gradient, section
 
-CONV4 = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+CONV4 = conv4()
 HEAD = {"head.weight", "head.bias"}
 NORM = {f"body.{b}.norm.{p}" for b in range(4) for p in ("weight", "bias")}
 BODY = {f"body.{b}.conv.{p}" for b in range(4) for p in ("weight", "bias")}

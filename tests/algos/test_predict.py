@@ -2,11 +2,9 @@
 
 import pytest
 import torch
-from problems import FakeSource, Line, double, image_batch, images, learner, points
+from problems import FakeSource, Line, conv4, double, image_batch, images, learner, points
 
-from maml_cli.backbones.conv4 import Conv4
-
-CONV4 = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+CONV4 = conv4()
 MODES = ["batch", "support", "running"]
 
 

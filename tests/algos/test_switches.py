@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, image_batch, images, learner, points
-
-from maml_cli.backbones.conv4 import Conv4
+from problems import FakeSource, Line, at_epoch, conv4, image_batch, images, learner, points
 
 STEPS = 3
-CONV4 = Conv4(name="c", filters=4, downsample="max_pool", negative_slope=0.01)
+CONV4 = conv4()
 ADAPTED = [f"body.{b}.conv.{p}" for b in range(4) for p in ("weight", "bias")] + [
     "head.weight",
     "head.bias",
