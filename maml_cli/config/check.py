@@ -39,10 +39,11 @@ def problems(
             found[_unreadable(argument, error)] = None
     composer = Composer(readable, extra_dir=extra_dir)
     changes = [composer.parse(argument) for argument in readable]
-    if not multirun and not _sweeps_by_mode(composer, changes):
-        for change in filter(Override.is_sweep_override, changes):
+    swept = [change for change in changes if change.is_sweep_override()]
+    if swept and not multirun and not _sweeps_by_mode(composer, changes):
+        for change in swept:
             found[f"{change.input_line}: several values; add --multirun to run each"] = None
-        changes = [change for change in changes if not change.is_sweep_override()]
+        changes = [change for change in changes if change not in swept]
     # a continuous range is for a sweeper that draws from it
     changes = [change for change in changes if not change.is_interval_sweep()]
     choices = []
