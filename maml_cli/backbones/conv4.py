@@ -60,8 +60,9 @@ class Conv4:
             channels = self.filters
             height, width = (height + rest) // 2, (width + rest) // 2
         features = self.filters * (height * width if self.features == "flatten" else 1)
-        start = {"xavier": xavier_uniform_, "normal": normal_}[self.head_init]
-        params["head.weight"] = start(torch.empty(outputs, features), generator=generator)
+        head = torch.empty(outputs, features)
+        start = xavier_uniform_ if self.head_init == "xavier" else normal_
+        params["head.weight"] = start(head, generator=generator)
         params["head.bias"] = torch.zeros(outputs)
         return params
 

@@ -30,6 +30,8 @@ class MLP:
         Field(max_length=64, description="units of each hidden layer"),
     ]
     batch_norm: Annotated[bool, Field(description="in every hidden layer, before its ReLU")]
+    norm_gain: Annotated[bool, Field(description="batch norms learn a gain; false: a bias alone")]
+    norm_eps: Annotated[float, Field(gt=0, le=0.1, description="added to batch norms' variances")]
 
     def init(
         self, input_shape: tuple[int, ...], outputs: int, generator: Generator
@@ -45,17 +47,22 @@ class MLP:
             )
             params[f"{prefix}.bias"] = torch.zeros(fan_out)
             if self.batch_norm and layer < len(self.hidden):
-                params[f"{prefix}.norm.weight"] = torch.ones(fan_out)
+                if self.norm_gain:
+                    params[f"{prefix}.norm.weight"] = torch.ones(fan_out)
                 params[f"{prefix}.norm.bias"] = torch.zeros(fan_out)
         return params
 
     def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
         """Outputs `(batch, outputs)` for inputs `(batch, ...)`."""
         x = x.flatten(1)
+        if self.batch_norm and not self.norm_gain:
+            units = enumerate(self.hidden)
+            ones = {f"{self._prefix(layer)}.norm.weight": x.new_ones(n) for layer, n in units}
+            params = {**params, **ones}
         for layer in range(len(self.hidden)):
             prefix = self._prefix(layer)
             x = F.linear(x, params[f"{prefix}.weight"], params[f"{prefix}.bias"])
-            x = F.relu(norm(f"{prefix}.norm", x, params) if self.batch_norm else x)
+            x = F.relu(norm(f"{prefix}.norm", x, params, self.norm_eps) if self.batch_norm else x)
         return F.linear(x, params["head.weight"], params["head.bias"])
 
     def _prefix(self, layer: int) -> str:
