@@ -1,0 +1,1 @@
+"""Many runs in one report: tables as in the papers, published numbers beside, charts."""

@@ -1,0 +1,73 @@
+"""From runs to what the report says: groups in order, and their comparisons."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from maml_cli.report.collect import Found, Run, Unfinished
+from maml_cli.report.compare import Paired, comparable, compare_groups, compare_runs
+from maml_cli.report.group import Group, Setting, grouped
+from maml_cli.report.published import facts
+
+
+class Comparison(NamedTuple):
+    """Two approaches on the same episodes."""
+
+    setting: Setting
+    metric: str
+    ours: str
+    theirs: str
+    paired: Paired
+
+
+class Report(NamedTuple):
+    """All that the formats write."""
+
+    groups: Sequence[Group]
+    """By setting, and within it as the papers' rows; then by budget, the largest first."""
+    comparisons: Sequence[Comparison]
+    repeated: Sequence[Run]
+    unfinished: Sequence[Unfinished]
+
+
+def analyse(found: Found) -> Report:
+    """Group the runs, and compare each comparable group with the first of its setting."""
+    groups, repeated = grouped(found.runs)
+    groups.sort(key=_place)
+    return Report(groups, _comparisons(groups), repeated, found.unfinished)
+
+
+def pair(report: Report, run: Run, other: Run) -> Report:
+    """The report with the comparison of two of its runs; raises UsageError and DataError."""
+    group, base = Group((run,)), Group((other,))
+    comparison = _comparison(group, base, compare_runs(run, other))
+    return report._replace(comparisons=[comparison, *report.comparisons])
+
+
+def _place(group: Group) -> tuple[object, ...]:
+    rank = facts().rank(facts().approach(group.first))
+    return (*group.setting, rank, -group.first["iterations"], group.first["queries"])
+
+
+def _comparisons(groups: Sequence[Group]) -> list[Comparison]:
+    """Within a setting, a group is compared with the first that it is comparable with."""
+    found = []
+    for _, some in groupby(groups, lambda group: group.setting):
+        bases: list[Group] = []
+        for group in some:
+            base = next((b for b in bases if comparable(group, b)), None)
+            if base is None:
+                bases.append(group)
+            elif (difference := compare_groups(group, base)) is not None:
+                found.append(_comparison(group, base, difference))
+    return found
+
+
+def _comparison(ours: Group, theirs: Group, paired: Paired) -> Comparison:
+    return Comparison(
+        setting=ours.setting,
+        metric=ours.first["metric"],
+        ours=facts().approach(ours.first),
+        theirs=facts().approach(theirs.first),
+        paired=paired,
+    )

@@ -1,0 +1,99 @@
+"""Pairwise comparisons on the same episodes."""
+
+import json
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from maml_cli.core.errors import DataError, UsageError
+from maml_cli.core.stats import estimate
+from maml_cli.report.collect import Run
+from maml_cli.report.group import Group
+
+SAME_EPISODES = ("dataset", "ways", "shots", "queries", "metric", "remarks")
+SAME_BUDGET = ("iterations", "tasks_per_batch")
+
+
+class Paired(NamedTuple):
+    """The mean of n paired differences, its 95 % Student-t interval and two-sided p-value."""
+
+    difference: float
+    ci95: float
+    p_value: float
+    n: int
+    over: Literal["seeds", "episodes"]
+
+
+def paired(
+    ours: Sequence[float], theirs: Sequence[float], over: Literal["seeds", "episodes"]
+) -> Paired:
+    """The paired Student-t test of `ours - theirs` (dof n-1), value by value; n >= 2."""
+    differences = np.subtract(ours, theirs)
+    mean, ci95, n = estimate(differences)
+    if np.ptp(differences) == 0:  # the statistic is 0/0 or infinite
+        return Paired(mean, 0.0, 1.0 if mean == 0 else 0.0, n, over)
+    return Paired(mean, ci95, float(stats.ttest_1samp(differences, 0.0).pvalue), n, over)
+
+
+def comparable(group: Group, other: Group) -> bool:
+    """Whether both met the same test episodes with the same seeds after equal budgets."""
+    return (
+        group.seeds == other.seeds
+        and _task(group.runs[0]) == _task(other.runs[0])
+        and all(group.first[key] == other.first[key] for key in SAME_BUDGET)
+    )
+
+
+def compare_groups(group: Group, other: Group) -> Paired | None:
+    """The difference of two comparable groups, over seeds if there are several.
+
+    None for a single seed if a run did not keep the scores of its episodes.
+    """
+    if len(group.seeds) > 1:
+        ours, theirs = ([_end(run) for run in g.runs] for g in (group, other))
+        return paired(ours, theirs, over="seeds")
+    ours, theirs = (_episode_scores(g.runs[0]) for g in (group, other))
+    return paired(ours, theirs, over="episodes") if ours and theirs else None
+
+
+def compare_runs(run: Run, other: Run) -> Paired:
+    """The difference over the episodes that both met; raises UsageError and DataError."""
+    if problems := [
+        f"{key}: {run.results.get(key)} against {other.results.get(key)}"
+        for key in (*SAME_EPISODES, "seed")
+        if run.results.get(key) != other.results.get(key)
+    ]:
+        raise UsageError(
+            f"{run.file} and {other.file} met different episodes and cannot be compared pairwise",
+            *problems,
+        )
+    if _task(run) != _task(other):
+        raise UsageError(f"{run.file} and {other.file} differ in their data set or its episodes")
+    scores = {r.file: _episode_scores(r) for r in (run, other)}
+    if missing := [file for file, values in scores.items() if not values]:
+        raise DataError(
+            *(f"{file}: no test_scores.json beside it: repeat the test" for file in missing)
+        )
+    return paired(scores[run.file], scores[other.file], over="episodes")
+
+
+def _task(run: Run) -> object:
+    """Equal for runs whose test episodes of a seed are the same."""
+    dataset = {k: v for k, v in run.settings.items() if k.startswith("dataset.")}
+    facts = [run.results.get(key) for key in SAME_EPISODES]
+    return facts, run.results["test"]["episodes"], dataset
+
+
+def _episode_scores(run: Run) -> list[float]:
+    """The ensemble's metric on each test episode; empty if it was not kept."""
+    file = run.folder / "test_scores.json"
+    if run.file.name != "results.json" or not file.is_file():
+        return []
+    return list(json.loads(file.read_text(encoding="utf-8"))["ensemble"])
+
+
+def _end(run: Run) -> float:
+    mean = run.results["test"]["mean"]
+    return float(mean[-1] if isinstance(mean, list) else mean)

@@ -1,0 +1,226 @@
+"""The report as titles, tables and notes, which every format writes in its own way."""
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from maml_cli.report.analysis import Comparison, Report
+from maml_cli.report.cells import (
+    NONE,
+    Sources,
+    against,
+    budget_cell,
+    clock,
+    error,
+    interval,
+    joined,
+    legend,
+    measured,
+    points,
+    sentence,
+    value,
+)
+from maml_cli.report.group import Group, Setting
+from maml_cli.report.protocol import budget, remarks, shared_and_varying
+from maml_cli.report.published import Published, facts
+from maml_cli.reporting.format import count
+from maml_cli.reporting.table import MARK
+
+STEPS = (0, 1, 5, 10)
+"""The inner steps whose errors the papers print."""
+
+
+class Section(NamedTuple):
+    """A table with what must be said of it."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    notes: Sequence[str] = ()
+    appendix: bool = False
+    """For looking up, not for a paper."""
+
+
+def sections(report: Report) -> list[Section]:
+    """The overview, a table per setting, the comparisons, and the single runs."""
+    by_setting = [
+        (setting, list(groups)) for setting, groups in groupby(report.groups, lambda g: g.setting)
+    ]
+    return [
+        *_overview(by_setting),
+        *(_setting(setting, groups) for setting, groups in by_setting),
+        *_comparisons(report.comparisons),
+        *_runs(report),
+        *_left_out(report),
+    ]
+
+
+def title(setting: Setting) -> str:
+    """`Omniglot 5-way 1-shot`, `Sinusoid 10 points`."""
+    name = facts().dataset(setting.dataset)
+    if setting.ways == 1:
+        return f"{name} {count(setting.shots, 'point', 'points')}"
+    return f"{name} {setting.ways}-way {setting.shots}-shot"
+
+
+def label(group: Group) -> str:
+    """The approach, as the rows name it."""
+    return facts().approach(group.first)
+
+
+def _overview(by_setting: Sequence[tuple[Setting, list[Group]]]) -> list[Section]:
+    """As in the papers: a row per approach, a column per data set, ways and shots."""
+    columns = [(s, groups) for s, groups in by_setting if not groups[0].per_step]
+    if len(columns) < 2:
+        return []
+    cells: dict[tuple[str, str], dict[Setting, str]] = {}
+    for setting, groups in columns:
+        for group in groups:
+            row = cells.setdefault((label(group), budget(group)), {})
+            published = facts().for_group(group)
+            shown = measured(group, group.result("test"), published)
+            shown += "".join(f" ({value(number)})" for number in published[:1])
+            row[setting] = f"{row[setting]}; {shown}" if setting in row else shown
+    rows = [
+        (approach, size, *(row.get(setting, NONE) for setting, _ in columns))
+        for (approach, size), row in sorted(
+            cells.items(), key=lambda item: facts().rank(item[0][0])
+        )
+    ]
+    header = ("approach", "iterations × tasks", *(title(setting) for setting, _ in columns))
+    return [Section("Overview", header, rows, ["In brackets: the published number.", legend(rows)])]
+
+
+def _setting(setting: Setting, groups: list[Group]) -> Section:
+    sources = Sources()
+    shared, varying = shared_and_varying(groups)
+    table = _errors if groups[0].per_step else _accuracies
+    header, rows = table(groups, sources, varying)
+    facts_shared = "; ".join(f"{name} {value}" for name, value in shared.items())
+    notes = [sentence(f"For all rows: {facts_shared}")] if shared else []
+    notes += [legend(rows), *sources.notes()]
+    notes += sorted({f"{MARK} {remark}" for group in groups for remark in remarks(group)})
+    return Section(title(setting), header, rows, [note for note in notes if note])
+
+
+def _accuracies(
+    groups: list[Group], sources: Sources, varying: dict[str, list[str]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    rows = []
+    for place, group in enumerate(groups):
+        published, result = facts().for_group(group), group.result("test")
+        rows.append(
+            (
+                label(group),
+                measured(group, result, published),
+                interval(group, group.result("test_single")),
+                joined(f"{value(n)} {sources.mark(n)}" for n in published),
+                joined(against(group, result, n.value) for n in published if n.value is not None),
+                budget_cell(group, published),
+                *(column[place] for column in varying.values()),
+            )
+        )
+    blank = [NONE] * len(varying)
+    for approach, numbers in _not_run(groups).items():
+        cell = joined(f"{value(n)} {sources.mark(n)}" for n in numbers)
+        rows.append((approach, "not run", NONE, cell, NONE, NONE, *blank))
+    metric = groups[0].first["metric"]
+    header = ("approach", metric, "single best epoch", "published", "ours − published")
+    return (*header, "iterations × tasks", *varying), rows
+
+
+def _not_run(groups: list[Group]) -> dict[str, list[Published]]:
+    """The published numbers of the setting's other approaches."""
+    run = {label(group) for group in groups}
+    found: dict[str, list[Published]] = {}
+    for number in facts().numbers:
+        if number.setting == groups[0].setting and number.approach not in run:
+            found.setdefault(number.approach, []).append(number)
+    return dict(sorted(found.items(), key=lambda item: facts().rank(item[0])[0]))
+
+
+def _errors(
+    groups: list[Group], sources: Sources, varying: dict[str, list[str]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """A row of errors after some inner steps for each group, the published ones beneath it."""
+    known = {step for group in groups for step in group.course}
+    steps = sorted(known & {*STEPS, *(max(group.course) for group in groups)})
+    rows = []
+    for place, group in enumerate(groups):
+        published = facts().for_group(group)
+        nearest: dict[int, float] = {}
+        for number in reversed(published):
+            nearest |= number.steps
+        cells = [
+            measured(group, group.course[step], published, against=nearest.get(step))
+            if step in group.course
+            else NONE
+            for step in steps
+        ]
+        facts_of_row = [column[place] for column in varying.values()]
+        rows.append((label(group), *cells, budget_cell(group, published), *facts_of_row))
+        for number in published:
+            cells = [error(number, step) for step in steps]
+            name = f"{number.approach}, published {sources.mark(number)}"
+            blank = [""] * len(varying)
+            rows.append(
+                (name, *cells, f"{number.iterations:,}" if number.iterations else "", *blank)
+            )
+    metric = groups[0].first["metric"]
+    header = ("approach", *(f"{metric}, {count(s, 'step', 'steps')}" for s in steps))
+    return (*header, "iterations × tasks", *varying), rows
+
+
+def _comparisons(comparisons: Sequence[Comparison]) -> list[Section]:
+    found = []
+    for setting, some in groupby(comparisons, lambda c: c.setting):
+        rows = [
+            (
+                f"{c.ours} against {c.theirs}",
+                points(c.metric, c.paired.difference, c.paired.ci95),
+                f"{c.paired.p_value:.2g}",
+                f"{c.paired.n:,} {c.paired.over}",
+            )
+            for c in some
+        ]
+        found.append(
+            Section(
+                f"{title(setting)}, compared in pairs",
+                ("pair", "difference", "p-value", "pairs"),
+                rows,
+                [
+                    "The same test episodes, seed by seed; ± is the 95 % interval of the paired "
+                    "Student-t test, two-sided, not corrected for the number of pairs."
+                ],
+            )
+        )
+    return found
+
+
+def _runs(report: Report) -> list[Section]:
+    rows = [
+        (
+            label(group),
+            title(group.setting),
+            str(run.results["seed"]),
+            interval(group, Group((run,)).result("test")),
+            clock(run.results["iterations"] * run.results.get("seconds_per_iteration", 0)),
+            str(run.results.get("cpu" if run.results.get("device") == "cpu" else "device", NONE)),
+            str(run.file),
+            run.results["command"],
+        )
+        for group in report.groups
+        for run in group.runs
+    ]
+    header = ("approach", "task", "seed", "result", "training", "machine", "file", "command")
+    note = "Result: of the ensemble after the last inner step, ± over test episodes."
+    return [Section("Runs", header, rows, [note], appendix=True)] if rows else []
+
+
+def _left_out(report: Report) -> list[Section]:
+    rows = [(str(run.folder), run.state) for run in report.unfinished]
+    rows += [
+        (str(run.file), f"repeats seed {run.results['seed']} of the same settings")
+        for run in report.repeated
+    ]
+    return [Section("Not counted", ("run", "why"), rows, appendix=True)] if rows else []

@@ -1,0 +1,52 @@
+"""The groups as flat rows of plain values, for other programs."""
+
+from typing import Any
+
+from maml_cli.report.analysis import Report
+from maml_cli.report.group import Group
+from maml_cli.report.protocol import full_iterations, over, remarks
+from maml_cli.report.published import facts
+
+COPIED = (
+    *("dataset", "ways", "shots", "queries", "metric", "algo", "backbone", "inner_steps"),
+    *("bn_stats", "iterations", "tasks_per_batch"),
+)
+
+
+def rows(report: Report) -> list[dict[str, Any]]:
+    """One for each group; accuracies are fractions, published numbers on the same scale."""
+    return [_row(group) for group in report.groups]
+
+
+def _row(group: Group) -> dict[str, Any]:
+    test, single = group.result("test"), group.result("test_single")
+    published = facts().for_group(group)
+    nearest = published[0] if published else None
+    scale = 100 if group.first["metric"] == "accuracy" else 1
+    steps = nearest.steps if nearest else {}
+    value = nearest.value if nearest else None
+    if value is None and steps:
+        value = steps.get(max(group.course))
+    plus_minus = nearest.plus_minus if nearest else None
+    return {
+        "approach": facts().approach(group.first),
+        **{name: group.first.get(name) for name in COPIED},
+        "train_shots": group.runs[0].train_shots,
+        "mean": test.mean,
+        "ci95": test.ci95,
+        "interval_over": over(group),
+        "single_mean": single.mean,
+        "single_ci95": single.ci95,
+        "ensemble": group.first["test"]["ensemble"],
+        "test_episodes": group.first["test"]["episodes"],
+        "seeds": " ".join(map(str, group.seeds)),
+        **{f"mean_step_{step}": e.mean for step, e in group.course.items()},
+        "published": None if value is None else value / scale,
+        "published_plus_minus": None if plus_minus is None else plus_minus / scale,
+        "published_source": nearest.source if nearest else None,
+        "published_confirmed": nearest.confirmed if nearest else None,
+        "published_iterations": full_iterations(group, published),
+        "remarks": "; ".join(remarks(group)),
+        "command": group.first["command"],
+        "files": " ".join(str(run.file) for run in group.runs),
+    }

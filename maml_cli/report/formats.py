@@ -1,0 +1,123 @@
+"""The report as text: for a terminal, Markdown, LaTeX, CSV and JSON."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+
+from rich import box
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from maml_cli.core.files import to_json
+from maml_cli.report.analysis import Report
+from maml_cli.report.document import Section, sections
+from maml_cli.report.flat import rows
+
+COMMANDS = str.maketrans(
+    {
+        "±": r"$\pm$",
+        "×": r"$\times$",
+        "−": r"$-$",
+        "–": "--",
+        "†": r"$\dagger$",
+        "‡": r"$\ddagger$",
+        "↓": r"$\downarrow$",
+        "↑": r"$\uparrow$",
+        "≈": r"$\approx$",
+    }
+)
+"""The signs of the tables in LaTeX."""
+
+
+def terminal(report: Report) -> Group:
+    """The tables for rich."""
+    shown: list[Table | Text] = []
+    for section in sections(report):
+        table = Table(
+            *section.header, box=box.SIMPLE_HEAD, title=section.title, title_justify="left"
+        )
+        for row in section.rows:
+            table.add_row(*map(escape, row))
+        shown += [table, *(Text(note, style="dim") for note in section.notes), Text()]
+    return Group(*shown)
+
+
+def markdown(report: Report) -> str:
+    """A heading, a table and notes for each section."""
+    return "\n".join(
+        "\n".join([f"## {section.title}", "", _table(section, "github"), "", *_listed(section)])
+        for section in sections(report)
+    )
+
+
+def latex(report: Report) -> str:
+    """Tables for a paper that uses the package booktabs; without those that are for looking up."""
+    blocks = []
+    for section in sections(report):
+        if section.appendix:
+            continue
+        notes = " ".join(_escaped(note) for note in section.notes)
+        table = _table(section, "latex_booktabs").translate(COMMANDS)
+        blocks.append(
+            "\\begin{table}\n\\centering\n"
+            f"{table}\n\\caption{{{_escaped(section.title)}. {notes}}}\n\\end{{table}}\n"
+        )
+    return "\n".join(blocks)
+
+
+def comma_separated(report: Report) -> str:
+    """One line per group of runs, numbers as they are."""
+    table = rows(report)
+    columns = list(dict.fromkeys(column for row in table for column in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    return text.getvalue()
+
+
+def json_text(report: Report) -> str:
+    """The same lines, the comparisons, and what was not counted."""
+    content = {
+        "groups": rows(report),
+        "comparisons": [
+            {**comparison._asdict(), **comparison.paired._asdict()}
+            for comparison in report.comparisons
+        ],
+        "not_counted": [
+            *({"run": str(run.folder), "why": run.state} for run in report.unfinished),
+            *({"run": str(run.file), "why": "repeated seed"} for run in report.repeated),
+        ],
+    }
+    return to_json(content, indent=2) + "\n"
+
+
+TEXTS: Mapping[str, Callable[[Report], str]] = {
+    "markdown": markdown,
+    "latex": latex,
+    "csv": comma_separated,
+    "json": json_text,
+}
+"""The formats that are plain text, by name."""
+
+
+def write_terminal(report: Report) -> None:
+    """Print the tables."""
+    Console(highlight=False).print(terminal(report))
+
+
+def _table(section: Section, form: str) -> str:
+    return str(tabulate(section.rows, section.header, tablefmt=form, disable_numparse=True))
+
+
+def _listed(section: Section) -> list[str]:
+    return [line for note in section.notes for line in (note, "")]
+
+
+def _escaped(text: str) -> str:
+    """Text as tabulate escapes that of its LaTeX tables."""
+    row = str(tabulate([[text]], tablefmt="latex", disable_numparse=True)).splitlines()[2]
+    return row.removesuffix(r"\\").strip().translate(COMMANDS)

@@ -1,0 +1,99 @@
+"""What was measured and how: the facts that belong beside a number."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from maml_cli.report.group import Group
+from maml_cli.report.published import Published, facts
+from maml_cli.reporting.table import BATCH_NORM
+
+NOT_SO = "–"
+"""Where a fact does not apply."""
+
+SHOWN_ELSEWHERE = (
+    *("ways", "shots", "queries", "train_shots", "train_queries"),
+    *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch"),
+    *("eval.test_episodes", "eval.ensemble", "eval.inner_steps", "eval.bn_stats"),
+)
+
+
+def over(group: Group) -> str:
+    """What the interval is over: `3 seeds`, or `600 episodes` of a single seed."""
+    if len(group.seeds) > 1:
+        return f"{len(group.seeds)} seeds"
+    return f"{group.first['test']['episodes']:,} episodes"
+
+
+FACTS: Mapping[str, Callable[[Group], str]] = {
+    "± is the 95 % Student-t interval over": over,
+    "seeds": lambda g: ", ".join(map(str, g.seeds)),
+    "test episodes": lambda g: f"{g.first['test']['episodes']:,}",
+    "queries per class": lambda g: str(g.first["queries"]),
+    "shots in training": lambda g: str(g.runs[0].train_shots),
+    "inner steps at test": lambda g: str(g.first.get("inner_steps", NOT_SO)),
+    "batch norm by": lambda g: BATCH_NORM.get(str(g.first.get("bn_stats")), NOT_SO),
+    "ensemble of": lambda g: str(g.first["test"]["ensemble"]),
+    "network": lambda g: str(g.first["backbone"]),
+}
+
+
+def shared_and_varying(
+    groups: Sequence[Group],
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The facts that all groups share, and for the others a column with one value per group."""
+    columns = {name: [fact(group) for group in groups] for name, fact in FACTS.items()}
+    varying = {name: column for name, column in columns.items() if len(set(column)) > 1}
+    shared = {
+        name: column[0]
+        for name, column in columns.items()
+        if name not in varying and column[0] != NOT_SO
+    }
+    settings = [differing_settings(group, groups) for group in groups]
+    if any(settings):
+        varying["settings"] = settings
+    return shared, varying
+
+
+def differing_settings(group: Group, groups: Sequence[Group]) -> str:
+    """The settings in which the group differs from others of its algorithm and switches."""
+    kin = [
+        other.runs[0].settings
+        for other in groups
+        if all(other.first[key] == group.first[key] for key in ("algo", "toggles"))
+    ]
+    own = group.runs[0].settings
+    return ", ".join(
+        f"{key}={value}"
+        for key, value in own.items()
+        if key not in SHOWN_ELSEWHERE and any(other.get(key, value) != value for other in kin)
+    )
+
+
+def budget(group: Group) -> str:
+    """`500 × 8`: iterations and tasks per batch."""
+    return f"{group.first['iterations']:,} × {group.first['tasks_per_batch']}"
+
+
+def full_iterations(group: Group, published: Sequence[Published]) -> int | None:
+    """The published iterations: the approach's own, else the fewest of its kin in this setting."""
+    own = [number.iterations for number in published if number.iterations]
+    kin = facts().kin(group.first["toggles"])
+    theirs = [
+        number.iterations
+        for number in facts().numbers
+        if number.setting == group.setting and number.approach in kin and number.iterations
+    ]
+    return own[0] if own else min(theirs, default=None)
+
+
+def fraction(group: Group, published: Sequence[Published]) -> str:
+    """`1 % of 50,000`, if the group had fewer iterations than published; else empty."""
+    full = full_iterations(group, published)
+    iterations: int = group.first["iterations"]
+    if full is None or iterations >= full:
+        return ""
+    return f"{100 * iterations / full:.2g} % of {full:,}"
+
+
+def remarks(group: Group) -> list[str]:
+    """What a reader must know of the data."""
+    return list(group.first.get("remarks", ()))

@@ -1,0 +1,128 @@
+"""The file of facts: published numbers, and what the approaches are called."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from maml_cli.core.settings import STRICT
+from maml_cli.report.group import Group, Setting
+
+FILE = Path(__file__).with_name("published.yaml")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Approach:
+    """A row of the papers, and the runs that are one."""
+
+    name: str
+    algo: str
+    switches: dict[str, bool | str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Published:
+    """One cell of a paper's table; accuracies in percent."""
+
+    approach: str
+    dataset: str
+    ways: int
+    shots: int
+    source: str
+    confirmed: bool
+    plus_minus_is: str | None = None
+    value: float | None = None
+    steps: dict[int, float] = Field(default_factory=dict)
+    """For errors: the value after so many inner steps."""
+    plus_minus: float | None = None
+    backbone: str | None = None
+    iterations: int | None = None
+    tasks_per_batch: int | None = None
+    where: dict[str, str | int] = Field(default_factory=dict)
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(self.dataset, self.ways, self.shots)
+
+
+class Facts(NamedTuple):
+    """The content of the file."""
+
+    datasets: Mapping[str, str]
+    approaches: Sequence[Approach]
+    numbers: Sequence[Published]
+
+    def dataset(self, name: str) -> str:
+        """The data set's name as people write it."""
+        return self.datasets.get(name, name)
+
+    def approach(self, results: Mapping[str, Any]) -> str:
+        """What a run is called: `MAML`, `MAML + MSL`, or the algorithm's own name if not known."""
+        algo, switches = results["algo"], results["toggles"]
+        named = [a for a in self.approaches if a.algo == algo]
+        if not named:
+            return str(algo)
+        [base] = named
+        if not (differing := _differing(switches, base)):
+            return base.name
+        kin = [a for a in self.approaches if a.switches and not _differing(switches, a)]
+        return kin[0].name if kin else base.name + "".join(map(_switched, differing.items()))
+
+    def kin(self, switches: Mapping[str, Any]) -> set[str]:
+        """The approaches that have the same switches, however set."""
+        return {a.name for a in self.approaches if a.switches.keys() & switches.keys()}
+
+    def rank(self, approach: str) -> tuple[int, str]:
+        """Sorts rows as the file has them; variants follow what they vary."""
+        for place, known in enumerate(self.approaches):
+            if approach == known.name:
+                return place, ""
+        starts = [n for n, known in enumerate(self.approaches) if approach.startswith(known.name)]
+        return (starts[0] if starts else len(self.approaches)), approach
+
+    def for_group(self, group: Group) -> list[Published]:
+        """The published numbers of a group's approach, in the file's order."""
+        run = {**group.first, "train_shots": group.runs[0].train_shots}
+        approach = self.approach(run)
+        return [
+            number
+            for number in self.numbers
+            if (number.approach, number.setting) == (approach, group.setting)
+            and number.backbone in (None, run["backbone"])
+            and all(run.get(key) == value for key, value in number.where.items())
+        ]
+
+
+@cache
+def facts() -> Facts:
+    """The file, checked; raises pydantic's ValidationError if it is not as it should be."""
+    content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    numbers = [
+        {**table, **number}
+        for entry in content["tables"]
+        for table in [{key: value for key, value in entry.items() if key != "numbers"}]
+        for number in entry["numbers"]
+    ]
+    return Facts(
+        datasets=content["datasets"],
+        approaches=[Approach(**entry) for entry in content["approaches"]],
+        numbers=[Published(**number) for number in numbers],
+    )
+
+
+def _differing(switches: Mapping[str, Any], approach: Approach) -> dict[str, Any]:
+    """Those of the switches that the approach has otherwise."""
+    own = approach.switches
+    return {name: value for name, value in switches.items() if own.get(name, value) != value}
+
+
+def _switched(switch: tuple[str, bool | str]) -> str:
+    name, value = switch
+    shown = name.replace("_", " ") if "_" in name or not isinstance(value, bool) else name.upper()
+    if isinstance(value, bool):
+        return f" {'+' if value else '−'} {shown}"
+    return f", {shown} {value}"
