@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For every settings class: unknown keys, silent conversions, inf and nan are errors."""
 
-BatchNormStats = Literal["batch", "support", "running"]
+BatchNormStats = Literal["batch", "support", "support_and_query", "running"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -90,5 +90,8 @@ class EvalSettings:
     ]
     bn_stats: Annotated[
         BatchNormStats,
-        Field(description="batch norm at evaluation: of the batch, of the support set, or running"),
+        Field(
+            description="batch norm at evaluation: of the queries, of the support set, of that "
+            "with one query at a time, or running"
+        ),
     ]

@@ -17,6 +17,7 @@ MARK = "†"
 BATCH_NORM = {
     "batch": "the statistics of the batch at hand",
     "support": "the statistics of the support set",
+    "support_and_query": "the statistics of the support set with one query at a time",
     "running": "running statistics",
 }
 

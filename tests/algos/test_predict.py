@@ -1,11 +1,18 @@
 """Adaptation at evaluation: steps, batch-norm statistics, and that nothing is changed by it."""
 
+from itertools import combinations
+
 import pytest
 import torch
 from problems import FakeSource, Line, conv4, double, image_batch, images, learner, points
 
+from maml_cli.core.batch_norm import BatchStats
+from maml_cli.core.functional import section
+from maml_cli.core.types import Episode
+from maml_cli.inner import queries
+
 CONV4 = conv4()
-MODES = ["batch", "support", "running"]
+MODES = ["batch", "support", "support_and_query", "running"]
 
 
 def float_batch(tasks=2, ways=3, shots=2, queries=2):
@@ -46,7 +53,8 @@ def test_evaluation_changes_nothing_and_repeats(mode, engine):
 
 
 @pytest.mark.parametrize(
-    ("mode", "alone"), [("batch", False), ("support", True), ("running", True)]
+    ("mode", "alone"),
+    [("batch", False), ("support", True), ("support_and_query", True), ("running", True)],
 )
 def test_queries_see_each_other_only_by_batch_statistics(mode, alone):
     found = learner(CONV4, images(3))
@@ -57,13 +65,38 @@ def test_queries_see_each_other_only_by_batch_statistics(mode, alone):
     assert torch.allclose(whole[:, :, :3], part, atol=1e-4) == alone
 
 
-def test_the_three_modes_differ():
+def test_the_modes_differ():
     found = learner(CONV4, images(3))
     params, batch = found.init(0), float_batch()
     outputs = [found.predict(params, batch, 2, mode)[:, -1] for mode in MODES]
-    assert not torch.allclose(outputs[0], outputs[1], atol=1e-3)
-    assert not torch.allclose(outputs[0], outputs[2], atol=1e-3)
-    assert not torch.allclose(outputs[1], outputs[2], atol=1e-3)
+    for one, other in combinations(outputs, 2):
+        assert not torch.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
+def test_the_order_of_queries_and_of_the_support_set_does_not_matter(mode, engine):
+    found = learner(CONV4, images(3), engine=engine)
+    params, batch = double(found.init(0)), image_batch(2, 3, 2, 2, images(3))
+    straight = found.predict(params, batch, 2, mode)
+    turned = Episode(*(f.flip(1) for f in batch[:4]), batch.classes)
+    back = found.predict(params, turned, 2, mode).flip(2)
+    torch.testing.assert_close(straight, back, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
+def test_a_query_with_the_support_set_is_the_last_of_one_batch(engine, monkeypatch):
+    """Against passes written out: the network on the support set and one query, for every query."""
+    monkeypatch.setattr(queries, "EXAMPLES_AT_ONCE", 20)  # in more than one go: 7 + 7 + 7 > 20
+    found = learner(CONV4, images(3), engine=engine)
+    params, batch = double(found.init(0)), image_batch(2, 3, 2, 5, images(3))
+    outputs = found.predict(params, batch, 0, "support_and_query")[:, 0]
+    theta = section(params.theta, "model")
+    for task in range(2):
+        for query in range(15):
+            images_seen = torch.cat([batch.support_x[task], batch.query_x[task, query : query + 1]])
+            expected = CONV4.apply(theta, images_seen, BatchStats())[-1]
+            torch.testing.assert_close(outputs[task, query], expected, rtol=1e-9, atol=1e-11)
 
 
 def test_support_statistics_of_the_support_set_itself_are_batch_statistics():

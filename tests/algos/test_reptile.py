@@ -144,11 +144,12 @@ def test_engines_agree(engine, optimizer):
         found = reptile(CONV4, source, name, **optimizer | {"inner_batch": 4, "inner_lr": 1e-3})
         params = double(found.init(0))
         step = found.meta_gradient(params, batch, at_epoch(0))
-        results.append((step.gradient, step.state, found.predict(params, batch, 3, "support")))
+        outputs = [found.predict(params, batch, 3, m) for m in ("support", "support_and_query")]
+        results.append((step.gradient, step.state, outputs))
     torch.testing.assert_close(*results, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("mode", ["batch", "support", "running"])
+@pytest.mark.parametrize("mode", ["batch", "support", "support_and_query", "running"])
 def test_evaluation_changes_nothing_and_takes_any_number_of_steps(mode):
     found = reptile(CONV4, images(3), **ADAM | {"eval_inner_batch": 4})
     params, batch = double(found.init(0)), image_batch(2, 3, 2, 2, images(3))
