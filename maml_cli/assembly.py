@@ -8,6 +8,8 @@ from typing import Any
 import torch
 import yaml
 
+from maml_cli.core import ranks
+from maml_cli.core.collectives import together
 from maml_cli.core.engine import Engine
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
@@ -16,6 +18,7 @@ from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.types import TaskSource
 from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
 from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.ranked import Ranked
 from maml_cli.reporting.results import environment
 from maml_cli.training.resume import flat
 
@@ -42,6 +45,7 @@ class Assembly:
     def machine(self) -> dict[str, Any]:
         """What may change the last bits of a result."""
         return {
+            "processes": ranks.size(),
             "threads": torch.get_num_threads(),
             "engine": self.engine.name,
             "device": device_name(self.device),
@@ -151,6 +155,8 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
     engine = choose_engine(
         experiment.run.engine, device, convolutional=any(w.ndim == 4 for w in weights.values())
     )
+    if together():
+        engine = Ranked(engine)
     return Assembly(
         experiment=experiment,
         device=device,
@@ -162,11 +168,23 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
 
 
 def choose_device(name: str) -> torch.device:
-    """The named device; `auto` is cuda where there is one. Raises UsageError."""
+    """The named device; `auto` is cuda where there is one. Raises UsageError.
+
+    Each of several processes on a machine has a GPU of its own.
+    """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UsageError("device=cuda, but torch finds no usable GPU: choose device=cpu")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if not available or name == "cpu":
+        return torch.device("cpu")
+    index, count = ranks.local_rank(), torch.cuda.device_count()
+    if index >= count:
+        raise UsageError(
+            f"--nproc-per-node is above {count}, the number of GPUs of this machine: lower it, or "
+            "choose device=cpu"
+        )
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 def device_name(device: torch.device) -> str:

@@ -21,7 +21,8 @@ from maml_cli import __version__
 from maml_cli.config import check, resolvers
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
-from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
+from maml_cli.core import ranks
+from maml_cli.core.errors import Interrupted, ProcessLost, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
 from maml_cli.paths import conf_dir
 
@@ -173,6 +174,8 @@ def _command() -> str:
 
 
 def _report(error: UserError) -> int:
+    if not (ranks.is_first() or isinstance(error, ProcessLost)):
+        return error.exit_code  # the first process says it
     for message in error.messages:
         print(f"error: {message}", file=sys.stderr)
     if isinstance(error, UsageError):

@@ -1,21 +1,25 @@
 """One run from its settings to its results: build the parts, fit, test, report."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from maml_cli.assembly import assemble, choose_device
-from maml_cli.core.errors import CheckpointError, Interrupted, UsageError
+from maml_cli.core import ranks
+from maml_cli.core.collectives import agreed, from_first, in_turn
+from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.files import locked, write_atomically
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 from maml_cli.evaluation import estimates
-from maml_cli.reporting.reporter import standard_reporter
+from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.training.checkpoint import Checkpoints, Found
 from maml_cli.training.loop import Trainer
+from maml_cli.training.ranks import SharedCheckpoints
 from maml_cli.training.resume import other_machine, require_same_config
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import RunState
@@ -24,28 +28,30 @@ from maml_cli.training.state import RunState
 def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
     """Train, validate and test, or go on where an interrupted run stopped; returns the results.
 
-    Everything is written under `output_dir`. Raises UsageError, DataError, CheckpointError,
-    DivergedError, StorageError or Interrupted.
+    Everything is written under `output_dir`, by the first process if several share the run. Raises
+    UsageError, DataError, CheckpointError, DivergedError, StorageError, Interrupted, OutOfTime or
+    ProcessLost.
     """
-    with StopRequests(experiment.train.max_time) as stop, locked(output_dir):
+    way_on = f"resume={output_dir} goes on with it"
+    with StopRequests(experiment.train.max_time, way_on) as stop, ExitStack() as held:
+        from_first(lambda: held.enter_context(locked(output_dir)))
         try:
             return _run(experiment, output_dir, stop)
         except Stop as request:
-            raise Interrupted(
-                f"stopped by {request}; the same command with hydra.run.dir={output_dir} goes on",
-                request.exit_code,
-            ) from None
+            raise request.error from None
 
 
 def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[str, Any]:
-    device = choose_device(experiment.run.device)
-    source = experiment.dataset.load(experiment.run, device)
-    checkpoints = Checkpoints(
+    with agreed(), in_turn():  # the first prepares the data, the others find them prepared
+        device = choose_device(experiment.run.device)
+        source = experiment.dataset.load(experiment.run, device)
+    checkpoints = SharedCheckpoints(
         output_dir / "checkpoints",
         keep=experiment.eval.ensemble,
         higher_is_better=source.objective.higher_is_better,
     )
-    found = _found(checkpoints, experiment, output_dir)
+    with agreed():
+        found = _found(checkpoints, experiment, output_dir)
     if found is not None:
         torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
     parts = assemble(experiment, source, device)
@@ -61,9 +67,16 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
             *other_machine(found.content["machine"], parts.machine),
             f"goes on after iteration {state.iteration} from {found.path}",
         ]
-    write_atomically(output_dir / "config.yaml", experiment.resolved)
+    if ranks.size() > 1:
+        notes.append(f"{ranks.size()} processes share the tasks of every batch")
+    from_first(lambda: write_atomically(output_dir / "config.yaml", experiment.resolved))
 
-    with standard_reporter() as reporter:
+    with standard_reporter() if ranks.is_first() else Reporter(()) as reporter:
+
+        def evaluating(split: str, done: int, total: int) -> None:
+            stop.check()
+            reporter.evaluating(split, done, total)
+
         facts = parts.facts(state.params)
         first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
         info = parts.info(
@@ -73,7 +86,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
 
         def validate(params: MetaParameters) -> tuple[Estimate, ...]:
             episodes = experiment.eval.val_episodes
-            return estimates(parts.scores([params], "val", episodes, reporter.evaluating).single)
+            return estimates(parts.scores([params], "val", episodes, evaluating).single)
 
         trainer = Trainer(
             learner=learner,
@@ -89,9 +102,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
-            scores = parts.scores(
-                candidates, "test", experiment.eval.test_episodes, reporter.evaluating
-            )
+            scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
         results = {
             **facts,
             **parts.tested(scores, len(candidates)),

@@ -1,7 +1,7 @@
 """The ways a run can end that are not bugs; each says the value, the rule and the way out.
 
 Exit codes: 0 done, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage, 130 SIGINT, 143
-other signals and the end of `train.max_time`.
+other signals, the end of `train.max_time`, and the end of another process of the same run.
 """
 
 
@@ -45,8 +45,20 @@ class StorageError(UserError):
     exit_code = 6
 
 
+class ProcessLost(UserError):
+    """Another process of the run has ended; the run can go on from its checkpoint."""
+
+    exit_code = 143
+
+
+class OutOfTime(UserError):
+    """The time limit ended the run, which can go on from its checkpoint."""
+
+    exit_code = 143
+
+
 class Interrupted(UserError):
-    """A signal or the time limit ended the run, which can go on from its checkpoint."""
+    """A signal ended the run, and a sweep that it is a job of; it can go on from its checkpoint."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)

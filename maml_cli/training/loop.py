@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from maml_cli.core.errors import DivergedError
+from maml_cli.core.errors import DivergedError, ProcessLost
 from maml_cli.core.learner import Learner, MetaParameters, MetaStep
 from maml_cli.core.records import EpochRecord, IterationRecord, Sink
 from maml_cli.core.settings import TrainSettings
@@ -49,7 +49,7 @@ class Trainer:
             while run.epoch < self.settings.epochs:
                 self._train(run)
                 self._end_epoch(run)
-        except Stop:
+        except (Stop, ProcessLost):
             self._save(run, self.checkpoints.save_partial)
             raise
 
@@ -57,7 +57,6 @@ class Trainer:
         """The outer updates that are left of this epoch."""
         end = (run.epoch + 1) * self.settings.iterations_per_epoch
         while run.iteration < end:
-            self.stop.check()
             if time.monotonic() - self._saved >= CHECKPOINT_SECONDS:
                 self._save(run, self.checkpoints.save_partial)
             started = time.perf_counter()

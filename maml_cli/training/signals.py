@@ -11,6 +11,10 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from maml_cli.core import ranks
+from maml_cli.core.collectives import highest
+from maml_cli.core.errors import Interrupted, OutOfTime, UserError
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 EXIT_CODE = 143
 """Also for SIGUSR1 and 2, by which schedulers announce SIGTERM, and for the end of the time."""
@@ -20,28 +24,31 @@ REPEAT_SECONDS = 0.5
 WATCH_SECONDS = 0.25
 GRACE_SECONDS = 3.0
 WATCHER = "end-with-parent"
+_TIME_OVER = 1000
+"""Among numbers of signals, and above them: what all processes can agree on by the highest."""
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class Stop(BaseException):
     """Raised where nothing is half done; no `except Exception` takes it for an error."""
 
-    def __init__(self, reason: str, exit_code: int) -> None:
-        super().__init__(reason)
-        self.exit_code = exit_code
+    def __init__(self, error: UserError) -> None:
+        super().__init__(error)
+        self.error = error
+        """What the run ends with."""
 
 
 class StopRequests:
     """Turns a first signal into Stop at a good moment; a second one ends the process at once.
 
     Signals are listened to between `__enter__` and `__exit__`, in the main thread of a process. The
-    clock starts with `__enter__`.
+    clock starts with `__enter__`. `way_on` tells the user how the run can go on.
     """
 
-    def __init__(self, max_minutes: float | None = None) -> None:
-        self._seconds = float("inf") if max_minutes is None else 60 * max_minutes
-        self._limit = f"the time limit of {max_minutes} minutes"
-        self._received: tuple[signal.Signals, float] | None = None
+    def __init__(self, max_minutes: float | None = None, way_on: str = "") -> None:
+        self._minutes = float("inf") if max_minutes is None else max_minutes
+        self._way_on = way_on
+        self._received: tuple[int, float] | None = None
         self._interruptible = False
         self._before: dict[signal.Signals, Any] = {}
 
@@ -62,36 +69,43 @@ class StopRequests:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """What runs within may be given up at any point: a signal raises Stop there and then."""
-        self._raise_if_received()
-        self._interruptible = True
+        """What runs within may be given up at any point: a signal raises Stop there and then.
+
+        Not where other processes wait for what this one computes: they stop together, at `check`.
+        """
+        self._interruptible = ranks.size() == 1
         try:
+            self.check()
             yield
         finally:
             self._interruptible = False
 
     def check(self) -> None:
-        """Raise Stop if a signal has come or the time is over."""
-        self._raise_if_received()
-        if time.monotonic() - self._started >= self._seconds:
-            raise Stop(self._limit, EXIT_CODE)
+        """Raise Stop if a signal has come or the time is over, in any process of the run."""
+        own = self._received[0] if self._received else _TIME_OVER if self._is_late() else 0
+        if reason := highest(own):
+            raise self._stop(reason)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() - self._started >= 60 * self._minutes
+
+    def _stop(self, reason: int) -> Stop:
+        if reason == _TIME_OVER:
+            limit = f"stopped by the time limit of {self._minutes} minutes"
+            return Stop(OutOfTime(f"{limit}; {self._way_on}"))
+        text = f"stopped by {signal.Signals(reason).name}; {self._way_on}"
+        return Stop(Interrupted(text, _exit_code(reason)))
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._received is None:
-            self._received = signal.Signals(number), now
+            self._received = number, now
             if self._interruptible:
-                self._interruptible = False
-                self._raise_if_received()
+                raise self._stop(number)
         elif now - self._received[1] >= REPEAT_SECONDS:
             if sys.stderr.isatty():
                 os.write(2, _SHOW_CURSOR.encode())  # the progress bar hides it
             os._exit(_exit_code(number))
-
-    def _raise_if_received(self) -> None:
-        if self._received is not None:
-            number = self._received[0]
-            raise Stop(number.name, _exit_code(number))
 
 
 def end_with_parent() -> None:

@@ -1,0 +1,131 @@
+"""What the processes of one run tell each other, through torch.distributed; alone, nothing is sent.
+
+Each function is called by all of them, in the same order.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from maml_cli.core import ranks
+from maml_cli.core.errors import ProcessLost, UserError
+from maml_cli.core.types import Tensors
+
+TIMEOUT = timedelta(seconds=45)
+"""For a process that says nothing, such as one whose machine lost power; a killed one is noticed at
+once. Between two messages no process does more than a checkpoint or a batch of tasks."""
+PATIENCE = timedelta(hours=24)
+"""For the first to prepare the data."""
+
+T = TypeVar("T")
+
+
+@contextmanager
+def joined() -> Iterator[None]:
+    """Within, the processes that torchrun started are one group: gloo on CPUs, NCCL on GPUs."""
+    if ranks.size() == 1:
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    with _in_contact():
+        dist.init_process_group(backend, timeout=TIMEOUT)
+    yield
+    dist.destroy_process_group()  # not after an error: others may have left in mid-sentence
+
+
+def together() -> bool:
+    """Whether this process has joined others."""
+    return dist.is_initialized()
+
+
+def weighted_sum(tensors: Tensors, weight: float) -> dict[str, Tensor]:
+    """`sum over processes of weight * tensor`, of all tensors in one message; equal for all."""
+    flat = weight * torch.cat([t.reshape(-1) for t in tensors.values()])
+    with _in_contact():
+        dist.all_reduce(flat)
+    pieces = torch.split(flat, [t.numel() for t in tensors.values()])
+    return {n: p.view_as(t) for (n, t), p in zip(tensors.items(), pieces, strict=True)}
+
+
+def concatenated(tensor: Tensor) -> Tensor:
+    """The tensors of all processes, which have one shape, along the first dimension."""
+    mine = tensor.contiguous()
+    whole = mine.new_empty(ranks.size() * len(mine), *mine.shape[1:])
+    with _in_contact():
+        dist.all_gather_into_tensor(whole, mine)
+    return whole
+
+
+def highest(number: int) -> int:
+    """The highest of the numbers of all processes."""
+    if not together():
+        return number
+    numbers = torch.tensor(number)  # on the CPU, so that no GPU is waited for
+    with _in_contact():
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+    return int(numbers)
+
+
+@contextmanager
+def agreed() -> Iterator[None]:
+    """A UserError within, in any process, ends the block with a UserError in all of them."""
+    own: UserError | None = None
+    try:
+        yield
+    except UserError as error:
+        own = error
+    found: list[UserError | None] = [own]
+    if together():
+        found *= ranks.size()
+        with _in_contact():
+            dist.all_gather_object(found, own)
+    if errors := list(filter(None, [own, *found])):
+        raise errors[0]
+
+
+def from_first(make: Callable[[], T]) -> T:
+    """What `make` returns in the first process, for all; a UserError of it, likewise."""
+    made: list[T | None] = [None]
+    with agreed():
+        if ranks.is_first():
+            made = [make()]
+    if together():
+        with _in_contact():
+            dist.broadcast_object_list(made, src=0)
+    return made[0]  # type: ignore[return-value]  # None only where T is
+
+
+@contextmanager
+def in_turn() -> Iterator[None]:
+    """The first process of each machine leaves the block before the others of it enter."""
+    if not together():
+        yield
+        return
+    with _in_contact():
+        patient = dist.new_group(timeout=PATIENCE, backend="gloo")
+        if ranks.local_rank() > 0:
+            dist.barrier(patient)
+    try:
+        yield
+    finally:
+        with _in_contact():
+            if ranks.local_rank() == 0:
+                dist.barrier(patient)
+            dist.barrier(patient)  # nobody has to wait for the last one with less patience
+
+
+@contextmanager
+def _in_contact() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # gloo's has no class of its own
+        raise ProcessLost(
+            f"process {ranks.rank()} of {ranks.size()} has lost contact with the others "
+            f"({str(error).splitlines()[0]}): one of them has ended or its machine cannot be "
+            "reached; the same command goes on from the last checkpoint"
+        ) from error

@@ -1,0 +1,37 @@
+"""The checkpoints of a run that several processes share."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from maml_cli.core import ranks
+from maml_cli.core.collectives import from_first
+from maml_cli.core.learner import MetaParameters
+from maml_cli.training.checkpoint import Checkpoints, Found
+
+
+class SharedCheckpoints(Checkpoints):
+    """The first process reads and writes the files; the others are told what it read.
+
+    So the others need no common file system. A process alone is the first.
+    """
+
+    def save(self, content: Mapping[str, Any]) -> None:
+        if ranks.is_first():
+            super().save(content)
+
+    def save_partial(self, content: Mapping[str, Any]) -> None:
+        if ranks.is_first():
+            super().save_partial(content)
+
+    def load(self, epoch: int, device: torch.device) -> MetaParameters:
+        read = super().load
+        return from_first(lambda: read(epoch, torch.device("cpu"))).to(device)
+
+    def newest(self) -> Found | None:
+        return from_first(super().newest)
+
+    def tidy(self, found: Found | None) -> None:
+        clear = super().tidy
+        from_first(lambda: clear(found))
