@@ -170,7 +170,7 @@ class MAML:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
-        problems = []
+        problems = experiment.train.check_annealing() if self.ca else []
         if self.da and self.order == 1:
             problems.append(
                 "algo.da=true anneals to second order, but algo.order=1: "

@@ -17,7 +17,7 @@ from maml_cli.core.batch_norm import GivenStats, Norm
 from maml_cli.core.engine import Engine, Numerics
 from maml_cli.core.experiment import Backbone, Experiment
 from maml_cli.core.functional import detached, prefixed, section
-from maml_cli.core.learner import MetaParameters, MetaStep
+from maml_cli.core.learner import MetaParameters, MetaStep, PlainInnerLoop
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, linear
 from maml_cli.core.settings import STRICT, BatchNormStats, TrainSettings
@@ -37,7 +37,7 @@ class Adapted(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReptileLearner:
+class ReptileLearner(PlainInnerLoop):
     """Learns a start from which few minibatch steps on a support set do well on its queries.
 
     theta holds `model.*`; state holds `memory.*`, the inner optimiser's at the start of a task, and
@@ -131,8 +131,9 @@ class ReptileLearner:
             memory = section(found, "memory") if self.carry else memory
             groups.append(found)
         mean = {n: torch.stack([g[n] for g in groups]).mean(0) for n in groups[0]}
-        stats = {n: t.unsqueeze(0) for n, t in section(mean, "stats").items()}
-        running = self.running_stats.updated(section(params.state, "running"), stats)
+        running = self.running_stats.updated(
+            section(params.state, "running"), section(mean, "stats")
+        )
         phi = section(mean, "phi")
         return MetaStep(
             gradient={f"model.{n}": t - phi[n] for n, t in theta.items()},
@@ -170,15 +171,6 @@ class ReptileLearner:
 
         return self.engine.map(outputs, episodes)
 
-    def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
-        return {}
-
-    def step_weights(self, progress: Progress) -> list[float]:
-        return []
-
-    def order(self, progress: Progress) -> int:
-        return 1
-
 
 @settings(frozen=True, kw_only=True, config=STRICT)
 class Reptile:
@@ -202,12 +194,13 @@ class Reptile:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
+        problems = experiment.train.check_annealing()
         if self.carry_moments and self.inner_optimizer == "sgd":
-            return [
+            problems.append(
                 "algo.carry_moments=true carries the moments of Adam from task to task, but "
                 "algo.inner_optimizer=sgd has none: set algo.carry_moments=false"
-            ]
-        return []
+            )
+        return problems
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""

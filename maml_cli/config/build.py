@@ -48,19 +48,8 @@ def inspect(
         return None, reading.problems
     resolved = "" if reading.problems else OmegaConf.to_yaml(reading.config, resolve=True)
     experiment = Experiment(**parts, resolved=resolved, command=command)
-    return experiment, reading.problems + _together(experiment)
-
-
-def _together(experiment: Experiment) -> list[str]:
-    """What valid values cannot do together."""
-    problems = experiment.dataset.check(experiment.run) + experiment.algo.check(experiment)
-    train = experiment.train
-    if train.min_outer_lr > train.outer_lr:
-        problems.append(
-            f"train.min_outer_lr={train.min_outer_lr} is above train.outer_lr={train.outer_lr}; "
-            "lower it, or raise train.outer_lr"
-        )
-    return problems
+    together = experiment.dataset.check(experiment.run) + experiment.algo.check(experiment)
+    return experiment, reading.problems + together
 
 
 class _Reading:

@@ -77,6 +77,15 @@ class TrainSettings:
         Field(gt=0, description="minutes, then a checkpoint and the end (143); null: no limit"),
     ]
 
+    def check_annealing(self) -> list[str]:
+        """For algorithms that anneal the outer rate: one sentence if it would rise."""
+        if self.min_outer_lr <= self.outer_lr:
+            return []
+        return [
+            f"train.min_outer_lr={self.min_outer_lr} is above train.outer_lr={self.outer_lr}: "
+            "lower it, or raise train.outer_lr"
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class EvalSettings:

@@ -1,5 +1,6 @@
 """Reptile against paper and pencil: its direction, its minibatches, and Adam's memory."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,7 +93,7 @@ def test_carried_moments_go_on_from_task_to_task_and_are_state():
 
 
 def test_moments_without_adam_are_refused():
-    (problem,) = Reptile(**(SGD | {"carry_moments": True})).check(experiment=None)
+    (problem,) = Reptile(**(SGD | {"carry_moments": True})).check(SimpleNamespace(train=TRAIN))
     assert problem.endswith("set algo.carry_moments=false")
 
 
