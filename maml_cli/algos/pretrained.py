@@ -1,10 +1,12 @@
-"""Baselines that learn one function for all tasks, or none, and then adapt by gradient descent.
+"""Baselines that learn one network for all tasks, or none, and only then look at each task.
 
-Source: Finn, Abbeel & Levine 2017, section 5.1: the pretrained network, and the oracle, which is
-one whose inputs tell the task.
+Source: Finn, Abbeel & Levine 2017, section 5.1: for regression, the pretrained network, and the
+oracle, which is one whose inputs tell the task.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -12,39 +14,47 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
-from maml_cli.algos.maml import GradientLearner
+from maml_cli.core.batch_norm import BatchStats
 from maml_cli.core.engine import Engine, Numerics
 from maml_cli.core.experiment import Backbone, Experiment
-from maml_cli.core.functional import prefixed, section
-from maml_cli.core.learner import MetaParameters, MetaStep
+from maml_cli.core.functional import autograd_gradient, detached, prefixed, section
+from maml_cli.core.learner import MetaParameters, MetaStep, PlainInnerLoop
+from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, constant
 from maml_cli.core.settings import STRICT, BatchNormStats, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
-from maml_cli.inner.descent import Descent
+from maml_cli.inner.descent import Descent, Forward
+from maml_cli.inner.downstream import Downstream, FineTuning
 from maml_cli.inner.norm_rows import SharedNorm
 from maml_cli.inner.partition import part_of
 from maml_cli.inner.rates import ConstantRate
 from maml_cli.inner.running_stats import RunningStats
-from maml_cli.inner.step_weights import last_step
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedLearner:
-    """Fits the support sets of all tasks at once, without a thought of adapting later.
+class PretrainedLearner(PlainInnerLoop):
+    """Fits one network to the examples of all tasks, without a thought of adapting later.
 
-    What it starts from, holds and does in evaluation is `adapting`'s.
+    theta holds `model.*`; state holds `running.*`, in one row.
     """
 
-    adapting: GradientLearner
+    steps: int
+    init_network: Callable[[torch.Generator], dict[str, Tensor]]
+    forward: Forward
+    objective: Objective
+    labelled: Callable[[Episode], Episode]
+    """A batch of episodes with targets that mean the same in all of them."""
+    running_stats: RunningStats
+    downstream: Downstream
+    engine: Engine
     outer_lr: Schedule
 
-    @property
-    def steps(self) -> int:
-        """Inner steps; there are none in training."""
-        return self.adapting.steps
-
     def init(self, seed: int) -> MetaParameters:
-        return self.adapting.init(seed)
+        network = self.init_network(torch.Generator().manual_seed(seed))
+        return MetaParameters(
+            theta=prefixed(network, "model"),
+            state=prefixed(self.running_stats.init(network), "running"),
+        )
 
     def optimizer(self, theta: list[Tensor]) -> torch.optim.Optimizer:
         return torch.optim.Adam(theta)
@@ -52,51 +62,45 @@ class PretrainedLearner:
     def meta_gradient(
         self, params: MetaParameters, episodes: Episode, progress: Progress
     ) -> MetaStep:
-        """The gradient at theta of the mean over tasks of `L_support(theta)`.
+        """The gradient at theta of the mean loss of all examples, support and queries alike.
 
-        The queries are looked at, before any inner step, for the record only.
+        They are one batch, to batch norm too, and as many as other learners see. The loss and
+        metric of the queries among them are recorded.
         """
-        descent = self.adapting.descent
+        fields = (field.flatten(0, 1) for field in self.labelled(episodes))
+        support_x, support_y, query_x, query_y, _ = fields
+        x, y = torch.cat([support_x, query_x]), torch.cat([support_y, query_y])
 
-        def task_loss(
-            theta: Tensors, episode: Episode, numerics: Numerics
-        ) -> tuple[Tensor, dict[str, Tensor]]:
-            network, norm = section(theta, "model"), numerics.batch_stats()
-            outputs = descent.forward(network, episode.support_x, norm)
-            loss = descent.objective.loss(outputs, episode.support_y)
-            queried = descent.query(network, episode, 0, numerics.batch_stats()).detach()
-            kept = {
-                "loss": loss.detach(),
-                "query_loss": descent.objective.loss(queried, episode.query_y),
-                "query_metric": descent.objective.metric(queried, episode.query_y),
-            }
-            return loss, kept | prefixed(norm.collected, "stats")
+        def joint_loss(network: Tensors) -> tuple[Tensor, tuple[Tensor, Tensors]]:
+            norm = BatchStats()
+            outputs = self.forward(network, x, norm)
+            return self.objective.loss(outputs, y), (outputs.detach(), norm.collected)
 
-        gradient, kept = self.adapting.engine.mean_gradient(task_loss, params.theta, episodes)
-        stats = {n: t.unsqueeze(0) for n, t in section(kept, "stats").items()}
-        running = descent.running_stats.updated(section(params.state, "running"), stats)
+        network = section(params.theta, "model")
+        gradient, (outputs, stats) = autograd_gradient(joint_loss, network, False)
+        queried = outputs[len(support_y) :]
+        running = self.running_stats.updated(section(params.state, "running"), stats)
         return MetaStep(
-            gradient=gradient,
+            gradient=prefixed(gradient, "model"),
             state=prefixed(running, "running"),
-            loss=kept["loss"],
-            query_loss=kept["query_loss"].unsqueeze(0),
-            query_metric=kept["query_metric"].unsqueeze(0),
+            loss=self.objective.loss(outputs, y),
+            query_loss=self.objective.loss(queried, query_y).unsqueeze(0),
+            query_metric=self.objective.metric(queried, query_y).unsqueeze(0),
             query_steps=(0,),
         )
 
     def predict(
         self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
     ) -> Tensor:
-        return self.adapting.predict(params, episodes, steps, bn_stats)
+        network = section(detached(params.theta), "model")
+        running = section(params.state, "running")
 
-    def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
-        return {}
+        def outputs(episode: Episode, numerics: Numerics) -> Tensor:
+            return self.downstream.predict(
+                network, running, episode, steps=steps, bn_stats=bn_stats, numerics=numerics
+            )
 
-    def step_weights(self, progress: Progress) -> list[float]:
-        return []
-
-    def order(self, progress: Progress) -> int:
-        return 1
+        return self.engine.map(outputs, episodes)
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -114,7 +118,8 @@ class Pretrained:
             return []
         return [
             f"algo={self.name} learns one function for all tasks, but with ways="
-            f"{experiment.run.ways} a class has another number in each: choose dataset=sinusoid"
+            f"{experiment.run.ways} a class has another number in each: choose dataset=sinusoid, "
+            "or algo=finetune"
         ]
 
     def toggles(self) -> dict[str, bool | str]:
@@ -125,23 +130,25 @@ class Pretrained:
         self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
     ) -> PretrainedLearner:
         """Turn the settings into parts."""
-        adapting = GradientLearner(
+        running_stats = RunningStats(rows=1)
+        return PretrainedLearner(
             steps=self.inner_steps,
-            init_network=lambda generator: backbone.init(
-                source.input_shape, source.output_size, generator
-            ),
-            descent=Descent(
-                forward=backbone.apply,
-                objective=source.objective,
-                rates=ConstantRate(self.inner_lr),
-                norm_rows=SharedNorm(),
-                running_stats=RunningStats(rows=1),
-                adapts=lambda name: part_of(name) != "norm",
+            init_network=partial(backbone.init, source.input_shape, source.output_size),
+            forward=backbone.apply,
+            objective=source.objective,
+            labelled=lambda episodes: episodes,
+            running_stats=running_stats,
+            downstream=FineTuning(
+                descent=Descent(
+                    forward=backbone.apply,
+                    objective=source.objective,
+                    rates=ConstantRate(self.inner_lr),
+                    norm_rows=SharedNorm(),
+                    running_stats=running_stats,
+                    adapts=lambda name: part_of(name) != "norm",
+                ),
+                start=lambda network: network,
             ),
             engine=engine,
-            step_weights=last_step(self.inner_steps),
-            order=lambda _: 1,
-            outer_lr=constant(0.0),
+            outer_lr=constant(train.outer_lr if self.pretrain else 0.0),
         )
-        rate = train.outer_lr if self.pretrain else 0.0
-        return PretrainedLearner(adapting=adapting, outer_lr=constant(rate))

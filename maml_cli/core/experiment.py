@@ -41,7 +41,8 @@ class Backbone(Protocol):
     """The settings class that a `backbone` YAML names in `_target_`: a network as pure functions.
 
     Parameters are a flat dictionary. Those of batch norms are named `*.norm.weight|bias`, those of
-    the last layer `head.*`; the inner loop tells what to adapt by these names.
+    the last layer, which is linear, `head.weight|bias`; the inner loop tells what to adapt by these
+    names, and a pretrained network gets another head under them.
     """
 
     @property

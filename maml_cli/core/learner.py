@@ -45,6 +45,22 @@ class MetaStep:
     query_steps: tuple[int, ...]
 
 
+class PlainInnerLoop:
+    """What a learner has to say of an inner loop in which nothing is learned or annealed."""
+
+    def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
+        """None are learned."""
+        return {}
+
+    def step_weights(self, progress: Progress) -> list[float]:
+        """No query loss after an inner step counts."""
+        return []
+
+    def order(self, progress: Progress) -> int:
+        """Inner gradients count as constants, always."""
+        return 1
+
+
 class Learner(Protocol):
     """An algorithm, assembled for one network, objective and engine."""
 

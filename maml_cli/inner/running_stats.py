@@ -36,11 +36,14 @@ class RunningStats:
         return {name: stats[row] for name, stats in running.items()}
 
     def updated(self, running: Tensors, batch: Tensors) -> dict[str, Tensor]:
-        """The averages after one more outer update with `batch` statistics, `(steps, features)`."""
+        """The averages after one more outer update with the statistics `batch`.
+
+        They are `(steps, features)`, or `(features,)` if they are not of steps.
+        """
         return {
             name: stats + MOMENTUM * (self._rows_of(batch[name]) - stats)
             for name, stats in running.items()
         }
 
     def _rows_of(self, batch: Tensor) -> Tensor:
-        return batch if self.rows > 1 else batch.mean(0, keepdim=True)
+        return batch if self.rows > 1 else batch.view(-1, batch.shape[-1]).mean(0, keepdim=True)

@@ -67,12 +67,12 @@ def pretrained(backbone, source, engine="loop", **changes):
 
 
 @pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
-def test_the_gradient_is_that_of_the_support_loss_before_any_step(engine):
-    # w = 3: 2 (w - s) for s = 1 and s = 0, the queries at 2 and 5 count for nothing
+def test_the_gradient_is_that_of_all_examples_before_any_step(engine):
+    # w = 3: 2 (w - y) for the support at 1 and 0 and the queries at 2 and 5
     found = pretrained(Line(), FakeSource(), engine)
     step = found.meta_gradient(found.init(0), points((1.0, 2.0), (0.0, 5.0)), at_epoch(0))
-    assert step.gradient[W].item() == pytest.approx((4 + 6) / 2)
-    assert step.loss.item() == pytest.approx((4 + 9) / 2)
+    assert step.gradient[W].item() == pytest.approx((4 + 6 + 2 - 4) / 4)
+    assert step.loss.item() == pytest.approx((4 + 9 + 1 + 4) / 4)
     assert step.query_loss.tolist() == pytest.approx([(1 + 4) / 2])
     assert step.query_steps == (0,)
 
