@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import nan
 from typing import Any, Literal, NamedTuple
 
 from maml_cli.core.stats import Estimate, estimate
@@ -69,7 +70,7 @@ class Group:
         if "steps" not in test:
             return {}
         episodes = results["test"]["episodes"]
-        return {s: Estimate(m, c, episodes) for s, m, c in zip(*columns, strict=True)}
+        return {s: _estimate(m, c, episodes) for s, m, c in zip(*columns, strict=True)}
 
 
 def grouped(runs: Iterable[Run]) -> tuple[list[Group], list[Run]]:
@@ -102,4 +103,9 @@ def _end(test: Mapping[str, Any]) -> Estimate:
     mean, ci95 = test["mean"], test["ci95"]
     if isinstance(mean, list):
         mean, ci95 = mean[-1], ci95[-1]
-    return Estimate(mean, ci95, test["episodes"])
+    return _estimate(mean, ci95, test["episodes"])
+
+
+def _estimate(mean: float | None, ci95: float | None, n: int) -> Estimate:
+    """As stored: JSON has no nan and no infinity, null stands for both."""
+    return Estimate(nan if mean is None else mean, nan if ci95 is None else ci95, n)

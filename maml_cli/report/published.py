@@ -92,7 +92,7 @@ class Facts(NamedTuple):
             number
             for number in self.numbers
             if (number.approach, number.setting) == (approach, group.setting)
-            and number.backbone in (None, run["backbone"])
+            and (number.backbone is None or f"{run['backbone']}_".startswith(f"{number.backbone}_"))
             and all(run.get(key) == value for key, value in number.where.items())
         ]
 

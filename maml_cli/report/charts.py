@@ -1,0 +1,145 @@
+"""Charts as SVG, to stand in a page: they take its font and, through CSS variables, its colours."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+INK = "#000001"
+"""Becomes the colour of the page's text."""
+# Okabe and Ito's palette, told apart with any colour vision; the page has a variable for each.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d31", "#7f7f7f")
+DASHES = ("-", "--", ":")
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "maml-report",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    ),
+}
+WIDTH = 4.6
+HEIGHT = 3.0
+LEGEND_ROW = 0.19
+"""Inches."""
+
+
+class Line(NamedTuple):
+    """A named series; `ends` are the half widths of its intervals, if it has any."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    ends: Sequence[float] = ()
+
+
+def lines(
+    series: Sequence[Line],
+    *,
+    x: str,
+    y: str,
+    percent: bool,
+    markers: bool = False,
+    points: Sequence[Line] = (),
+) -> str:
+    """A line per series, and hollow points in the colour of the series of the same name.
+
+    Values that are no percentages are errors, on a logarithmic scale.
+    """
+    rows = -(-(len(series) + bool(points)) // 2)
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(HEIGHT + LEGEND_ROW * rows)
+        for place, line in enumerate(series):
+            colour, dash = _colour(place), DASHES[place // len(SERIES) % len(DASHES)]
+            marker = "o" if markers else None
+            axes.plot(
+                line.x, line.y, dash, color=colour, label=line.name, marker=marker, markersize=3
+            )
+            if line.ends:
+                low, high = np.subtract(line.y, line.ends), np.add(line.y, line.ends)
+                axes.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
+        names = [line.name for line in series]
+        for line in points:
+            colour = _colour(names.index(line.name))
+            axes.plot(line.x, line.y, "D", color=colour, fillstyle="none", markersize=7)
+        if points:
+            axes.plot([], [], "D", color=INK, fillstyle="none", label="published")
+        if percent:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        else:
+            axes.set_yscale("log")
+        axes.set(xlabel=x, ylabel=y)
+        figure.legend(loc="outside lower center", ncols=2)
+        return _svg(figure)
+
+
+def differences(
+    names: Sequence[str], values: Sequence[float], ends: Sequence[float], x: str
+) -> str:
+    """A horizontal bar from zero for each name, with its interval."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(0.9 + 0.34 * len(names))
+        bars = axes.barh(names, values, xerr=ends, color=SERIES[0], height=0.6, ecolor=INK)
+        for bar, value in zip(bars, values, strict=True):
+            bar.set_color(SERIES[2] if value > 0 else SERIES[1])
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel=x)
+        return _svg(figure)
+
+
+def rates(values: Mapping[str, Sequence[float]]) -> str:
+    """Learned inner rates: a row per adapted tensor, a column per inner step."""
+    table = list(values.values())
+    largest = max(abs(rate) for row in table for rate in row) or 1.0
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(0.8 + 0.27 * len(table))
+        axes.pcolormesh(table, cmap="PuOr_r", vmin=-largest, vmax=largest, edgecolors="face")
+        for row, numbers in enumerate(table):
+            for column, rate in enumerate(numbers):
+                ink = "white" if abs(rate) > 0.65 * largest else "black"
+                place = (column + 0.5, row + 0.5)
+                axes.annotate(f"{rate:.3f}", place, ha="center", va="center", color=ink, fontsize=8)
+        axes.set_yticks([row + 0.5 for row in range(len(table))], list(values))
+        steps = range(1, len(table[0]) + 1)
+        axes.set_xticks([step - 0.5 for step in steps], [str(step) for step in steps])
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        axes.grid(visible=False)
+        axes.invert_yaxis()
+        axes.set(xlabel="inner step")
+        return _svg(figure)
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.subplots()
+    axes.grid(color=INK, alpha=0.15, linewidth=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _colour(place: int) -> str:
+    return SERIES[place % len(SERIES)]
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an `svg` element, with the page's colours."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    for place, colour in enumerate(SERIES):
+        svg = svg.replace(colour, f"var(--series-{place})")
+    return svg

@@ -1,0 +1,142 @@
+"""The report as one HTML page that needs nothing else."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from maml_cli import __version__
+from maml_cli.report import charts
+from maml_cli.report.analysis import Comparison, Report
+from maml_cli.report.document import Section, label, sections, title
+from maml_cli.report.group import Group
+from maml_cli.report.history import History, mean_history
+from maml_cli.report.protocol import budget
+from maml_cli.report.published import facts
+
+
+class Chart(NamedTuple):
+    """A picture with a heading: an `svg` element, or a PNG file in base64 and its description."""
+
+    title: str
+    svg: str = ""
+    png: str = ""
+    alt: str = ""
+
+
+class Part(NamedTuple):
+    """A section with the charts that belong to it."""
+
+    section: Section
+    charts: Sequence[Chart]
+
+
+def page(report: Report) -> str:
+    """The whole page: tables, charts, styles for light and dark, wide and narrow windows."""
+    environment = Environment(
+        loader=PackageLoader("maml_cli.report", ""),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    by_title = {
+        title(setting): list(groups)
+        for setting, groups in groupby(report.groups, lambda g: g.setting)
+    }
+    parts = [
+        Part(section, list(_charts(by_title.get(section.title, ()), report.comparisons)))
+        for section in sections(report)
+    ]
+    template = environment.get_template("page.html.jinja")
+    return template.render(parts=parts, version=__version__)
+
+
+def _charts(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Iterator[Chart]:
+    if not groups:
+        return
+    metric = groups[0].first["metric"]
+    percent = metric == "accuracy"
+    names = _names(groups)
+    histories = {
+        name: found
+        for name, group in zip(names, groups, strict=True)
+        if (found := mean_history(group)) is not None
+    }
+    if histories:
+        yield from _learning_curves(histories, metric, percent=percent)
+    if any(len(group.course) > 1 for group in groups):
+        yield _per_step(names, groups, metric, percent=percent)
+    here = [c for c in comparisons if c.setting == groups[0].setting]
+    if here:
+        yield _differences(here, percent=percent)
+    for name, found in histories.items():
+        if found.inner_rates:
+            yield Chart(f"Learned inner rates, {name}", charts.rates(found.inner_rates))
+    for name, group in zip(names, groups, strict=True):
+        file = group.runs[0].folder / "curves.png"
+        if group.runs[0].file.name == "results.json" and file.is_file():
+            png = base64.b64encode(file.read_bytes()).decode()
+            alt = f"truth, support points and fits of {name} on four test tasks"
+            yield Chart(f"Fitted curves, {name}", png=png, alt=alt)
+
+
+def _learning_curves(
+    histories: dict[str, History], metric: str, *, percent: bool
+) -> Iterator[Chart]:
+    for x, heading, axis in (
+        ("iterations", "Learning curves over iterations", "iterations"),
+        ("seconds", "Learning curves over time", "seconds of training"),
+    ):
+        series = [charts.Line(name, getattr(h, x), h.metric) for name, h in histories.items()]
+        svg = charts.lines(series, x=axis, y=f"validation {metric}", percent=percent)
+        yield Chart(heading, svg)
+
+
+def _per_step(
+    names: Sequence[str], groups: Sequence[Group], metric: str, *, percent: bool
+) -> Chart:
+    series, points = [], []
+    for name, group in zip(names, groups, strict=True):
+        course = group.course
+        ends = [estimate.ci95 for estimate in course.values()]
+        means = [estimate.mean for estimate in course.values()]
+        series.append(charts.Line(name, list(course), means, ends if percent else ()))
+        for number in facts().for_group(group):
+            points.append(charts.Line(name, list(number.steps), list(number.steps.values())))
+    svg = charts.lines(
+        series,
+        x="inner steps at test",
+        y=f"test {metric}",
+        percent=percent,
+        markers=True,
+        points=[line for line in points if line.x],
+    )
+    return Chart("After each inner step", svg)
+
+
+def _differences(comparisons: Sequence[Comparison], *, percent: bool) -> Chart:
+    scale, unit = (100, "percentage points") if percent else (1, comparisons[0].metric)
+    svg = charts.differences(
+        [c.ours for c in comparisons],
+        [scale * c.paired.difference for c in comparisons],
+        [scale * c.paired.ci95 for c in comparisons],
+        f"{unit}, ± 95 % interval over {comparisons[0].paired.over}",
+    )
+    return Chart(f"Difference to {comparisons[0].theirs}", svg)
+
+
+def _names(groups: Sequence[Group]) -> list[str]:
+    """The approaches; where one is there twice, with the budget, else with a number."""
+    names = [label(group) for group in groups]
+    if len(set(names)) < len(names):
+        names = [
+            f"{name}, {budget(group)}" if names.count(name) > 1 else name
+            for name, group in zip(names, groups, strict=True)
+        ]
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
+    ]
