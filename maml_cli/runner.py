@@ -103,6 +103,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
             scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
+        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
         results = {
             **facts,
             **parts.tested(scores, len(candidates)),

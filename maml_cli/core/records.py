@@ -1,6 +1,6 @@
 """What a run tells about itself while it goes, and who may listen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,6 +136,9 @@ class Sink:
 
     def flush(self) -> None:
         """A checkpoint follows: what was told so far goes to disk, it will not be told again."""
+
+    def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
+        """The metric of each test episode after the last inner step; `finish` follows."""
 
     def finish(self, results: Results, curves: Curves | None) -> None:
         """The test is done; `curves` are those of a regression run."""

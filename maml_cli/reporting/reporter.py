@@ -17,6 +17,7 @@ from maml_cli.reporting.console import Console
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.results import ResultsFile
+from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.reporting.tensorboard import TensorBoard
 
@@ -47,6 +48,10 @@ class Reporter(Sink):
         for sink in self.sinks:
             sink.flush()
 
+    def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
+        for sink in self.sinks:
+            sink.tested(ensemble, single)
+
     def finish(self, results: Results, curves: Curves | None) -> None:
         for sink in self.sinks:
             sink.finish(results, curves)
@@ -71,5 +76,13 @@ class Reporter(Sink):
 def standard_reporter() -> Reporter:
     """Everything a run writes and shows: the results first, the console that names them last."""
     return Reporter(
-        [ResultsFile(), TableFile(), MetricsFile(), CurvesFile(), TensorBoard(), Console()]
+        [
+            ScoresFile(),
+            ResultsFile(),
+            TableFile(),
+            MetricsFile(),
+            CurvesFile(),
+            TensorBoard(),
+            Console(),
+        ]
     )
