@@ -93,6 +93,8 @@ class Assembly:
             "ways": run.ways,
             "shots": run.shots,
             "queries": run.queries,
+            "train_shots": run.shots_in("train"),
+            "train_queries": run.queries_in("train"),
             "seed": run.seed,
             "toggles": experiment.algo.toggles(),
             "metric": self.source.objective.metric_name,

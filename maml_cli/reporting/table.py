@@ -103,9 +103,11 @@ def caption(results: Results) -> str:
     per = "class" if results["metric"] == "accuracy" else "task"
     parts = [
         f"Mean over {test['episodes']:,} test episodes ± its 95 % Student-t interval over episodes",
-        f"{count(results['shots'], 'shot', 'shots')} and "
-        f"{count(results['queries'], 'query', 'queries')} per {per}",
+        f"{_examples(results['shots'], results['queries'])} per {per}",
     ]
+    in_training = (results["train_shots"], results["train_queries"])
+    if in_training != (results["shots"], results["queries"]):
+        parts.append(f"in training {_examples(*in_training)}")
     if "steps" not in test:
         parts.append(count(results["inner_steps"], "inner step", "inner steps"))
     if results["bn_stats"] is not None:
@@ -117,6 +119,10 @@ def caption(results: Results) -> str:
         f"seed {results['seed']}",
     ]
     return "; ".join(parts) + "."
+
+
+def _examples(shots: int, queries: int) -> str:
+    return f"{count(shots, 'shot', 'shots')} and {count(queries, 'query', 'queries')}"
 
 
 def footnotes(results: Results) -> list[str]:

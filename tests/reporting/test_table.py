@@ -1,3 +1,6 @@
+from typing import get_args
+
+from maml_cli.core.settings import BatchNormStats
 from maml_cli.reporting.table import TableFile, markdown, tables
 
 
@@ -36,6 +39,17 @@ def test_the_caption_says_what_the_numbers_are(results, regression_results):
         "10 shots and 2 queries per task; "
         "the ensemble averages the outputs of 1 epoch; 2,000 iterations of 8 tasks; seed 7."
     ) in markdown(regression_results)
+
+
+def test_the_caption_says_where_training_differs(results):
+    assert "; 1 shot and 2 queries per class; in training 10 shots and 15 queries; " in markdown(
+        results | {"train_shots": 10, "train_queries": 15}
+    )
+
+
+def test_every_kind_of_batch_norm_statistics_has_words(results):
+    texts = {markdown(results | {"bn_stats": stats}) for stats in get_args(BatchNormStats)}
+    assert len(texts) == len(get_args(BatchNormStats)) == 4
 
 
 def test_remarks_are_marked_in_the_table_and_told_below(results, regression_results):
