@@ -1,0 +1,78 @@
+"""The twelve-layer residual network of few-shot learning on Mini-ImageNet.
+
+Source: Lee, Maji, Ravichandran & Soatto 2019 (MetaOptNet), section 4.1; under MAML, with the mean
+over space as here: Ye & Chao 2022.
+"""
+
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Generator, Tensor
+from torch.nn.init import kaiming_normal_, xavier_uniform_
+
+from maml_cli.core.batch_norm import Norm
+from maml_cli.core.settings import STRICT
+from maml_cli.core.types import Tensors
+
+LAYERS = 3
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class ResNet12:
+    """Four residual blocks of three 3x3 convolutions, the mean over space, then linear.
+
+    A block is `max_pool_2x2(act(norm(conv(act(norm(conv(act(norm(conv(x)))))))) +
+    norm(conv_1x1(x))))` with leaky ReLU and convolutions without biases. Kernels start
+    Kaiming-normal (fan-out), the head Xavier-uniform, biases at 0, norm gains at 1. There is no
+    DropBlock.
+    """
+
+    name: str
+    widths: Annotated[
+        list[Annotated[int, Field(ge=1, le=4096)]],
+        Field(min_length=4, max_length=4, description="channels of each block"),
+    ]
+    negative_slope: Annotated[float, Field(ge=0, le=1, description="of the leaky ReLU; 0: ReLU")]
+
+    def init(
+        self, input_shape: tuple[int, ...], outputs: int, generator: Generator
+    ) -> dict[str, Tensor]:
+        """Fresh parameters for inputs `(channels, height, width)` and that many outputs."""
+        params: dict[str, Tensor] = {}
+
+        def add(layer: str, channels: int, width: int, size: int) -> None:
+            kernel = torch.empty(width, channels, size, size)
+            params[f"{layer}.conv.weight"] = kaiming_normal_(
+                kernel, mode="fan_out", generator=generator
+            )
+            params[f"{layer}.norm.weight"] = torch.ones(width)
+            params[f"{layer}.norm.bias"] = torch.zeros(width)
+
+        for block, (channels, width) in enumerate(pairwise([input_shape[0], *self.widths])):
+            for layer in range(LAYERS):
+                add(f"body.{block}.{layer}", width if layer else channels, width, 3)
+            add(f"body.{block}.shortcut", channels, width, 1)
+        head = torch.empty(outputs, self.widths[-1])
+        params["head.weight"] = xavier_uniform_(head, generator=generator)
+        params["head.bias"] = torch.zeros(outputs)
+        return params
+
+    def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
+        """Outputs `(batch, outputs)` for inputs `(batch, channels, height, width)`."""
+
+        def normalised(layer: str, x: Tensor) -> Tensor:
+            kernel = params[f"{layer}.conv.weight"]
+            return norm(f"{layer}.norm", F.conv2d(x, kernel, padding="same"), params)
+
+        for block in (f"body.{i}" for i in range(len(self.widths))):
+            rest = normalised(f"{block}.0", x)
+            for layer in range(1, LAYERS):
+                rest = normalised(f"{block}.{layer}", F.leaky_relu(rest, self.negative_slope))
+            x = rest + normalised(f"{block}.shortcut", x)
+            # The activation increases, so it commutes with pooling: on a quarter of the values.
+            x = F.leaky_relu(F.max_pool2d(x, 2), self.negative_slope)
+        return F.linear(x.mean((2, 3)), params["head.weight"], params["head.bias"])
