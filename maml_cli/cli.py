@@ -19,15 +19,22 @@ from omegaconf import DictConfig
 
 from maml_cli import __version__
 from maml_cli.config import check, resolvers
+from maml_cli.config.begun import MODES, begun, resumed_folder
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
 from maml_cli.core import ranks
-from maml_cli.core.errors import Interrupted, ProcessLost, StorageError, UsageError, UserError
+from maml_cli.core.errors import (
+    CheckpointError,
+    Interrupted,
+    ProcessLost,
+    StorageError,
+    UsageError,
+    UserError,
+)
 from maml_cli.core.experiment import Experiment
 from maml_cli.paths import conf_dir
 
 INTERRUPTED = 130
-RESUME_MODES = ("auto", "never")
 
 
 class JobFailed(UserError):
@@ -66,6 +73,11 @@ def _main(argv: list[str]) -> int:
         )
         if problems:
             raise UsageError(*problems)
+        folder = resumed_folder(flags.overrides)
+        if runs and folder and not (folder / "checkpoints").is_dir():
+            raise CheckpointError(f"resume={folder}: no checkpoint is in {folder}/checkpoints")
+    if ranks.size() > 1:
+        argv = _shared(argv, multirun=flags.multirun)
     _hand_to_hydra(argv)
     return 0
 
@@ -78,7 +90,23 @@ def _normalised(argv: Sequence[str]) -> list[str]:
     """
     words = [a.removeprefix("+") if a.startswith("+experiment=") else a for a in argv]
     resumed = [w.removeprefix("resume=") for w in words if w.startswith("resume=")]
-    return words + [f"hydra.run.dir={path}" for path in resumed if path not in RESUME_MODES]
+    return words + [f"hydra.run.dir={path}" for path in resumed if path not in MODES]
+
+
+def _shared(argv: list[str], *, multirun: bool) -> list[str]:
+    """The arguments for one of several processes that torchrun started; raises UsageError."""
+    if multirun:
+        raise UsageError(
+            "a sweep cannot be shared by the processes that torchrun starts: leave out --multirun, "
+            "or torchrun; jobs side by side are hydra/launcher=joblib"
+        )
+    in_place = any(word.startswith("hydra.run.dir=") for word in argv)
+    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) and not in_place:
+        raise UsageError(
+            "torchrun --max-restarts: a run that is started again finds what there is of it by its "
+            "folder: add hydra.run.dir=DIR"
+        )
+    return argv if ranks.is_first() else [*argv, "hydra.run.dir=."]  # it has the first one's
 
 
 def _flags(argv: list[str]) -> argparse.Namespace:
@@ -118,27 +146,35 @@ def _hand_to_hydra(argv: list[str]) -> None:
 
 def _job(config: DictConfig) -> None:
     """One run, alone or as a job of a sweep; says what went wrong."""
-    output_dir = Path(HydraConfig.get().runtime.output_dir)
-    try:
-        experiment = build(config, _command())
-        if not _show_finished(experiment, output_dir):
-            from maml_cli.runner import run
-            from maml_cli.training.signals import end_with_parent
+    from maml_cli.core.collectives import from_first, joined
+    from maml_cli.training.resume import FREE
 
-            end_with_parent()
-            run(experiment, output_dir)
+    output_dir = own_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        with joined():
+            output_dir = from_first(lambda: own_dir)
+            _run(begun(config, _overrides(), FREE), output_dir)
     except Interrupted as error:
         raise SystemExit(_report(error)) from None  # and with it the sweep
     except UserError as error:
         _fail(_report(error))
     except Exception as error:
-        log = output_dir / "error.log"
-        log.write_text(traceback.format_exc())
-        print(f"bug: {type(error).__name__}: {error}; details in {log}", file=sys.stderr)
-        _fail(1)
+        _fail(_report_bug(error, output_dir))
     finally:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _write_sweep_table(Path(HydraConfig.get().sweep.dir))
+
+
+def _run(config: DictConfig, output_dir: Path) -> None:
+    """Run what the configuration describes, unless the folder holds it, done."""
+    from maml_cli.core.collectives import from_first
+    from maml_cli.runner import run
+    from maml_cli.training.signals import end_with_parent
+
+    experiment = build(config, _command())
+    if not from_first(lambda: _show_finished(experiment, output_dir)):
+        end_with_parent()
+        run(experiment, output_dir)
 
 
 def _fail(exit_code: int) -> NoReturn:
@@ -165,11 +201,16 @@ def _write_sweep_table(directory: Path) -> None:
     print(f"all jobs: {write_sweep_table(directory)}", file=sys.stderr)
 
 
+def _overrides() -> list[str]:
+    """What was typed, but for keys of Hydra; in a sweep, for this job."""
+    return list(HydraConfig.get().overrides.task)
+
+
 def _command() -> str:
     settings = HydraConfig.get()
     sources = settings.runtime.config_sources
     extra = [("--config-dir", s.path) for s in sources if s.provider == "command-line"]
-    words = ["maml-train", *(word for pair in extra for word in pair), *settings.overrides.task]
+    words = ["maml-train", *(word for pair in extra for word in pair), *_overrides()]
     return shlex.join(words)
 
 
@@ -181,3 +222,18 @@ def _report(error: UserError) -> int:
     if isinstance(error, UsageError):
         print("maml-train --help lists every group and key", file=sys.stderr)
     return error.exit_code
+
+
+def _report_bug(error: Exception, output_dir: Path) -> int:
+    """Say where the traceback is: in a file, or if that cannot be written, here."""
+    name = "error.log" if ranks.is_first() else f"error-{ranks.rank()}.log"
+    details = traceback.format_exc()
+    try:
+        (output_dir / name).write_text(details, encoding="utf-8")
+    except OSError:
+        print(details, file=sys.stderr, end="")
+        place = "above"
+    else:
+        place = f"in {output_dir / name}"
+    print(f"bug: {type(error).__name__}: {error}; details {place}", file=sys.stderr)
+    return 1

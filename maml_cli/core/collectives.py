@@ -54,11 +54,10 @@ def weighted_sum(tensors: Tensors, weight: float) -> dict[str, Tensor]:
 
 def concatenated(tensor: Tensor) -> Tensor:
     """The tensors of all processes, which have one shape, along the first dimension."""
-    mine = tensor.contiguous()
-    whole = mine.new_empty(ranks.size() * len(mine), *mine.shape[1:])
+    pieces = [torch.empty_like(tensor) for _ in range(ranks.size())]
     with _in_contact():
-        dist.all_gather_into_tensor(whole, mine)
-    return whole
+        dist.all_gather(pieces, tensor.contiguous())
+    return torch.cat(pieces)
 
 
 def highest(number: int) -> int:

@@ -1,0 +1,50 @@
+"""The configuration of a run that was begun before, to go on with it by its folder alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from maml_cli.config.compose import parse
+from maml_cli.core.errors import CheckpointError
+
+MODES = ("auto", "never")
+"""What `resume` is, if it is no folder."""
+
+
+def resumed_folder(overrides: Sequence[str]) -> Path | None:
+    """DIR of `resume=DIR`; raises UsageError."""
+    changes = [parse(override) for override in overrides]
+    values = [change.value() for change in changes if change.key_or_group == "resume"]
+    return Path(str(values[-1])) if values and values[-1] not in MODES else None
+
+
+def begun(config: DictConfig, overrides: Sequence[str], free: Collection[str]) -> DictConfig:
+    """What `resume=DIR` goes on with: where nothing else is typed, the configuration in DIR.
+
+    Keys that are `free` may be typed beside it, and have the values that were typed. Any other key
+    means that the whole command was typed again: then it is `config`, to be compared with the
+    run's. Raises CheckpointError.
+    """
+    typed = {parse(override).key_or_group for override in overrides}
+    folder = resumed_folder(overrides)
+    if folder is None or not typed <= set(free):
+        return config
+    saved = _saved(folder / "config.yaml")
+    for key in typed:
+        OmegaConf.update(saved, key, OmegaConf.select(config, key))
+    return saved
+
+
+def _saved(path: Path) -> DictConfig:
+    try:
+        config = OmegaConf.create(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(config, DictConfig):
+        raise CheckpointError(f"{path}: not the configuration of a run")
+    return config
