@@ -36,7 +36,7 @@ def problems(
             parse(argument)
             readable.append(argument)
         except UsageError as error:
-            found[_unreadable(argument, error)] = None
+            found[unreadable(argument, error)] = None
     composer = Composer(readable, extra_dir=extra_dir)
     changes = [composer.parse(argument) for argument in readable]
     swept = [change for change in changes if change.is_sweep_override()]
@@ -57,7 +57,8 @@ def problems(
     return list(found)
 
 
-def _unreadable(argument: str, error: UsageError) -> str:
+def unreadable(argument: str, error: UsageError) -> str:
+    """That the argument is no override, or none that can be read."""
     if "=" not in argument:
         return f"{argument}: not an override; write key=value, such as ways=5"
     reason = str(error).splitlines()[0]
@@ -94,7 +95,7 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
         options = composer.options(change.key_or_group)
         if not options:
             settings.append(change)
-        elif problem := _group_problem(change, options):
+        elif problem := group_problem(change, options):
             found.append(problem)
         else:
             groups.append(str(change.input_line))
@@ -104,12 +105,13 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
         return [*found, ": ".join(filter(None, [" ".join(groups), str(error)]))]
     config = chosen.copy()
     for change in settings:
-        if problem := _setting_problem(config, change):
+        if problem := setting_problem(config, change):
             found.append(problem)
     return found + inspect(config, fallback=chosen)[1] if values else found
 
 
-def _group_problem(change: Override, options: list[str]) -> str | None:
+def group_problem(change: Override, options: list[str]) -> str | None:
+    """What is wrong with the choice of a group's option."""
     group, line = change.key_or_group, str(change.input_line)
     value = change.value()
     if group in SECTIONS and (change.is_delete() or value is None):
@@ -126,8 +128,8 @@ def _group_problem(change: Override, options: list[str]) -> str | None:
     return None
 
 
-def _setting_problem(config: DictConfig, change: Override) -> str | None:
-    """What is wrong with the key; else it is applied to the configuration."""
+def setting_problem(config: DictConfig, change: Override) -> str | None:
+    """What is wrong with the key or its value; where nothing is, the configuration has it now."""
     key, line = change.key_or_group, change.input_line
     if not change.is_hydra_override():
         known = keys(config)

@@ -24,9 +24,7 @@ from maml_cli.core.records import (
 )
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
-from maml_cli.reporting.table import caption, footnotes, markdown, terminal_tables
-
-SPLITS = {"val": "validation", "test": "test"}
+from maml_cli.reporting.table import SPLITS, caption, footnotes, markdown, terminal_tables
 
 
 class Console(Sink):
@@ -62,7 +60,11 @@ class Console(Sink):
         for label, text in header(info):
             self._say(Text.assemble((f"{label:<11} ", "bold"), text))
         self._training = self._bar.add_task(
-            "train", completed=info.start_iteration, total=info.iterations, status=""
+            "train",
+            completed=info.start_iteration,
+            total=info.iterations,
+            status="",
+            visible=info.start_iteration < info.iterations,
         )
         self._evaluation = self._bar.add_task("", total=None, status="", visible=False)
         self._bar.start()

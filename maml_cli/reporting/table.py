@@ -14,6 +14,7 @@ from maml_cli.reporting.format import count, show_interval
 
 MARK = "†"
 """Marks the numbers that a remark is about."""
+SPLITS = {"val": "validation", "test": "test"}
 BATCH_NORM = {
     "batch": "the statistics of the batch at hand",
     "support": "the statistics of the support set",
@@ -64,9 +65,10 @@ def tables(results: Results) -> list[Table]:
     """One table; a second one where a classifier's accuracy is known after each inner step."""
     test, single, metric = results["test"], results["test_single"], results["metric"]
     mark = f" {MARK}" if results["remarks"] else ""
+    split = _split(results)
     columns = (
-        f"test {metric}, ensemble of {test['ensemble']}{mark}",
-        f"test {metric}, single best{mark}",
+        f"{split} {metric}, ensemble of {test['ensemble']}{mark}",
+        f"{split} {metric}, single best{mark}",
     )
     if "steps" in test:
         rows = [
@@ -102,7 +104,8 @@ def caption(results: Results) -> str:
     test = results["test"]
     per = "class" if results["metric"] == "accuracy" else "task"
     parts = [
-        f"Mean over {test['episodes']:,} test episodes ± its 95 % Student-t interval over episodes",
+        f"Mean over {test['episodes']:,} {_split(results)} episodes ± its 95 % Student-t interval "
+        "over episodes",
         f"{_examples(results['shots'], results['queries'])} per {per}",
     ]
     in_training = (results["train_shots"], results["train_queries"])
@@ -123,6 +126,11 @@ def caption(results: Results) -> str:
 
 def _examples(shots: int, queries: int) -> str:
     return f"{count(shots, 'shot', 'shots')} and {count(queries, 'query', 'queries')}"
+
+
+def _split(results: Results) -> str:
+    """What the episodes are drawn from; a run's own test does not say it."""
+    return SPLITS[results.get("split", "test")]
 
 
 def footnotes(results: Results) -> list[str]:

@@ -1,0 +1,64 @@
+"""What the commands that take KEY=VALUE share: their own keys, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from maml_cli import __version__
+from maml_cli.core.errors import UsageError, UserError
+
+INTERRUPTED = 130
+
+
+def parser(name: str, *, usage: str, description: str, epilog: str) -> argparse.ArgumentParser:
+    """The command's parser, of `overrides`, `--help` and `--version`."""
+    made = argparse.ArgumentParser(
+        prog=name,
+        usage=usage,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for maml-train")
+    made.add_argument("--version", action="version", version=f"{name} {__version__}")
+    return made
+
+
+def split_off(overrides: Sequence[str], own: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The values of the command's own keys, as they were typed, and the other overrides."""
+    values: dict[str, str] = {}
+    others = []
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if equals and key in own:
+            values[key] = value
+        else:
+            others.append(override)
+    return values, others
+
+
+def folders(values: dict[str, str], required: Sequence[str]) -> list[Path]:
+    """The folders that these keys name; raises UsageError naming those that are missing."""
+    if missing := [key for key in required if not values.get(key)]:
+        raise UsageError(*(f"{key}=DIR is missing" for key in missing))
+    return [Path(values[key]).expanduser() for key in required]
+
+
+def exit_code(name: str, work: Callable[[], None]) -> int:
+    """Do the work; a UserError or Ctrl-C becomes a message and its code (see core/errors.py)."""
+    try:
+        work()
+    except UserError as error:
+        for message in error.messages:
+            print(f"error: {message}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            print(f"{name} --help has examples", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-made is left", file=sys.stderr)
+        return INTERRUPTED
+    return 0

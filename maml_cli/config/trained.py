@@ -1,0 +1,97 @@
+"""The configuration that a run was trained with, and the changes that its use may make to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from maml_cli.config import messages
+from maml_cli.config.build import inspect
+from maml_cli.config.check import group_problem, setting_problem, unreadable
+from maml_cli.config.compose import Composer, keys, parse
+from maml_cli.core.errors import CheckpointError, UsageError
+from maml_cli.core.experiment import Experiment
+
+
+def trained_experiment(
+    folder: Path,
+    overrides: Sequence[str],
+    *,
+    changeable: Sequence[str],
+    others: Sequence[str],
+    command: str,
+) -> Experiment:
+    """The experiment that the run in the folder is, with these overrides.
+
+    `changeable` names the keys and groups that may be overridden, `dataset.*` every key of dataset;
+    `others` are the command's own keys, which may have been meant by a misspelt one. Raises
+    UsageError with all that is wrong, or CheckpointError if the folder's own configuration cannot
+    be used.
+    """
+    saved = _saved(folder)
+    composer = Composer()
+    problems, groups, settings = [], [], []
+    for override in overrides:
+        try:
+            change = parse(override)
+        except UsageError as error:
+            problems.append(unreadable(override, error))
+            continue
+        if problem := _refused(change, keys(saved), changeable, others):
+            problems.append(problem)
+        elif options := composer.options(change.key_or_group):
+            groups.append((change, options))
+        else:
+            settings.append(change)
+    for change, options in groups:
+        if problem := group_problem(change, options):
+            problems.append(problem)
+        else:
+            group = change.key_or_group
+            saved[group] = composer.compose([str(change.input_line)])[group]
+    config = saved.copy()
+    problems += filter(None, [setting_problem(config, change) for change in settings])
+    experiment, found = inspect(config, fallback=saved, command=command)
+    if experiment is None or problems or found:
+        raise UsageError(*problems, *found)
+    return experiment
+
+
+def _saved(folder: Path) -> DictConfig:
+    """The run's `config.yaml`, as it was before any override."""
+    path = folder / "config.yaml"
+    if not path.is_file():
+        runs = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
+        inside = f"; in it are the runs {messages.alternatives(runs[:5])}" if runs else ""
+        raise UsageError(f"run={folder}: no run is there (it has no config.yaml){inside}")
+    try:
+        config = OmegaConf.create(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
+    if not isinstance(config, DictConfig):
+        raise CheckpointError(f"{path}: not the configuration of a run")
+    if problems := inspect(config, fallback=config)[1]:
+        raise CheckpointError(f"{path}: not a configuration of this version", *problems)
+    return config
+
+
+def _refused(
+    change: Override, known: Sequence[str], changeable: Sequence[str], others: Sequence[str]
+) -> str | None:
+    """Why this key may not be overridden, if so."""
+    key = change.key_or_group
+    if change.is_sweep_override():
+        return f"{change.input_line}: several values; give one, and repeat the command for others"
+    section, _, name = key.rpartition(".")
+    if key in changeable or (name and f"{section}.*" in changeable):
+        return None
+    if key in known:
+        what = messages.alternatives(changeable).replace(" or ", " and ")
+        return f"{change.input_line}: is settled by the run; free are {what}"
+    free = [k for k in known if k in changeable or f"{k.rpartition('.')[0]}.*" in changeable]
+    return messages.unknown_key(key, [*others, *free])

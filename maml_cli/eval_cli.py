@@ -1,0 +1,77 @@
+"""The entry point of `maml-eval`: tests a run again that was trained before."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+from maml_cli.command import exit_code, folders, parser, split_off
+from maml_cli.config.trained import trained_experiment
+from maml_cli.core.errors import UsageError
+
+OWN = ("run", "split", "output")
+CHANGEABLE = (
+    *("ways", "shots", "queries", "seed", "device", "engine", "data_dir", "cache_dir", "download"),
+    *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble"),
+)
+DESCRIPTION = """\
+Test a run again that maml-train has trained: with more episodes, other inner steps, another kind of
+batch norm, other shots, another data set. Nothing of the run is changed. The result goes into a new
+folder, run/eval/TIME, with table.md, results.json and config.yaml.
+"""
+EXAMPLES = """\
+arguments:
+  run=DIR             the folder of the run: outputs/DATASET/ALGO/NAME
+  split=test          or val
+  output=DIR          another place for the result; it must be empty or new
+  eval.test_episodes  how many episodes (of split=val: eval.val_episodes)
+  eval.inner_steps    gradient steps at the test (null: as trained)
+  eval.bn_stats       batch norm by batch, support, support_and_query or running
+  eval.ensemble       how many of the best epochs vote, at most as many as the run has kept
+  shots, queries, seed, ways (where the head allows), dataset=NAME, dataset.KEY, data_dir,
+  cache_dir, download, device, engine: as for maml-train
+What is not given is as the run has it; the run's own test is thus repeated to the last digit.
+
+examples:
+  maml-eval run=outputs/omniglot/maml/NAME eval.test_episodes=2000
+  maml-eval run=outputs/omniglot/maml/NAME eval.inner_steps=10 eval.bn_stats=support
+  maml-eval run=outputs/omniglot/maml/NAME shots=5 seed=1
+  maml-eval run=outputs/omniglot/maml/NAME dataset=glyphs
+
+Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 storage, 130 interrupted.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `maml-eval` with these arguments; returns the exit code (see core/errors.py)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    usage = "maml-eval run=DIR [KEY=VALUE ...]"
+    made = parser("maml-eval", usage=usage, description=DESCRIPTION, epilog=EXAMPLES)
+    overrides = made.parse_args(words).overrides
+    return exit_code("maml-eval", lambda: _main(overrides, shlex.join(["maml-eval", *words])))
+
+
+def _main(arguments: Sequence[str], command: str) -> None:
+    own, overrides = split_off(arguments, OWN)
+    (run,) = folders(own, ["run"])
+    split = _split(own.get("split", "test"))
+    experiment = trained_experiment(
+        run,
+        overrides,
+        changeable=(*CHANGEABLE, f"eval.{split}_episodes"),
+        others=OWN,
+        command=command,
+    )
+    from maml_cli.retest import retest
+    from maml_cli.trained import now
+
+    (output,) = folders({"output": str(run / "eval" / now())} | own, ["output"])
+    retest(run, experiment, split, output)
+
+
+def _split(name: str) -> Literal["val", "test"]:
+    if name not in ("val", "test"):
+        raise UsageError(f"split={name}: must be val or test")
+    return "val" if name == "val" else "test"

@@ -1,0 +1,55 @@
+"""Another test of a run that was trained, from its folder to a table."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from maml_cli.assembly import assemble, choose_device
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.files import write_atomically
+from maml_cli.reporting.console import Console
+from maml_cli.reporting.plots import CurvesFile
+from maml_cli.reporting.reporter import Reporter
+from maml_cli.reporting.results import ResultsFile
+from maml_cli.reporting.table import TableFile
+from maml_cli.trained import claim, load_trained, require_fit
+
+
+def retest(
+    folder: Path, experiment: Experiment, split: Literal["val", "test"], output_dir: Path
+) -> dict[str, Any]:
+    """Score the best networks of the run in `folder` on a split, by the experiment's settings.
+
+    Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError or
+    StorageError.
+    """
+    device = choose_device(experiment.run.device)
+    source = experiment.dataset.load(experiment.run, device)
+    trained = load_trained(folder, experiment, source.objective, device)
+    parts = assemble(experiment, source, device)
+    best = trained.candidates[0]
+    require_fit(parts, best)
+    claim(output_dir)
+    write_atomically(output_dir / "config.yaml", experiment.resolved)
+
+    with Reporter([ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
+        facts = parts.facts(best)
+        facts["remarks"] += trained.remarks
+        info = parts.info(
+            facts,
+            iteration=trained.facts["iterations"],
+            epoch=trained.facts["epochs"],
+            notes=[f"tests the run in {folder} again"],
+            output_dir=output_dir,
+        )
+        reporter.start(info, None)
+        episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
+        scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
+        results = {
+            **facts,
+            **parts.tested(scores, len(trained.candidates)),
+            **trained.facts,
+            "split": split,
+            "run": str(folder),
+        }
+        reporter.finish(results, parts.curves(best))
+    return results

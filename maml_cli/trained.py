@@ -1,0 +1,104 @@
+"""A run that was trained: its best networks, for another test or for use."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+
+from maml_cli.assembly import Assembly
+from maml_cli.core.errors import CheckpointError, UsageError
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.files import storing
+from maml_cli.core.learner import MetaParameters
+from maml_cli.core.objective import Objective
+from maml_cli.training.checkpoint import Checkpoints
+from maml_cli.training.resume import require_same_config
+
+
+class Trained(NamedTuple):
+    """What a run has learned, read from its checkpoints, which stay as they are."""
+
+    candidates: list[MetaParameters]
+    """Those of the best epochs, best first, as many as `eval.ensemble` says."""
+    facts: dict[str, Any]
+    """How it came about, for the results: `val`, `iterations` and `epochs`."""
+    remarks: tuple[str, ...]
+    """What a reader must know, such as that the run is not finished."""
+
+
+def load_trained(
+    folder: Path, experiment: Experiment, objective: Objective, device: torch.device
+) -> Trained:
+    """What the run in the folder has learned; sums are then computed with its number of threads.
+
+    Raises CheckpointError or UsageError.
+    """
+    wanted = experiment.eval.ensemble
+    checkpoints = Checkpoints(
+        folder / "checkpoints", keep=wanted, higher_is_better=objective.higher_is_better
+    )
+    found = checkpoints.newest()
+    if found is None or not found.content["scores"]:
+        raise CheckpointError(f"run={folder}: no epoch of it was finished; train it further")
+    if found.problems:
+        raise CheckpointError(*found.problems, "put back a copy, or train the run again")
+    content = found.content
+    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    require_same_config(content["config"], config, folder)
+    kept = yaml.safe_load(config)["eval"]["ensemble"]
+    if wanted > kept:
+        raise UsageError(
+            f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
+        )
+    torch.set_num_threads(content["machine"]["threads"])
+    epochs, done = experiment.train.epochs, content["epoch"]
+    return Trained(
+        candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
+        facts={
+            "val": checkpoints.summary(content["scores"]),
+            "iterations": content["iteration"],
+            "epochs": done,
+        },
+        remarks=() if done == epochs else (f"not trained to the end: {done} of {epochs} epochs",),
+    )
+
+
+def require_fit(parts: Assembly, params: MetaParameters) -> None:
+    """Raise UsageError if what was learned has other shapes than these settings ask for."""
+    run, source = parts.experiment.run, parts.source
+    needed = parts.learner.init(run.seed)
+    problems = [
+        f"ways={run.ways} on inputs of {_by(source.input_shape)} needs {name} to be "
+        f"{_by(tensor.shape)}, but what was trained is {_by(learned[name].shape)}"
+        for wanted, learned in ((needed.theta, params.theta), (needed.state, params.state))
+        for name, tensor in wanted.items()
+        if learned[name].shape != tensor.shape
+    ]
+    if problems:
+        raise UsageError(
+            *problems,
+            "a layer keeps the sizes it was trained with: leave ways, and the shape of the inputs, "
+            "as they are, or train with others",
+        )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one number"
+
+
+def claim(folder: Path) -> None:
+    """Make the folder for results to come; raises UsageError if something is there already."""
+    with storing(folder):
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageError(
+                f"output={folder}: there is something already, and nothing is ever overwritten; "
+                "choose another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def now() -> str:
+    """The time to a microsecond, for the name of a folder."""
+    return datetime.now().strftime("%Y%m%d-%H%M%S-%f")

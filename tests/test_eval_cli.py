@@ -1,0 +1,231 @@
+"""maml-eval: a trained run tested again, without a change to it."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from maml_cli.cli import main as maml_train
+from maml_cli.eval_cli import main
+
+TINY = [
+    *("algo=mamlpp", "dataset=glyphs", "backbone.filters=4", "ways=3", "queries=2"),
+    *("train.epochs=3", "train.iterations_per_epoch=2", "train.tasks_per_batch=2"),
+    *("eval.val_episodes=4", "eval.test_episodes=6", "eval.ensemble=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return f"cache_dir={tmp_path_factory.mktemp('cache')}"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, cache):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert maml_train([*TINY, cache, f"hydra.run.dir={folder}"]) == 0
+    return folder
+
+
+@pytest.fixture
+def test_again(run, tmp_path):
+    """Runs `maml-eval run=RUN output=NEW ARGUMENTS` and returns the results."""
+
+    def test(*arguments: str) -> dict:
+        output = tmp_path / f"output{len(list(tmp_path.iterdir()))}"
+        assert main([f"run={run}", f"output={output}", *arguments]) == 0
+        return results_in(output)
+
+    return test
+
+
+def results_in(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [p for p in folder.rglob("*") if p.is_file() and "eval" not in p.parts]
+    return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_its_own_settings_give_its_own_result_in_a_new_folder_each_time(run, capsys):
+    before, trained = digests(run), results_in(run)
+    for times in (1, 2):
+        assert main([f"run={run}"]) == 0
+        folders = sorted((run / "eval").iterdir())
+        assert len(folders) == times
+        again = results_in(folders[-1])
+        for name in ("test", "test_single", "test_per_step", "val", "iterations", "inner_steps"):
+            assert again[name] == trained[name]
+    table = (folders[0] / "table.md").read_text()
+    assert table.splitlines()[:-1] == (run / "table.md").read_text().splitlines()[:-1]
+    assert table.splitlines()[-1] == f"`maml-eval run={run}`"
+    assert "test accuracy, ensemble of 2" in capsys.readouterr().out
+    assert (folders[0] / "config.yaml").read_text() == (run / "config.yaml").read_text()
+    assert digests(run) == before
+
+
+def test_the_first_steps_are_those_of_more_steps(test_again, run):
+    more, fewer = (test_again(f"eval.inner_steps={n}") for n in (7, 2))
+    trained = results_in(run)["test_per_step"]["mean"]  # of five steps
+    assert more["test_per_step"]["mean"][:6] == trained
+    assert fewer["test_per_step"]["mean"] == trained[:3]
+    assert (more["inner_steps"], fewer["inner_steps"]) == (7, 2)
+
+
+def test_an_ensemble_of_one_is_the_single_best(test_again, run):
+    results = test_again("eval.ensemble=1")
+    assert results["test"] == results_in(run)["test_single"] | {"ensemble": 1}
+
+
+def test_the_validation_of_the_best_epoch_is_repeated(test_again, run):
+    results = test_again("split=val")
+    assert results["test_single"]["mean"] == pytest.approx(results_in(run)["val"]["mean"], abs=0)
+    assert results["test_single"]["episodes"] == 4
+
+
+def test_what_is_asked_for_is_done_and_told(test_again, run, capsys):
+    results = test_again("shots=2", "seed=5", "eval.bn_stats=running", "eval.test_episodes=8")
+    assert (results["shots"], results["seed"], results["bn_stats"]) == (2, 5, "running")
+    assert results["test"]["episodes"] == 8
+    assert results["test"]["mean"] != results_in(run)["test"]["mean"]
+    out = capsys.readouterr().out
+    assert "Mean over 8 test episodes" in out
+    assert "2 shots and 2 queries per class" in out
+    assert "batch norm by running statistics" in out
+    test_again("split=val", "eval.val_episodes=3")
+    assert "Mean over 3 validation episodes" in capsys.readouterr().out
+
+
+def test_another_data_set_of_the_same_shape(tmp_path, run):
+    """Its own pictures under another name, so that the result is known."""
+    output = tmp_path / "other"
+    assert main([f"run={run}", "dataset=glyphs", "dataset.name=twins", f"output={output}"]) == 0
+    assert results_in(output)["test"] == results_in(run)["test"]
+    assert results_in(output)["dataset"] == "twins"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (
+            ["train.epochs=3", "way=4", "eval.inner_steps=-1", "seed=x"],
+            [
+                "train.epochs=3: is settled by the run; free are ways, shots",
+                "way: no such key; did you mean ways?",
+                "eval.inner_steps=-1: must be a whole number, at least 0",
+                "seed=x: must be a whole number, at least 0",
+            ],
+        ),
+        (["spilt=val"], ["spilt: no such key; did you mean split?"]),
+        (["split=train"], ["split=train: must be val or test"]),
+        (["eval.val_episodes=3"], ["eval.val_episodes=3: is settled by the run"]),
+        (["algo=maml"], ["algo=maml: is settled by the run"]),
+        (["dataset=glyhps"], ["dataset=glyhps: no such dataset; did you mean glyphs?"]),
+        (["shots=1,2"], ["shots=1,2: several values; give one"]),
+        (["~seed"], ["~seed: every key is needed"]),
+        (["ways"], ["ways: not an override"]),
+        (["queries=50"], ["shots=1 + queries=50 needs 51 images per class, but glyphs has 20"]),
+        (["eval.ensemble=3"], ["eval.ensemble=3: the run keeps its 2 best epochs"]),
+        (["ways=4"], ["needs model.head.weight to be 4 x 4, but what was trained is 3 x 4"]),
+    ],
+)
+def test_what_cannot_be_is_said_all_at_once_before_anything_is_written(
+    run, tmp_path, arguments, messages, capsys
+):
+    output = tmp_path / "output"
+    assert main([f"run={run}", f"output={output}", *arguments]) == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    for message in messages:
+        assert any(message in line for line in errors), errors
+    assert not output.exists()
+
+
+def test_nothing_is_overwritten(run, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("kept")
+    assert main([f"run={run}", f"output={tmp_path}"]) == 2
+    assert "nothing is ever overwritten" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "run=DIR is missing"),
+        (["run=nowhere"], "run=nowhere: no run is there (it has no config.yaml)"),
+    ],
+)
+def test_the_run_must_be_there(arguments, message, capsys):
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_of_runs_is_no_run(run, capsys):
+    assert main([f"run={run.parent}"]) == 2
+    assert "in it are the runs run" in capsys.readouterr().err
+
+
+@pytest.fixture
+def copied(run, tmp_path):
+    """A copy of the run that may be damaged."""
+    for source in (run / "config.yaml", *(run / "checkpoints").iterdir()):
+        target = tmp_path / source.relative_to(run)
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    return tmp_path
+
+
+def test_damaged_checkpoints_are_refused(copied, capsys):
+    for file in (copied / "checkpoints").iterdir():
+        file.write_bytes(file.read_bytes()[:-100])
+    assert main([f"run={copied}"]) == 4
+    assert "not a whole checkpoint" in capsys.readouterr().err
+
+
+def test_a_run_without_a_finished_epoch_is_refused(copied, capsys):
+    for file in (copied / "checkpoints").iterdir():
+        file.unlink()
+    assert main([f"run={copied}"]) == 4
+    assert "no epoch of it was finished" in capsys.readouterr().err
+
+
+def test_a_configuration_that_was_changed_by_hand_is_refused(copied, capsys):
+    text = (copied / "config.yaml").read_text()
+    (copied / "config.yaml").write_text(text.replace("negative_slope: 0", "negative_slope: 1"))
+    assert main([f"run={copied}"]) == 4
+    assert "backbone.negative_slope" in capsys.readouterr().err
+    (copied / "config.yaml").write_text("ways: [")
+    assert main([f"run={copied}"]) == 4
+    assert "config.yaml: cannot be read" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_marked(copied, capsys):
+    (copied / "checkpoints" / "epoch-0003.pt").unlink()
+    assert main([f"run={copied}"]) == 0
+    assert "† not trained to the end: 2 of 3 epochs" in capsys.readouterr().out
+
+
+def test_a_regression_run_shows_its_course_and_its_curves(tmp_path):
+    settings = [argument for argument in TINY if argument.startswith(("train", "eval"))]
+    run = tmp_path / "run"
+    assert maml_train(["algo=maml", "dataset=sinusoid", *settings, f"hydra.run.dir={run}"]) == 0
+    assert main([f"run={run}", f"output={tmp_path / 'a'}", "eval.inner_steps=3"]) == 0
+    again, trained = results_in(tmp_path / "a")["test"], results_in(run)["test"]
+    assert again["mean"] == trained["mean"][:4]
+    assert (tmp_path / "a" / "curves.png").is_file()
+
+
+def test_the_help_names_every_argument(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("run=DIR", "split=test", "output=DIR", "eval.bn_stats"))
+
+
+def test_the_settings_that_were_used_are_kept(test_again, tmp_path):
+    test_again("eval.inner_steps=1")
+    (output,) = tmp_path.iterdir()
+    assert yaml.safe_load((output / "config.yaml").read_text())["eval"]["inner_steps"] == 1
