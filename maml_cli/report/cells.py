@@ -98,8 +98,8 @@ def _printed(mean: float, plus_minus: float | None) -> str:
 
 
 def points(metric: str, difference: float, ci95: float) -> str:
-    """A difference with its sign and interval."""
-    shown = show_interval(metric, difference, ci95)
+    """A difference with its sign and interval, that of accuracies in percentage points."""
+    shown = show_interval(metric, difference, ci95).replace(" %", " points")
     return shown if difference < 0 else f"+{shown}"
 
 

@@ -78,20 +78,28 @@ def lines(
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
             axes.set_yscale("log")
+            middle = np.nanmedian(np.concatenate([line.y for line in series]))
+            axes.set_ylim(top=min(axes.get_ylim()[1], 30 * middle))  # single tasks may explode
+        axes.locator_params(axis="x", nbins=6, integer=True)
         axes.set(xlabel=x, ylabel=y)
         figure.legend(loc="outside lower center", ncols=2)
         return _svg(figure)
 
 
 def differences(
-    names: Sequence[str], values: Sequence[float], ends: Sequence[float], x: str
+    names: Sequence[str],
+    values: Sequence[float],
+    ends: Sequence[float],
+    *,
+    x: str,
+    higher_is_better: bool,
 ) -> str:
-    """A horizontal bar from zero for each name, with its interval."""
+    """A horizontal bar from zero for each name, with its interval; better and worse by colour."""
+    better, worse = SERIES[2], SERIES[1]
     with mpl.rc_context(STYLE):
         figure, axes = _axes(0.9 + 0.34 * len(names))
-        bars = axes.barh(names, values, xerr=ends, color=SERIES[0], height=0.6, ecolor=INK)
-        for bar, value in zip(bars, values, strict=True):
-            bar.set_color(SERIES[2] if value > 0 else SERIES[1])
+        colours = [better if (value > 0) == higher_is_better else worse for value in values]
+        axes.barh(names, values, xerr=ends, color=colours, height=0.6, ecolor=INK)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0)

@@ -113,9 +113,9 @@ def _accuracies(
             (
                 label(group),
                 measured(group, result, published),
-                interval(group, group.result("test_single")),
                 joined(f"{value(n)} {sources.mark(n)}" for n in published),
                 joined(against(group, result, n.value) for n in published if n.value is not None),
+                interval(group, group.result("test_single")),
                 budget_cell(group, published),
                 *(column[place] for column in varying.values()),
             )
@@ -123,9 +123,9 @@ def _accuracies(
     blank = [NONE] * len(varying)
     for approach, numbers in _not_run(groups).items():
         cell = joined(f"{value(n)} {sources.mark(n)}" for n in numbers)
-        rows.append((approach, "not run", NONE, cell, NONE, NONE, *blank))
+        rows.append((approach, "not run", cell, NONE, NONE, NONE, *blank))
     metric = groups[0].first["metric"]
-    header = ("approach", metric, "single best epoch", "published", "ours − published")
+    header = ("approach", metric, "published", "ours − published", "single best epoch")
     return (*header, "iterations × tasks", *varying), rows
 
 

@@ -90,6 +90,7 @@ def grouped(runs: Iterable[Run]) -> tuple[list[Group], list[Run]]:
 def _protocol(run: Run) -> str:
     """Equal for runs that differ in their seed, their machine and their findings alone."""
     shared = {name: run.results.get(name) for name in SHARED}
+    shared["split"] = run.results.get("split", "test")
     test = {name: run.results["test"].get(name) for name in ("episodes", "ensemble")}
     return json.dumps([shared, test, run.settings], sort_keys=True, default=str)
 

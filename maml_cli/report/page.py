@@ -13,7 +13,7 @@ from maml_cli.report.analysis import Comparison, Report
 from maml_cli.report.document import Section, label, sections, title
 from maml_cli.report.group import Group
 from maml_cli.report.history import History, mean_history
-from maml_cli.report.protocol import budget
+from maml_cli.report.protocol import telling
 from maml_cli.report.published import facts
 
 
@@ -123,20 +123,21 @@ def _differences(comparisons: Sequence[Comparison], *, percent: bool) -> Chart:
         [c.ours for c in comparisons],
         [scale * c.paired.difference for c in comparisons],
         [scale * c.paired.ci95 for c in comparisons],
-        f"{unit}, ± 95 % interval over {comparisons[0].paired.over}",
+        x=f"{unit}, ± 95 % interval over {comparisons[0].paired.over}",
+        higher_is_better=percent,
     )
     return Chart(f"Difference to {comparisons[0].theirs}", svg)
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """The approaches; where one is there twice, with the budget, else with a number."""
+    """The approaches; those that are there twice with what tells them apart."""
     names = [label(group) for group in groups]
-    if len(set(names)) < len(names):
-        names = [
-            f"{name}, {budget(group)}" if names.count(name) > 1 else name
-            for name, group in zip(names, groups, strict=True)
-        ]
+    found = []
+    for name, group in zip(names, groups, strict=True):
+        same = [g for g, other in zip(groups, names, strict=True) if other == name]
+        told = [name, *telling(group, same)] if len(same) > 1 else [name]
+        found.append(", ".join(told))
     return [
-        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
-        for place, name in enumerate(names)
+        f"{name} ({found[: place + 1].count(name)})" if found.count(name) > 1 else name
+        for place, name in enumerate(found)
     ]

@@ -25,10 +25,11 @@ def over(group: Group) -> str:
 
 FACTS: Mapping[str, Callable[[Group], str]] = {
     "± is the 95 % Student-t interval over": over,
+    "split": lambda g: str(g.first.get("split", "test")),
     "seeds": lambda g: ", ".join(map(str, g.seeds)),
     "test episodes": lambda g: f"{g.first['test']['episodes']:,}",
-    "queries per class": lambda g: str(g.first["queries"]),
     "shots in training": lambda g: str(g.runs[0].train_shots),
+    "queries": lambda g: str(g.first["queries"]),
     "inner steps at test": lambda g: str(g.first.get("inner_steps", NOT_SO)),
     "batch norm by": lambda g: BATCH_NORM.get(str(g.first.get("bn_stats")), NOT_SO),
     "ensemble of": lambda g: str(g.first["test"]["ensemble"]),
@@ -51,6 +52,15 @@ def shared_and_varying(
     if any(settings):
         varying["settings"] = settings
     return shared, varying
+
+
+def telling(group: Group, groups: Sequence[Group]) -> list[str]:
+    """The first fact, the budget or the settings in which the group differs from the others."""
+    facts_and_budget = {**FACTS, "iterations × tasks": budget}
+    for name, fact in facts_and_budget.items():
+        if len({fact(other) for other in groups}) > 1:
+            return [f"{name} {fact(group)}"]
+    return [settings] if (settings := differing_settings(group, groups)) else []
 
 
 def differing_settings(group: Group, groups: Sequence[Group]) -> str:
@@ -76,7 +86,7 @@ def budget(group: Group) -> str:
 def full_iterations(group: Group, published: Sequence[Published]) -> int | None:
     """The published iterations: the approach's own, else the fewest of its kin in this setting."""
     own = [number.iterations for number in published if number.iterations]
-    kin = facts().kin(group.first["toggles"])
+    kin = facts().kin(group.first["algo"])
     theirs = [
         number.iterations
         for number in facts().numbers

@@ -69,12 +69,17 @@ class Facts(NamedTuple):
         [base] = named
         if not (differing := _differing(switches, base)):
             return base.name
-        kin = [a for a in self.approaches if a.switches and not _differing(switches, a)]
-        return kin[0].name if kin else base.name + "".join(map(_switched, differing.items()))
+        same = [
+            a.name
+            for a in self.approaches
+            if a.name in self.kin(algo) and not _differing(switches, a)
+        ]
+        return same[0] if same else base.name + "".join(map(_switched, differing.items()))
 
-    def kin(self, switches: Mapping[str, Any]) -> set[str]:
-        """The approaches that have the same switches, however set."""
-        return {a.name for a in self.approaches if a.switches.keys() & switches.keys()}
+    def kin(self, algo: str) -> set[str]:
+        """The approaches that have the same switches as an algorithm, however set."""
+        own = {key for a in self.approaches if a.algo == algo for key in a.switches}
+        return {a.name for a in self.approaches if own and a.switches.keys() == own}
 
     def rank(self, approach: str) -> tuple[int, str]:
         """Sorts rows as the file has them; variants follow what they vary."""
