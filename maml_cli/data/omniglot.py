@@ -21,11 +21,13 @@ from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.omniglot_files import (
     DRAWINGS,
     HOME,
+    as_drawing,
     characters,
     decoded,
     download_parts,
     find_parts,
 )
+from maml_cli.data.pictures import PictureForm
 
 SPLIT_SIZES = {"train": 1150, "val": 50, "test": 423}
 SPLIT_SEED = 985773
@@ -57,13 +59,18 @@ class Omniglot:
             "turned characters as classes of their own, or none"
         ),
     ]
+    rotate_test: Annotated[bool, Field(description="rotations in validation and test, too")]
     invert: Annotated[bool, Field(description="true: strokes 1 on 0; false: strokes 0 on 1")]
 
     def check(self, run: RunSettings) -> list[str]:
         """What these run settings ask for that Omniglot does not have; touches no data."""
-        copies = QUARTER_TURNS if self.rotations == "classes" else 1
-        splits = {split: Split(classes, DRAWINGS) for split, classes in SPLIT_SIZES.items()}
-        splits["train"] = Split(copies * SPLIT_SIZES["train"], DRAWINGS)
+        splits = {
+            split: Split(
+                classes * (QUARTER_TURNS if self._rotations_in(split) == "classes" else 1),
+                DRAWINGS,
+            )
+            for split, classes in SPLIT_SIZES.items()
+        }
         return shortfalls(self.name, splits, run)
 
     def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
@@ -71,14 +78,19 @@ class Omniglot:
         parts = self._parts(Path(run.data_dir, "omniglot"), run.download)
         images, checksum = self._images(parts, Path(run.cache_dir))
         pools = {
-            split: image_pool(
-                images[classes], device, self.rotations if split == "train" else "none"
-            )
+            split: image_pool(images[classes], device, self._rotations_in(split))
             for split, classes in split_classes().items()
         }
-        sign = -1 if self.invert else 1
-        return ImageTasks(
-            pools, run, scale=[sign / 255], shift=[float(self.invert)], checksum=checksum
+        form = self.picture_form()
+        return ImageTasks(pools, run, scale=form.scale, shift=form.shift, checksum=checksum)
+
+    def picture_form(self) -> PictureForm:
+        """How a network sees pictures: as drawings, of dark strokes on white."""
+        return PictureForm(
+            shape=(1, self.image_size, self.image_size),
+            decode=lambda image: as_drawing(image, self.image_size),
+            scale=[(-1 if self.invert else 1) / 255],
+            shift=[float(self.invert)],
         )
 
     def inventory(self, run: RunSettings) -> Inventory:
@@ -91,6 +103,9 @@ class Omniglot:
             expected={split: Split(size, DRAWINGS) for split, size in SPLIT_SIZES.items()},
             problems=[],
         )
+
+    def _rotations_in(self, split: str) -> Rotations:
+        return self.rotations if split == "train" or self.rotate_test else "none"
 
     @staticmethod
     def _parts(root: Path, download: bool) -> dict[str, Files]:

@@ -18,7 +18,8 @@ SIZES = {"train": 1150, "val": 50, "test": 423}
 
 
 def omniglot(**changes) -> Omniglot:
-    settings = {"name": "omniglot", "image_size": 28, "rotations": "none", "invert": False}
+    settings = {"name": "omniglot", "image_size": 28, "invert": False}
+    settings |= {"rotations": "none", "rotate_test": False}
     return Omniglot(**settings | changes)
 
 
@@ -92,6 +93,18 @@ def test_rotations_are_for_training_only_and_invert_swaps_ink_and_paper(full_siz
     candidates = torch.stack([plain.rot90(k, (-2, -1)) for k in range(4)])
     assert (candidates == turned).flatten(2).all(-1).any(0).all()
     assert not torch.equal(plain, turned)
+
+
+def test_rotations_in_the_test_too(full_size, run_settings):
+    run = run_settings(ways=5, data_dir=str(full_size))
+    plain, turned = (
+        omniglot(rotations=r, rotate_test=True).load(run, CPU).episodes("test", 0, 20).support_x
+        for r in ("none", "episode")
+    )
+    candidates = torch.stack([plain.rot90(k, (-2, -1)) for k in range(4)])
+    assert (candidates == turned).flatten(3).all(-1).any(0).all()
+    assert not torch.equal(plain, turned)
+    assert omniglot(rotations="classes", rotate_test=True).check(run_settings(ways=200)) == []
 
 
 def test_what_an_episode_needs_is_checked_without_data(run_settings):

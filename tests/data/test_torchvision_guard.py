@@ -35,7 +35,9 @@ def test_no_data_set_needs_torchvision_to_read_what_is_there(full_size, tmp_path
             engine="auto", data_dir={str(full_size)!r}, cache_dir={str(tmp_path)!r},
             download=False, resume="auto",
         )
-        omniglot = Omniglot(name="omniglot", image_size=28, rotations="episode", invert=False)
+        omniglot = Omniglot(
+            name="omniglot", image_size=28, rotations="episode", rotate_test=False, invert=False
+        )
         for settings in (Glyphs(name="glyphs"), omniglot, Sinusoid(name="sinusoid", reveal=False)):
             print(len(settings.load(run, torch.device("cpu")).episodes("train", 0, 2).query_x))
     """
