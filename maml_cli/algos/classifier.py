@@ -39,10 +39,12 @@ class FineTune:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each thing that cannot be."""
+        problems = _without_classes(self.name, experiment)
         if "head" not in self.adapts:
-            lacking = f"algo.adapts=[{','.join(self.adapts)}] leaves the head of zeros as it is"
-            return [*_without_classes(self.name, experiment), f"{lacking}: add head"]
-        return _without_classes(self.name, experiment)
+            problems.append(
+                f"algo.adapts=[{','.join(self.adapts)}] leaves a new task's head at zero: add head"
+            )
+        return problems
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force: what adapts."""
@@ -73,13 +75,14 @@ class NearestNeighbour:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each thing that cannot be."""
+        steps = experiment.eval.inner_steps
         problems = _without_classes(self.name, experiment)
-        if steps := experiment.eval.inner_steps:
-            problems.append(
-                f"algo={self.name} takes no inner steps, but eval.inner_steps={steps}: "
-                "set eval.inner_steps=null"
-            )
-        return problems
+        if problems or not steps:
+            return problems
+        return [
+            f"algo={self.name} takes no inner steps, but eval.inner_steps={steps}: "
+            "set eval.inner_steps=null"
+        ]
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force: none."""
