@@ -17,6 +17,7 @@ from maml_cli.data.glyph_characters import CHARACTERS
 from maml_cli.data.glyph_renderer import SIZE, rendered
 from maml_cli.data.images import ImageTasks, image_pool, shortfalls
 from maml_cli.data.inventory import Inventory
+from maml_cli.data.pictures import PictureForm, Recipe
 
 SAMPLES = 20
 SPLIT_SIZES = {"train": 280, "val": 40, "test": 80}
@@ -66,4 +67,15 @@ class Glyphs:
             split: image_pool(images[classes], device, "none")
             for split, classes in split_classes().items()
         }
-        return ImageTasks(pools, run, scale=[1 / 255], shift=[0.0], checksum=checksum)
+        form = self.picture_form()
+        return ImageTasks(pools, run, scale=form.scale, shift=form.shift, checksum=checksum)
+
+    def picture_form(self) -> PictureForm:
+        """How a network sees pictures: as characters, which are dark on white outside."""
+        recipe = Recipe(size=SIZE, channels=1, fit="stretch")
+        return PictureForm(
+            shape=recipe.shape,
+            decode=lambda image: 255 - recipe(image),
+            scale=[1 / 255],
+            shift=[0.0],
+        )

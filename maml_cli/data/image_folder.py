@@ -22,7 +22,15 @@ from maml_cli.data.picture_tasks import (
     refuse_shared,
     refuse_shortfalls,
 )
-from maml_cli.data.pictures import Fit, Picture, PictureClass, Recipe, is_picture
+from maml_cli.data.pictures import (
+    Fit,
+    Picture,
+    PictureClass,
+    PictureForm,
+    Recipe,
+    is_picture,
+    standardised,
+)
 from maml_cli.data.sampler import SPLITS
 
 HELP = (
@@ -80,10 +88,17 @@ class ImageFolder:
             run,
             device,
             cache_name="image_folder",
-            recipe=Recipe(size=self.image_size, channels=self.channels, fit=self.fit),
+            recipe=self._recipe(),
             mean=[self.mean],
             std=[self.std],
         )
+
+    def picture_form(self) -> PictureForm:
+        """How a network sees pictures: as the settings say."""
+        return standardised(self._recipe(), [self.mean], [self.std])
+
+    def _recipe(self) -> Recipe:
+        return Recipe(size=self.image_size, channels=self.channels, fit=self.fit)
 
     def _splits(self) -> Splits:
         folder = Path(self.path)
@@ -96,14 +111,14 @@ class ImageFolder:
         if not inside:
             raise DataError(f"dataset.path={self.path}: no folder in it holds pictures. {HELP}")
         if not given:
-            return self._split_by_seed(_classes(pictures, depth=1))
+            return self._split_by_seed(classes_in(pictures, depth=1))
         if missing := [split for split in SPLITS if split not in given]:
             raise DataError(
                 f"dataset.path={self.path}: there is {' and '.join(given)}, but no "
                 f"{' and no '.join(missing)}. {HELP}"
             )
         splits = {
-            split: _classes([p for p in pictures if p.name.split("/")[1] == split], depth=2)
+            split: classes_in([p for p in pictures if p.name.split("/")[1] == split], depth=2)
             for split in SPLITS
         }
         refuse_shared(splits)
@@ -122,7 +137,7 @@ class ImageFolder:
         return {split: [classes[i] for i in sorted(part)] for split, part in parts.items()}
 
 
-def _classes(pictures: list[Picture], depth: int) -> list[PictureClass]:
+def classes_in(pictures: list[Picture], depth: int) -> list[PictureClass]:
     """The pictures by the folder that many levels below the top, whatever lies between."""
     by_label = defaultdict(list)
     for picture in pictures:

@@ -10,6 +10,7 @@ import torch
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.images import ImageTasks
+from maml_cli.data.pictures import PictureForm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class ImageDataset(Protocol):
 
     def inventory(self, run: RunSettings) -> Inventory:
         """What is there; decodes nothing. Raises DataError if nothing is, or it is not readable."""
+        ...
+
+    def picture_form(self) -> PictureForm:
+        """How a network sees pictures; also those that somebody brings when it is trained."""
         ...
 
     def load(self, run: RunSettings, device: torch.device) -> ImageTasks:

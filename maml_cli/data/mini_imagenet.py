@@ -18,7 +18,7 @@ from maml_cli.data.images import ImageTasks, shortfalls
 from maml_cli.data.inventory import Inventory
 from maml_cli.data.mini_imagenet_files import Found, find_folder, find_pictures
 from maml_cli.data.picture_tasks import counts, picture_tasks, refuse_shared, refuse_shortfalls
-from maml_cli.data.pictures import Recipe
+from maml_cli.data.pictures import PictureForm, Recipe, standardised
 
 IMAGES = 600
 STANDARD = {"train": Split(64, IMAGES), "val": Split(16, IMAGES), "test": Split(20, IMAGES)}
@@ -89,12 +89,19 @@ class MiniImageNet:
             run,
             device,
             cache_name="mini_imagenet",
-            recipe=Recipe(size=self.image_size, channels=3, fit="stretch"),
+            recipe=self._recipe(),
             mean=self.mean,
             std=self.std,
             notice=LICENCE,
             remarks=(f"incomplete Mini-ImageNet: {', '.join(missing)}",) if missing else (),
         )
+
+    def picture_form(self) -> PictureForm:
+        """How a network sees pictures: in colour, the whole picture squeezed into the square."""
+        return standardised(self._recipe(), self.mean, self.std)
+
+    def _recipe(self) -> Recipe:
+        return Recipe(size=self.image_size, channels=3, fit="stretch")
 
     def _find(self, run: RunSettings) -> Found:
         found = find_pictures(self._folder(run))

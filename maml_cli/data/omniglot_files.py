@@ -15,6 +15,7 @@ from maml_cli.core.errors import DataError
 from maml_cli.data.faults import refuse
 from maml_cli.data.files import Files, FolderFiles, ZipFiles
 from maml_cli.data.omniglot_alphabets import ALPHABETS
+from maml_cli.data.pictures import Recipe
 from maml_cli.data.progress import tracked
 from maml_cli.data.torchvision_guard import import_torchvision
 
@@ -106,10 +107,25 @@ def _decode(files: Files, name: str, size: int) -> NDArray[np.uint8]:
         with Image.open(io.BytesIO(files.read(name))) as image:
             if image.size != CANVAS:
                 raise ValueError("{} x {} pixels instead of {} x {}".format(*image.size, *CANVAS))
-            small = image.convert("L").resize((size, size), Image.Resampling.NEAREST)
+            small = _sampled(image, size)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{files.path}: {name} is no drawing of Omniglot ({error})") from error
     return np.asarray(small)
+
+
+def as_drawing(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """A picture of any size and kind as if it were a drawing of Omniglot's, `(1, size, size)`.
+
+    It should show dark strokes on white. All of it is drawn on the canvas of 105 x 105 pixels,
+    which is then sampled; a picture of the right size already stays as it is.
+    """
+    side = size if image.size == (size, size) else CANVAS[0]
+    (drawing,) = Recipe(size=side, channels=1, fit="stretch")(image)
+    return np.asarray(_sampled(Image.fromarray(drawing), size))[None]
+
+
+def _sampled(drawing: Image.Image, size: int) -> Image.Image:
+    return drawing.convert("L").resize((size, size), Image.Resampling.NEAREST)
 
 
 def download_parts(

@@ -13,7 +13,7 @@ from maml_cli.core.types import Split
 from maml_cli.data.cache import Pieces, cached_images
 from maml_cli.data.files import digest
 from maml_cli.data.images import ImagePool, ImageTasks, consecutive, shortfalls
-from maml_cli.data.pictures import PictureClass, Recipe, decoded
+from maml_cli.data.pictures import PictureClass, Recipe, decoded, standardised
 from maml_cli.data.progress import say
 from maml_cli.data.sampler import Classes
 
@@ -96,11 +96,12 @@ def picture_tasks(
         )
         for split, members in splits.items()
     }
+    form = standardised(recipe, mean, std)
     return ImageTasks(
         pools,
         run,
-        scale=[1 / (255 * s) for s in std],
-        shift=[-m / s for m, s in zip(mean, std, strict=True)],
+        scale=form.scale,
+        shift=form.shift,
         checksum=checksum,
         remarks=remarks,
     )

@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -42,6 +42,10 @@ class PictureClass(NamedTuple):
     pictures: list[Picture]
 
 
+Decode = Callable[[Image.Image], NDArray[np.uint8]]
+"""Makes `(channels, size, size)` bytes of an open picture; raises ValueError if that cannot be."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What a picture becomes: `(channels, size, size)` bytes, of 1 (grey) or 3 channels (RGB)."""
@@ -55,6 +59,43 @@ class Recipe:
         """Of one decoded picture."""
         return self.channels, self.size, self.size
 
+    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
+        """The picture's bytes; raises ValueError if its pixels cannot be told."""
+        upright = ImageOps.exif_transpose(image)
+        plain = _opaque(_eight_bits(upright)).convert("RGB" if self.channels == 3 else "L")
+        square = (self.size, self.size)
+        if plain.size != square:
+            # Pillow's default filter, which the official MAML++ code takes too
+            if self.fit == "crop":
+                plain = ImageOps.fit(plain, square, Image.Resampling.BICUBIC)
+            else:
+                plain = plain.resize(square, Image.Resampling.BICUBIC)
+        pixels: NDArray[np.uint8] = np.asarray(plain).reshape(*square, self.channels)
+        return np.moveaxis(pixels, -1, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureForm:
+    """How a data set shows pictures to a network; pictures from elsewhere can be shown alike.
+
+    `decode` makes bytes b of the shape, of which the network sees `scale * b + shift`, per channel.
+    """
+
+    shape: tuple[int, int, int]
+    decode: Decode
+    scale: Sequence[float]
+    shift: Sequence[float]
+
+
+def standardised(recipe: Recipe, mean: Sequence[float], std: Sequence[float]) -> PictureForm:
+    """The form in which colours c (0 to 1) become `(c - mean) / std`, per channel."""
+    return PictureForm(
+        shape=recipe.shape,
+        decode=recipe,
+        scale=[1 / (255 * s) for s in std],
+        shift=[-m / s for m, s in zip(mean, std, strict=True)],
+    )
+
 
 def is_picture(name: str) -> bool:
     """Whether the name is that of a picture."""
@@ -62,7 +103,7 @@ def is_picture(name: str) -> bool:
 
 
 def decoded(
-    pictures: Sequence[Picture], recipe: Recipe, what: str
+    pictures: Sequence[Picture], decode: Decode, what: str
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Each picture's place in the sequence and `(1, channels, size, size)` bytes, in any order.
 
@@ -77,7 +118,7 @@ def decoded(
         while batch := list(islice(places, BATCH)):
             # read here, one after the other: a compressed archive can be read forwards only
             contents = (_content(pictures[place]) for place in batch)
-            images = pool.map(lambda content: _decode(content, recipe), contents)
+            images = pool.map(lambda content: _decode(content, decode), contents)
             for place, image in zip(batch, images, strict=True):
                 if isinstance(image, str):
                     problems.append(f"{pictures[place]} cannot be used ({image})")
@@ -97,29 +138,15 @@ def _content(picture: Picture) -> bytes | DataError:
         return error
 
 
-def _decode(content: bytes | DataError, recipe: Recipe) -> NDArray[np.uint8] | str:
+def _decode(content: bytes | DataError, decode: Decode) -> NDArray[np.uint8] | str:
     """The picture, or what is wrong with it."""
     if isinstance(content, DataError):
         return str(content)
     try:
         with Image.open(io.BytesIO(content)) as image:
-            return _array(image, recipe)
+            return decode(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return str(error)
-
-
-def _array(image: Image.Image, recipe: Recipe) -> NDArray[np.uint8]:
-    upright = ImageOps.exif_transpose(image)
-    plain = _opaque(_eight_bits(upright)).convert("RGB" if recipe.channels == 3 else "L")
-    square = (recipe.size, recipe.size)
-    if plain.size != square:
-        # Pillow's default filter, which the official MAML++ code takes too
-        if recipe.fit == "crop":
-            plain = ImageOps.fit(plain, square, Image.Resampling.BICUBIC)
-        else:
-            plain = plain.resize(square, Image.Resampling.BICUBIC)
-    pixels: NDArray[np.uint8] = np.asarray(plain).reshape(*square, recipe.channels)
-    return np.moveaxis(pixels, -1, 0)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -16,16 +16,16 @@ from maml_cli.core.types import Episode
 from maml_cli.data.sampler import episode_words, uniform
 
 AMPLITUDES = (0.1, 5.0)
-PHASES = (0.0, math.pi)
 INPUTS = (-5.0, 5.0)
 _GRID_POINTS = 201
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Sinusoid:
-    """`y = A sin(x - phase)` with A in [0.1, 5], phase in [0, pi], x in [-5, 5], all uniform."""
+    """`y = A sin(x - phase)`; A in [0.1, 5], phase in [0, max_phase], x in [-5, 5], all uniform."""
 
     name: Annotated[str, Field(min_length=1, description="in tables and folder names")]
+    max_phase: Annotated[float, Field(gt=0, le=2 * math.pi, description="of all waves, radians")]
     reveal: Annotated[bool, Field(description="inputs tell amplitude and phase, as the oracle's")]
 
     def check(self, run: RunSettings) -> list[str]:
@@ -36,7 +36,7 @@ class Sinusoid:
 
     def load(self, run: RunSettings, device: torch.device) -> "SinusoidTasks":
         """The tasks; nothing is read or downloaded."""
-        return SinusoidTasks(run, device, reveal=self.reveal)
+        return SinusoidTasks(run, device, max_phase=self.max_phase, reveal=self.reveal)
 
 
 class SinusoidTasks:
@@ -50,10 +50,12 @@ class SinusoidTasks:
     train_classes = 1
     remarks: tuple[str, ...] = ()
 
-    def __init__(self, run: RunSettings, device: torch.device, *, reveal: bool) -> None:
+    def __init__(
+        self, run: RunSettings, device: torch.device, *, max_phase: float, reveal: bool
+    ) -> None:
         self.input_shape = (3,) if reveal else (1,)
         self._seed, self._shots_in, self._queries_in = run.seed, run.shots_in, run.queries_in
-        self._device = device
+        self._device, self._max_phase = device, max_phase
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """Episodes start to start+count-1 of the split; fields are `(count, points, 1 or 3)`."""
@@ -73,7 +75,7 @@ class SinusoidTasks:
         size = 2 + self._shots_in(split) + self._queries_in(split)
         words = episode_words(self._seed, split, start, count, size)
         amplitude = uniform(words[:, :1], *AMPLITUDES)
-        phase = uniform(words[:, 1:2], *PHASES)
+        phase = uniform(words[:, 1:2], 0.0, self._max_phase)
         return amplitude, phase, uniform(words[:, 2:], *INPUTS)
 
     def _episode(
