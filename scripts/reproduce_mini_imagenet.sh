@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Mini-ImageNet, 5-way 1-shot and 5-shot (Finn et al. 2017, table 1; Antoniou et al. 2019, table 2; Li et
+# al. 2017, table 3): MAML, its first-order form, MAML++, Meta-SGD. You bring the images: docs/data.md.
+# With a part of them, add dataset.allow_incomplete=true; the report marks it.
+#
+#   bash scripts/reproduce_mini_imagenet.sh                 the papers' settings; needs a GPU
+#   BUDGET=short bash scripts/reproduce_mini_imagenet.sh    5-way 1-shot, 250 iterations, 0.5 % of 50,000
+#
+# The report: outputs/reproduce/mini_imagenet.html and .md. More about BUDGET, SEEDS and DRY:
+# scripts/study.sh.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/study.sh"
+
+study() {
+    if [ "$budget" = short ]; then
+        for algo in maml mamlpp fomaml metasgd; do
+            train "mini_imagenet_5way_1shot/$algo" "algo=$algo" dataset=mini_imagenet ways=5 shots=1 \
+                train.epochs=5 train.iterations_per_epoch=50 eval.val_episodes=100
+        done
+        return
+    fi
+    for shots in 1 5; do
+        task=mini_imagenet_5way_${shots}shot
+        train "$task/maml" "experiment=maml_$task"
+        train "$task/fomaml" "experiment=fomaml_$task"
+        train "$task/mamlpp" "experiment=mamlpp_${task}_official_code"
+        train "$task/metasgd" "experiment=metasgd_$task"
+    done
+}
+reproduce mini_imagenet

@@ -1,0 +1,92 @@
+"""The scripts that reproduce the papers' tables: maml-train takes every call they make."""
+
+import os
+import shlex
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from maml_cli.config.build import build
+from maml_cli.config.compose import Composer
+from maml_cli.core.experiment import Experiment
+
+ROOT = Path(__file__).parents[1]
+BASH = shutil.which("bash") or "bash"
+STUDIES = ("reproduce_sinusoid", "reproduce_omniglot", "reproduce_mini_imagenet", "ablate_mamlpp")
+
+
+def commands(script: str, *arguments: str, **environment: str) -> list[list[str]]:
+    done = subprocess.run(
+        [BASH, ROOT / "scripts" / f"{script}.sh", *arguments],
+        env=os.environ | {"DRY": "1"} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+@cache
+def composer() -> Composer:
+    return Composer()
+
+
+def experiment(command: list[str]) -> Experiment:
+    """What a call of maml-train composes; raises UsageError if it is not valid."""
+    overrides = [argument for argument in command[1:] if not argument.startswith("hydra.")]
+    return build(composer().compose(overrides), command="")
+
+
+@pytest.mark.parametrize("budget", ["full", "short"])
+@pytest.mark.parametrize("script", STUDIES)
+def test_every_command_is_valid(script: str, budget: str) -> None:
+    *runs, page, text, terminal = commands(script, BUDGET=budget, SEEDS="3")
+    folders = [
+        argument for run in runs for argument in run if argument.startswith("hydra.run.dir=")
+    ]
+    assert len(set(folders)) == len(runs) >= 4
+    for run in runs:
+        assert Path(run[0]).name == "maml-train"
+        assert experiment(run).run.seed == 3
+    places = [folder.removeprefix("hydra.run.dir=") for folder in folders]
+    suffix = "_short" if budget == "short" else ""
+    for report, ending in ((page, ".html"), (text, ".md")):
+        assert report[1:-2] == places
+        assert report[-1].endswith(f"{suffix}{ending}")
+    assert terminal[1:] == places
+
+
+def test_a_short_budget_is_a_part_of_the_full_one() -> None:
+    [full, *_] = commands("ablate_mamlpp", SEEDS="0")
+    [short, *_] = commands("ablate_mamlpp", SEEDS="0", BUDGET="short")
+    lengths = [
+        (train.epochs * train.iterations_per_epoch, train.tasks_per_batch)
+        for train in (experiment(full).train, experiment(short).train)
+    ]
+    assert lengths == [(50_000, 8), (500, 8)]
+
+
+def test_each_row_of_the_ablation_is_one_change() -> None:
+    *runs, _, _, _ = commands("ablate_mamlpp", SEEDS="0")
+    on = [
+        {name for name, value in experiment(run).algo.toggles().items() if value is True}
+        - {"second_order"}
+        for run in runs
+    ]
+    all_six = {"msl", "da", "bnrs", "bnwb", "lslr", "ca"}
+    assert on == [set(), {"msl"}, {"lslr"}, {"da"}, {"bnrs", "bnwb"}, {"ca"}, all_six]
+
+
+def test_seeds_and_arguments_reach_every_run() -> None:
+    *runs, _, _, _ = commands("ablate_mamlpp", "download=true", SEEDS="4 5")
+    assert all("download=true" in run for run in runs)
+    assert sum("seed=4" in run for run in runs) == sum("seed=5" in run for run in runs) == 7
+
+
+def test_another_budget_is_refused() -> None:
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        commands("ablate_mamlpp", BUDGET="tiny")
+    assert failure.value.stderr == "error: BUDGET=tiny: choose full or short\n"
