@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from maml_cli import __version__
+from maml_cli import __version__, torchrun
 from maml_cli.config import check, resolvers
 from maml_cli.config.begun import MODES, begun, resumed_folder
 from maml_cli.config.build import build
@@ -26,7 +26,6 @@ from maml_cli.core import ranks
 from maml_cli.core.errors import (
     CheckpointError,
     Interrupted,
-    ProcessLost,
     StorageError,
     UsageError,
     UserError,
@@ -47,8 +46,10 @@ class JobFailed(UserError):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-train` with these arguments; returns the exit code (see core/errors.py)."""
+    arguments = _normalised(sys.argv[1:] if argv is None else argv)
     try:
-        return _main(_normalised(sys.argv[1:] if argv is None else argv))
+        with torchrun.joined():
+            return _main(arguments)
     except UserError as error:
         return _report(error)
     except KeyboardInterrupt:
@@ -76,9 +77,7 @@ def _main(argv: list[str]) -> int:
         folder = resumed_folder(flags.overrides)
         if runs and folder and not (folder / "checkpoints").is_dir():
             raise CheckpointError(f"resume={folder}: no checkpoint is in {folder}/checkpoints")
-    if ranks.size() > 1:
-        argv = _shared(argv, multirun=flags.multirun)
-    _hand_to_hydra(argv)
+    _hand_to_hydra(torchrun.own_arguments(argv, multirun=flags.multirun))
     return 0
 
 
@@ -91,22 +90,6 @@ def _normalised(argv: Sequence[str]) -> list[str]:
     words = [a.removeprefix("+") if a.startswith("+experiment=") else a for a in argv]
     resumed = [w.removeprefix("resume=") for w in words if w.startswith("resume=")]
     return words + [f"hydra.run.dir={path}" for path in resumed if path not in MODES]
-
-
-def _shared(argv: list[str], *, multirun: bool) -> list[str]:
-    """The arguments for one of several processes that torchrun started; raises UsageError."""
-    if multirun:
-        raise UsageError(
-            "a sweep cannot be shared by the processes that torchrun starts: leave out --multirun, "
-            "or torchrun; jobs side by side are hydra/launcher=joblib"
-        )
-    in_place = any(word.startswith("hydra.run.dir=") for word in argv)
-    if int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) and not in_place:
-        raise UsageError(
-            "torchrun --max-restarts: a run that is started again finds what there is of it by its "
-            "folder: add hydra.run.dir=DIR"
-        )
-    return argv if ranks.is_first() else [*argv, "hydra.run.dir=."]  # it has the first one's
 
 
 def _flags(argv: list[str]) -> argparse.Namespace:
@@ -146,14 +129,13 @@ def _hand_to_hydra(argv: list[str]) -> None:
 
 def _job(config: DictConfig) -> None:
     """One run, alone or as a job of a sweep; says what went wrong."""
-    from maml_cli.core.collectives import from_first, joined
+    from maml_cli.core.collectives import from_first
     from maml_cli.training.resume import FREE
 
     output_dir = own_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
-        with joined():
-            output_dir = from_first(lambda: own_dir)
-            _run(begun(config, _overrides(), FREE), output_dir)
+        output_dir = from_first(lambda: own_dir)
+        _run(begun(config, _overrides(), FREE), output_dir)
     except Interrupted as error:
         raise SystemExit(_report(error)) from None  # and with it the sweep
     except UserError as error:
@@ -215,8 +197,8 @@ def _command() -> str:
 
 
 def _report(error: UserError) -> int:
-    if not (ranks.is_first() or isinstance(error, ProcessLost)):
-        return error.exit_code  # the first process says it
+    if torchrun.leaves_it_unsaid(error):
+        return error.exit_code
     for message in error.messages:
         print(f"error: {message}", file=sys.stderr)
     if isinstance(error, UsageError):

@@ -46,6 +46,10 @@ class FineTune:
             )
         return problems
 
+    @property
+    def splits(self) -> bool:
+        return False  # batch norm sees them as one batch
+
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force: what adapts."""
         return {"adapts": " and ".join(self.adapts)}
@@ -83,6 +87,10 @@ class NearestNeighbour:
             f"algo={self.name} takes no inner steps, but eval.inner_steps={steps}: "
             "set eval.inner_steps=null"
         ]
+
+    @property
+    def splits(self) -> bool:
+        return False
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force: none."""

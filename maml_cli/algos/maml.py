@@ -197,6 +197,10 @@ class MAML:
             )
         return problems
 
+    @property
+    def splits(self) -> bool:
+        return True
+
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, and what adapts."""
         names = ("msl", "da", "bnrs", "bnwb", "lslr", "ca", "rate_per_weight")

@@ -122,6 +122,10 @@ class Pretrained:
             "or algo=finetune"
         ]
 
+    @property
+    def splits(self) -> bool:
+        return False  # batch norm sees them as one batch
+
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""
         return {"pretrain": self.pretrain}

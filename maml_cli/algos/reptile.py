@@ -202,6 +202,10 @@ class Reptile:
             )
         return problems
 
+    @property
+    def splits(self) -> bool:
+        return not self.carry_moments  # which tasks hand on
+
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""
         return {"inner_optimizer": self.inner_optimizer, "carry_moments": self.carry_moments}

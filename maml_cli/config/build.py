@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from maml_cli.config import messages
+from maml_cli.core import ranks
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
@@ -47,9 +48,8 @@ def inspect(
     if None in parts.values():
         return None, reading.problems
     resolved = "" if reading.problems else OmegaConf.to_yaml(reading.config, resolve=True)
-    experiment = Experiment(**parts, resolved=resolved, command=command)
-    together = experiment.dataset.check(experiment.run) + experiment.algo.check(experiment)
-    return experiment, reading.problems + together
+    experiment = Experiment(**parts, resolved=resolved, command=command, processes=ranks.size())
+    return experiment, reading.problems + experiment.check()
 
 
 class _Reading:

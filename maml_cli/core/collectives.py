@@ -4,7 +4,7 @@ Each function is called by all of them, in the same order.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from maml_cli.core import ranks
 from maml_cli.core.errors import ProcessLost, UserError
 from maml_cli.core.types import Tensors
 
-TIMEOUT = timedelta(seconds=45)
+TIMEOUT = timedelta(seconds=50)
 """For a process that says nothing, such as one whose machine lost power; a killed one is noticed at
 once. Between two messages no process does more than a checkpoint or a batch of tasks."""
 PATIENCE = timedelta(hours=24)
@@ -116,6 +116,13 @@ def in_turn() -> Iterator[None]:
             if ranks.local_rank() == 0:
                 dist.barrier(patient)
             dist.barrier(patient)  # nobody has to wait for the last one with less patience
+
+
+def await_end_of_first() -> None:
+    """Return once the first process has ended; torchrun would end it as soon as this one ends."""
+    if together():
+        with suppress(RuntimeError):
+            dist.recv(torch.empty(1), src=0)  # which it never sends
 
 
 @contextmanager

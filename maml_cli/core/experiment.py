@@ -26,6 +26,11 @@ class Algorithm(Protocol):
         """What cannot work together with the rest of the experiment, one sentence each."""
         ...
 
+    @property
+    def splits(self) -> bool:
+        """Whether a batch may be split over processes: its tasks know nothing of each other."""
+        ...
+
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, to be shown and stored with the results."""
         ...
@@ -88,3 +93,24 @@ class Experiment:
     """The composed configuration with every interpolation resolved, as YAML text."""
     command: str
     """The command line that repeats the run."""
+    processes: int
+    """Among which the tasks of every batch are split."""
+
+    def check(self) -> list[str]:
+        """What valid settings cannot do together, one sentence each; touches no data."""
+        return self.dataset.check(self.run) + self.algo.check(self) + self._check_processes()
+
+    def _check_processes(self) -> list[str]:
+        tasks, processes = self.train.tasks_per_batch, self.processes
+        if processes > 1 and not self.algo.splits:
+            return [
+                f"algo={self.algo.name}, as it is set, does not compute the tasks of a batch apart "
+                f"from each other, so {processes} processes cannot share them: start it without "
+                "torchrun"
+            ]
+        if tasks < processes:
+            return [
+                f"train.tasks_per_batch={tasks} cannot be split over {processes} processes: "
+                "raise it, or start fewer with torchrun"
+            ]
+        return []
