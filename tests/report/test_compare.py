@@ -1,0 +1,80 @@
+"""Comparisons in pairs, by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from maml_cli.core.errors import DataError, UsageError
+from maml_cli.report.analysis import analyse
+from maml_cli.report.collect import collect
+from maml_cli.report.compare import compare_runs, paired
+
+from .conftest import MakeRun
+
+
+def test_a_paired_test_by_hand() -> None:
+    """Differences 1, 2, 3: mean 2, s 1, t = 2 root 3 = 3.4641 with 2 degrees of freedom.
+
+    For 2 degrees of freedom the distribution has a closed form: the two-sided p-value is
+    1 - t / root(t^2 + 2) = 1 - root(12/14).
+    """
+    found = paired([2.0, 4.0, 6.0], [1.0, 2.0, 3.0], over="episodes")
+    assert found.difference == 2.0
+    assert found.ci95 == pytest.approx(4.303 / 3**0.5, rel=1e-4)
+    assert found.p_value == pytest.approx(1 - (12 / 14) ** 0.5)
+    assert (found.n, found.over) == (3, "episodes")
+
+
+def test_what_is_equal_differs_by_nothing() -> None:
+    assert paired([0.2, 0.4], [0.2, 0.4], over="episodes")[:3] == (0.0, 0.0, 1.0)
+
+
+def test_approaches_are_compared_over_shared_seeds(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed, (plain, changed) in enumerate([(0.90, 0.91), (0.80, 0.82), (0.70, 0.73)]):
+        make_run(f"plain{seed}", plain, seed=seed)
+        make_run(f"msl{seed}", changed, seed=seed, switches={"msl": True})
+    [comparison] = analyse(collect([tmp_path])).comparisons
+    assert (comparison.ours, comparison.theirs) == ("MAML + MSL", "MAML")
+    assert comparison.paired.difference == pytest.approx(0.02)
+    assert comparison.paired.ci95 == pytest.approx(4.303 * 0.01 / 3**0.5, rel=1e-4)
+    assert comparison.paired.over == "seeds"
+
+
+def test_single_runs_are_compared_over_episodes(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("plain", scores=[1.0, 0.0, 1.0])
+    make_run("msl", scores=[1.0, 1.0, 0.0], switches={"msl": True})
+    [comparison] = analyse(collect([tmp_path])).comparisons
+    assert (comparison.paired.difference, comparison.paired.n) == (0.0, 3)
+    assert comparison.paired.over == "episodes"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 1},
+        {"queries": 15},
+        {"iterations": 500},
+        {"config": {"dataset": {"invert": True}}},
+    ],
+    ids=str,
+)
+def test_what_is_not_comparable_is_not_compared(
+    make_run: MakeRun, tmp_path: Path, other: dict[str, object]
+) -> None:
+    make_run("plain", scores=[1.0, 0.0, 1.0])
+    make_run("msl", scores=[1.0, 1.0, 0.0], switches={"msl": True}, **other)
+    assert not analyse(collect([tmp_path])).comparisons
+
+
+def test_other_episodes_are_refused(make_run: MakeRun) -> None:
+    one, other = (make_run(f"{seed}", seed=seed, scores=[1.0, 0.0]) for seed in (0, 1))
+    [run], [second] = collect([one]).runs, collect([other]).runs
+    with pytest.raises(UsageError, match="seed: 0 against 1"):
+        compare_runs(run, second)
+
+
+def test_scores_that_were_not_kept_are_named(make_run: MakeRun) -> None:
+    one, other = make_run("one", scores=[1.0, 0.0]), make_run("other")
+    [run], [second] = collect([one]).runs, collect([other]).runs
+    with pytest.raises(DataError, match=r"other/results.json: no test_scores.json"):
+        compare_runs(run, second)
