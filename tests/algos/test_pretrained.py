@@ -57,7 +57,7 @@ def sines(*, reveal):
         resume="never",
         download=False,
     )
-    return SinusoidTasks(run, torch.device("cpu"), reveal=reveal)
+    return SinusoidTasks(run, torch.device("cpu"), max_phase=math.pi, reveal=reveal)
 
 
 def pretrained(backbone, source, engine="loop", **changes):

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def sinusoid():
-    return Sinusoid(name="sinusoid", reveal=False)
+    return Sinusoid(name="sinusoid", max_phase=math.pi, reveal=False)
 
 
 def waves(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
@@ -46,6 +46,16 @@ def test_support_and_query_lie_on_one_wave_of_the_paper_s_distribution(sinusoid,
     assert abs(stats.spearmanr(amplitude, phase).statistic) < 5 / count**0.5
     for x in (episode.support_x, episode.query_x):
         assert stats.kstest(x.flatten().numpy(), "uniform", args=(-5, 10)).pvalue > 1e-3
+
+
+def test_phases_all_around_as_in_reptile_s_waves(run_settings):
+    source = Sinusoid(name="sinusoid", max_phase=2 * math.pi, reveal=False).load(
+        run_settings(ways=1, shots=10, queries=1), CPU
+    )
+    episode = source.episodes("train", 0, 4000)
+    a, b = waves(episode.support_x, episode.support_y).T
+    phase = np.arctan2(-b, a) % (2 * math.pi)
+    assert stats.kstest(phase, "uniform", args=(0, 2 * math.pi)).pvalue > 1e-3
 
 
 def test_an_episode_does_not_depend_on_its_batch(sinusoid, run_settings):
