@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Mini-ImageNet, 5-way 1-shot and 5-shot (Finn et al. 2017, table 1; Antoniou et al. 2019, table 2; Li et
-# al. 2017, table 3): MAML, its first-order form, MAML++, Meta-SGD. You bring the images: docs/data.md.
+# al. 2017, table 3; Nichol et al. 2018, table 1): MAML, its first-order form, MAML++, Meta-SGD,
+# Reptile. You bring the images: docs/data.md.
 # With a part of them, add dataset.allow_incomplete=true; the report marks it.
 #
 #   bash scripts/reproduce_mini_imagenet.sh                 the papers' settings; needs a GPU
@@ -25,6 +26,7 @@ study() {
         train "$task/fomaml" "experiment=fomaml_$task"
         train "$task/mamlpp" "experiment=mamlpp_${task}_official_code"
         train "$task/metasgd" "experiment=metasgd_$task"
+        train "$task/reptile" "experiment=reptile_${task}_transductive" # as the others normalise
     done
 }
 reproduce mini_imagenet

@@ -21,9 +21,10 @@ study() {
     for ways in 5 20; do
         task=omniglot_${ways}way_1shot
         train "$task/maml" "experiment=maml_$task"
-        train "$task/fomaml" "experiment=maml_$task" algo.order=1
+        train "$task/fomaml" "experiment=fomaml_$task"
         train "$task/mamlpp" "experiment=mamlpp_${task}_official_code"
         train "$task/metasgd" "experiment=metasgd_$task"
+        train "$task/reptile" "experiment=reptile_${task}_transductive" # as the others normalise
         train "$task/anil" algo=anil dataset=omniglot "ways=$ways" shots=1
     done
 }

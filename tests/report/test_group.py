@@ -29,9 +29,7 @@ def test_the_interval_over_three_seeds(make_run: MakeRun, tmp_path: Path) -> Non
     assert group.course[1] == pytest.approx((0.8, 0.0, 3))
 
 
-def test_a_single_seed_keeps_its_interval_over_episodes(
-    make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_a_single_seed_keeps_its_interval_over_episodes(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("run", 0.9, ci95=0.013)
     [group], _ = grouped(collect([tmp_path]).runs)
     assert group.result("test") == (0.9, 0.013, 600)
