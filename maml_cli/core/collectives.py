@@ -44,12 +44,15 @@ def together() -> bool:
 
 
 def weighted_sum(tensors: Tensors, weight: float) -> dict[str, Tensor]:
-    """`sum over processes of weight * tensor`, of all tensors in one message; equal for all."""
+    """`sum over processes of weight * tensor`, of all tensors in one message; equal for all.
+
+    The message has the widest of their types, and each sum that of its tensor.
+    """
     flat = weight * torch.cat([t.reshape(-1) for t in tensors.values()])
     with _in_contact():
         dist.all_reduce(flat)
     pieces = torch.split(flat, [t.numel() for t in tensors.values()])
-    return {n: p.view_as(t) for (n, t), p in zip(tensors.items(), pieces, strict=True)}
+    return {n: p.view_as(t).to(t) for (n, t), p in zip(tensors.items(), pieces, strict=True)}
 
 
 def concatenated(tensor: Tensor) -> Tensor:
