@@ -38,10 +38,10 @@ def analyse(found: Found) -> Report:
 
 
 def pair(report: Report, run: Run, other: Run) -> Report:
-    """The report with the comparison of two of its runs; raises UsageError and DataError."""
+    """The report with this comparison for its own ones; raises UsageError and DataError."""
     group, base = Group((run,)), Group((other,))
     comparison = _comparison(group, base, compare_runs(run, other))
-    return report._replace(comparisons=[comparison, *report.comparisons])
+    return report._replace(comparisons=[comparison])
 
 
 def _place(group: Group) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from maml_cli.report.analysis import Comparison, Report
 from maml_cli.report.cells import (
@@ -37,8 +37,8 @@ class Section(NamedTuple):
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     notes: Sequence[str] = ()
-    appendix: bool = False
-    """For looking up, not for a paper."""
+    kind: Literal["table", "remark", "register"] = "table"
+    """A remark is for who made the runs, not for a paper; a register is for looking up."""
 
 
 def sections(report: Report) -> list[Section]:
@@ -132,9 +132,11 @@ def _accuracies(
 def _not_run(groups: list[Group]) -> dict[str, list[Published]]:
     """The published numbers of the setting's other approaches."""
     run = {label(group) for group in groups}
+    cited = [number for group in groups for number in facts().for_group(group)]
     found: dict[str, list[Published]] = {}
     for number in facts().numbers:
-        if number.setting == groups[0].setting and number.approach not in run:
+        here = number.setting == groups[0].setting
+        if here and number not in cited and number.approach not in run:
             found.setdefault(number.approach, []).append(number)
     return dict(sorted(found.items(), key=lambda item: facts().rank(item[0])[0]))
 
@@ -214,7 +216,7 @@ def _runs(report: Report) -> list[Section]:
     ]
     header = ("approach", "task", "seed", "result", "training", "machine", "file", "command")
     note = "Result: of the ensemble after the last inner step, ± over test episodes."
-    return [Section("Runs", header, rows, [note], appendix=True)] if rows else []
+    return [Section("Runs", header, rows, [note], kind="register")] if rows else []
 
 
 def _left_out(report: Report) -> list[Section]:
@@ -223,4 +225,4 @@ def _left_out(report: Report) -> list[Section]:
         (str(run.file), f"repeats seed {run.results['seed']} of the same settings")
         for run in report.repeated
     ]
-    return [Section("Not counted", ("run", "why"), rows, appendix=True)] if rows else []
+    return [Section("Not counted", ("run", "why"), rows, kind="remark")] if rows else []

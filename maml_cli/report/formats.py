@@ -33,9 +33,11 @@ COMMANDS = str.maketrans(
 
 
 def terminal(report: Report) -> Group:
-    """The tables for rich."""
+    """The tables for rich; without the register, whose commands are too long for most windows."""
     shown: list[Table | Text] = []
     for section in sections(report):
+        if section.kind == "register":
+            continue
         table = Table(
             *section.header, box=box.SIMPLE_HEAD, title=section.title, title_justify="left"
         )
@@ -54,10 +56,10 @@ def markdown(report: Report) -> str:
 
 
 def latex(report: Report) -> str:
-    """Tables for a paper that uses the package booktabs; without those that are for looking up."""
+    """Tables for a paper that uses the package booktabs; without remarks and register."""
     blocks = []
     for section in sections(report):
-        if section.appendix:
+        if section.kind != "table":
             continue
         notes = " ".join(_escaped(note) for note in section.notes)
         table = _table(section, "latex_booktabs").translate(COMMANDS)

@@ -12,6 +12,7 @@ NOT_SO = "–"
 SHOWN_ELSEWHERE = (
     *("ways", "shots", "queries", "train_shots", "train_queries"),
     *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch"),
+    *("algo.inner_lr", "dataset.rotations"),
     *("eval.test_episodes", "eval.ensemble", "eval.inner_steps", "eval.bn_stats"),
 )
 
@@ -23,6 +24,10 @@ def over(group: Group) -> str:
     return f"{group.first['test']['episodes']:,} episodes"
 
 
+def _setting(group: Group, key: str) -> str:
+    return str(group.runs[0].settings.get(key, NOT_SO))
+
+
 FACTS: Mapping[str, Callable[[Group], str]] = {
     "± is the 95 % Student-t interval over": over,
     "split": lambda g: str(g.first.get("split", "test")),
@@ -32,6 +37,8 @@ FACTS: Mapping[str, Callable[[Group], str]] = {
     "queries": lambda g: str(g.first["queries"]),
     "inner steps at test": lambda g: str(g.first.get("inner_steps", NOT_SO)),
     "batch norm by": lambda g: BATCH_NORM.get(str(g.first.get("bn_stats")), NOT_SO),
+    "inner rate": lambda g: _setting(g, "algo.inner_lr"),
+    "rotations": lambda g: _setting(g, "dataset.rotations"),
     "ensemble of": lambda g: str(g.first["test"]["ensemble"]),
     "network": lambda g: str(g.first["backbone"]),
 }

@@ -34,6 +34,7 @@ class Published:
     shots: int
     source: str
     confirmed: bool
+    also: list[str] = Field(default_factory=list)
     plus_minus_is: str | None = None
     value: float | None = None
     steps: dict[int, float] = Field(default_factory=dict)
@@ -96,7 +97,8 @@ class Facts(NamedTuple):
         return [
             number
             for number in self.numbers
-            if (number.approach, number.setting) == (approach, group.setting)
+            if number.setting == group.setting
+            and approach in (number.approach, *number.also)
             and (number.backbone is None or f"{run['backbone']}_".startswith(f"{number.backbone}_"))
             and all(run.get(key) == value for key, value in number.where.items())
         ]

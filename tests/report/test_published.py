@@ -59,6 +59,7 @@ def test_numbers_of_the_papers(make_run: MakeRun) -> None:
     assert values(make_run("another network", backbone="resnet12")) == []
     mamlpp = {"algo": "mamlpp", "switches": SIX, "ways": 20}
     assert values(make_run("mamlpp", **mamlpp, backbone="conv4_48")) == [97.65]
+    assert values(make_run("as released", **mamlpp | {"switches": SIX | {"da": False}})) == [97.65]
     assert values(make_run("7way", ways=7)) == []
 
 
