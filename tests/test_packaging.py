@@ -42,12 +42,13 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_yaml_files_and_the_package(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    yaml = {name for name in names if name.endswith(".yaml")}
+    yaml = {name for name in names if name.startswith("maml_cli/conf/")}
     ours = {file.relative_to(ROOT) for file in (ROOT / "conf").rglob("*.yaml")}
     assert yaml == {f"maml_cli/{file}" for file in ours if file.parent.name != "local"}
     assert len(yaml) >= 15
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "maml_cli").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
+    assert {"maml_cli/report/published.yaml", "maml_cli/report/page.html.jinja"} <= names
     assert not any(name.startswith(("tests/", "scripts/", "conf/")) for name in names)
     assert wheel.name.startswith(f"maml_train-{maml_cli.__version__}-")
 
