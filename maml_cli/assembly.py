@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import yaml
+from torch import Tensor
 
 from maml_cli.core import ranks
 from maml_cli.core.collectives import together
@@ -15,7 +16,7 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.records import Curves, RunInfo
-from maml_cli.core.types import TaskSource
+from maml_cli.core.types import Episode, TaskSource
 from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
 from maml_cli.inner.engines import choose_engine
 from maml_cli.inner.ranked import Ranked
@@ -73,6 +74,15 @@ class Assembly:
             bn_stats=self.experiment.eval.bn_stats,
             on_progress=lambda done: on_progress(split, done, episodes),
         )
+
+    def probabilities(self, candidates: Sequence[MetaParameters], episodes: Episode) -> Tensor:
+        """Of each class for each query, `(tasks, queries, outputs)`, by the `eval` settings.
+
+        They are the softmax of the candidates' mean outputs.
+        """
+        bn_stats = self.experiment.eval.bn_stats
+        outputs = [self.learner.predict(c, episodes, self.steps, bn_stats) for c in candidates]
+        return torch.stack(outputs).mean(0)[:, -1].softmax(-1)
 
     def curves(self, params: MetaParameters) -> Curves | None:
         """Fits to some test tasks, to draw; None if inputs are no numbers."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maml_cli.assembly import assemble, choose_device
+from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.files import write_atomically
 from maml_cli.reporting.console import Console
@@ -11,7 +12,7 @@ from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.table import TableFile
-from maml_cli.trained import claim, load_trained, require_fit
+from maml_cli.trained import claim, load_trained, misfits
 
 
 def retest(
@@ -27,7 +28,13 @@ def retest(
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
     best = trained.candidates[0]
-    require_fit(parts, best)
+    if problems := misfits(parts, best):
+        asked = f"ways={source.output_size} on inputs of shape {list(source.input_shape)}"
+        raise UsageError(
+            *(f"{asked}: {problem}" for problem in problems),
+            "A layer keeps the shape it was trained in: leave ways, and the shape of the inputs, "
+            "as they are, or train with others.",
+        )
     claim(output_dir)
     write_atomically(output_dir / "config.yaml", experiment.resolved)
 

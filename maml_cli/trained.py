@@ -65,23 +65,15 @@ def load_trained(
     )
 
 
-def require_fit(parts: Assembly, params: MetaParameters) -> None:
-    """Raise UsageError if what was learned has other shapes than these settings ask for."""
-    run, source = parts.experiment.run, parts.source
-    needed = parts.learner.init(run.seed)
-    problems = [
-        f"ways={run.ways} on inputs of {_by(source.input_shape)} needs {name} to be "
-        f"{_by(tensor.shape)}, but what was trained is {_by(learned[name].shape)}"
+def misfits(parts: Assembly, params: MetaParameters) -> list[str]:
+    """What these settings ask for in another shape than it was learned in, a phrase each."""
+    needed = parts.learner.init(parts.experiment.run.seed)
+    return [
+        f"{name} would have to be {_by(tensor.shape)}, but is {_by(learned[name].shape)}"
         for wanted, learned in ((needed.theta, params.theta), (needed.state, params.state))
         for name, tensor in wanted.items()
         if learned[name].shape != tensor.shape
     ]
-    if problems:
-        raise UsageError(
-            *problems,
-            "a layer keeps the sizes it was trained with: leave ways, and the shape of the inputs, "
-            "as they are, or train with others",
-        )
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -129,7 +129,7 @@ def test_another_data_set_of_the_same_shape(tmp_path, run):
         (["ways"], ["ways: not an override"]),
         (["queries=50"], ["shots=1 + queries=50 needs 51 images per class, but glyphs has 20"]),
         (["eval.ensemble=3"], ["eval.ensemble=3: the run keeps its 2 best epochs"]),
-        (["ways=4"], ["needs model.head.weight to be 4 x 4, but what was trained is 3 x 4"]),
+        (["ways=4"], ["model.head.weight would have to be 4 x 4, but is 3 x 4"]),
     ],
 )
 def test_what_cannot_be_is_said_all_at_once_before_anything_is_written(

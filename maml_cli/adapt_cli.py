@@ -1,0 +1,61 @@
+"""The entry point of `maml-adapt`: tells somebody's own pictures apart with a trained run."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from maml_cli.command import exit_code, folders, parser, split_off
+from maml_cli.config.trained import trained_experiment
+
+OWN = ("run", "support", "query", "output")
+CHANGEABLE = ("eval.inner_steps", "eval.bn_stats", "eval.ensemble", "device", "engine")
+DESCRIPTION = """\
+Use a run that maml-train has trained: it adapts to a few pictures whose classes you know, and tells
+others apart. The result goes into a new folder, run/adapt/TIME: predictions.csv and table.md with
+the probability of every class, and predictions.png, which shows the pictures.
+"""
+EXAMPLES = """\
+arguments:
+  run=DIR             the folder of the run: outputs/DATASET/ALGO/NAME
+  support=DIR         pictures to learn from, CLASS/IMAGE: as many classes as the run has ways;
+                      what they are called, and how many pictures each has, is free
+  query=DIR           pictures to tell apart: IMAGE, or CLASS/IMAGE, which is then scored
+  output=DIR          another place for the result; it must be empty or new
+  eval.inner_steps    gradient steps (null: as trained)
+  eval.bn_stats       batch norm by batch, support, support_and_query or running
+  eval.ensemble       how many of the best epochs vote, at most as many as the run has kept
+  device, engine      as for maml-train
+
+Pictures may have any size and kind; they are converted as those of the run's data set. For a run on
+Omniglot or glyphs they should show dark strokes on white. The data set itself is not needed.
+
+examples:
+  maml-adapt run=outputs/omniglot/mamlpp/NAME support=known query=unknown
+  maml-adapt run=outputs/omniglot/mamlpp/NAME support=known query=one eval.bn_stats=support
+
+Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 storage, 130 interrupted.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `maml-adapt` with these arguments; returns the exit code (see core/errors.py)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    usage = "maml-adapt run=DIR support=DIR query=DIR [KEY=VALUE ...]"
+    made = parser("maml-adapt", usage=usage, description=DESCRIPTION, epilog=EXAMPLES)
+    overrides = made.parse_args(words).overrides
+    return exit_code("maml-adapt", lambda: _main(overrides, shlex.join(["maml-adapt", *words])))
+
+
+def _main(arguments: Sequence[str], command: str) -> None:
+    own, overrides = split_off(arguments, OWN)
+    run, support, query = folders(own, ["run", "support", "query"])
+    experiment = trained_experiment(
+        run, overrides, changeable=CHANGEABLE, others=OWN, command=command
+    )
+    from maml_cli.classify import classify
+    from maml_cli.trained import now
+
+    (output,) = folders({"output": str(run / "adapt" / now())} | own, ["output"])
+    classify(run, experiment, support, query, output)

@@ -1,0 +1,115 @@
+"""Use of a run that was trained: from somebody's own pictures to predictions."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from maml_cli.assembly import Assembly, assemble, choose_device
+from maml_cli.core.errors import UsageError
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.files import write_atomically
+from maml_cli.core.objective import CLASSIFICATION
+from maml_cli.data.inventory import ImageDataset
+from maml_cli.data.own_pictures import OwnPictures, OwnTask, find_own_pictures
+from maml_cli.reporting.format import count
+from maml_cli.reporting.predictions import (
+    Predictions,
+    csv_text,
+    markdown,
+    score,
+    terminal_table,
+)
+from maml_cli.reporting.predictions_figure import write_figure
+from maml_cli.reporting.table import BATCH_NORM
+from maml_cli.trained import Trained, claim, load_trained, misfits
+
+
+def classify(
+    folder: Path, experiment: Experiment, support: Path, query: Path, output_dir: Path
+) -> Predictions:
+    """Adapt the run in `folder` to the pictures of `support` and tell those of `query` apart.
+
+    Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError or
+    StorageError.
+    """
+    dataset = experiment.dataset
+    if not isinstance(dataset, ImageDataset):
+        raise UsageError(f"run={folder}: was trained on {dataset.name}, which has no pictures")
+    own = find_own_pictures(support, query)
+    device = choose_device(experiment.run.device)
+    trained = load_trained(folder, experiment, CLASSIFICATION, device)
+    best = trained.candidates[0]
+    # an output for each of the classes that were told apart in training, whatever it learned from
+    outputs = len(best.theta["model.head.weight"])
+    task = OwnTask(own, dataset.picture_form(), device, train_classes=outputs)
+    parts = assemble(experiment, task, device)
+    if misfits(parts, best):
+        raise UsageError(_other_ways(support, task.output_size, outputs))
+    claim(output_dir)
+
+    probabilities = parts.probabilities(trained.candidates, task.episodes("test", 0, 1))
+    predictions = Predictions(
+        classes=own.labels,
+        pictures=own.names,
+        probabilities=probabilities[0].cpu().numpy(),
+        truth=own.truth,
+    )
+    notes = _notes(parts, own, trained, predictions)
+    text = "\n\n".join([f"# Predictions of {folder}", markdown(predictions), *notes])
+    write_atomically(output_dir / "predictions.csv", csv_text(predictions))
+    write_atomically(output_dir / "table.md", f"{text}\n\n`{experiment.command}`\n")
+    write_figure(
+        output_dir / "predictions.png",
+        predictions,
+        queries=task.query_pixels,
+        support=task.support_pixels,
+        labels=task.support_labels,
+    )
+    _show(predictions, notes, output_dir)
+    return predictions
+
+
+def _other_ways(support: Path, found: int, needed: int) -> str:
+    """That the support set has too many classes, or too few."""
+    way_out = f"add {needed - found}" if found < needed else f"take {found - needed} away"
+    return (
+        f"support={support}: has {count(found, 'class', 'classes')}, but the run tells {needed} "
+        f"apart, with an output for each: {way_out}, or take a run that was trained with "
+        f"ways={found}"
+    )
+
+
+def _notes(
+    parts: Assembly, own: OwnPictures, trained: Trained, predictions: Predictions
+) -> list[str]:
+    """What the numbers are, and what their reader must know."""
+    bn_stats = parts.experiment.eval.bn_stats
+    given = sum(len(c.pictures) for c in own.classes)
+    facts = [
+        f"{count(len(own.classes), 'class', 'classes')} from {count(given, 'picture', 'pictures')}",
+        count(parts.steps, "inner step", "inner steps"),
+        *([f"batch norm by {BATCH_NORM[bn_stats]}"] if parts.normalises else []),
+        f"probabilities are the softmax of the mean outputs of "
+        f"{count(len(trained.candidates), 'epoch', 'epochs')}",
+    ]
+    notes = ["; ".join(facts) + ".", *trained.remarks]
+    if said := score(predictions):
+        notes = [f"{said}.", *notes]
+    if parts.normalises and bn_stats == "batch":
+        notes.append(
+            "The pictures of query were normalised together, so others beside them would change "
+            "the answers; eval.bn_stats=support judges each by itself."
+        )
+    return notes
+
+
+def _show(predictions: Predictions, notes: list[str], output_dir: Path) -> None:
+    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+    if out.is_terminal:
+        out.print(terminal_table(predictions))
+    else:
+        out.out(markdown(predictions), end="\n\n")
+    for note in notes:
+        out.print(Text(note), soft_wrap=True)
+    err.print(Text(f"written to {output_dir / 'predictions.png'}"), soft_wrap=True)

@@ -1,0 +1,135 @@
+"""One task made of somebody's own pictures: a few with their class, and some to be told apart."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maml_cli.core.errors import DataError
+from maml_cli.core.objective import CLASSIFICATION
+from maml_cli.core.types import Episode
+from maml_cli.data.files import FolderFiles
+from maml_cli.data.image_folder import classes_in
+from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, is_picture
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPictures:
+    """Pictures with their class, and pictures to be told apart, in fixed orders."""
+
+    classes: Sequence[PictureClass]
+    queries: Sequence[Picture]
+    truth: Sequence[int] | None
+    """The number of each query's class, if their folders tell it."""
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the classes, sorted."""
+        return [_printable(c.label) for c in self.classes]
+
+    @property
+    def names(self) -> list[str]:
+        """The queries' names, below their folder."""
+        return [_printable(query.name.partition("/")[2]) for query in self.queries]
+
+
+def find_own_pictures(support: Path, query: Path) -> OwnPictures:
+    """What lies in `support/CLASS/IMAGE` and in `query/IMAGE` or `query/CLASS/IMAGE`.
+
+    Raises DataError with all that is not as it should be.
+    """
+    problems: list[str] = []
+    shown, asked = (
+        _pictures(name, folder, problems)
+        for name, folder in (("support", support), ("query", query))
+    )
+    classes, query_classes = classes_in(shown, depth=1), classes_in(asked, depth=1)
+    in_classes = sum(len(c.pictures) for c in query_classes)
+    if shown and not classes:
+        problems.append(f"support={support}: no folder in it holds pictures; it needs CLASS/IMAGE")
+    if asked and 0 < in_classes < len(asked):
+        problems.append(
+            f"query={query}: {in_classes} pictures lie in folders of classes and "
+            f"{len(asked) - in_classes} do not; put all of them into folders, or none"
+        )
+    strange = sorted({c.label for c in query_classes} - {c.label for c in classes})
+    if classes and strange:
+        problems.append(
+            f"query={query}: {', '.join(strange)}: no class of support; there are "
+            f"{', '.join(c.label for c in classes)}"
+        )
+    if problems:
+        raise DataError(*map(_printable, problems))
+    if not in_classes:
+        return OwnPictures(classes=classes, queries=asked, truth=None)
+    numbers = {c.label: number for number, c in enumerate(classes)}
+    return OwnPictures(
+        classes=classes,
+        queries=list(chain.from_iterable(c.pictures for c in query_classes)),
+        truth=[numbers[c.label] for c in query_classes for _ in c.pictures],
+    )
+
+
+class OwnTask:
+    """The one task that the pictures make, whatever episode is asked for.
+
+    Classes are numbered as in `OwnPictures.labels`; they may have different numbers of pictures.
+    Raises DataError naming the pictures that cannot be read.
+    """
+
+    objective = CLASSIFICATION
+    remarks: tuple[str, ...] = ()
+
+    def __init__(
+        self, own: OwnPictures, form: PictureForm, device: torch.device, *, train_classes: int
+    ) -> None:
+        self.input_shape: tuple[int, ...] = form.shape
+        self.output_size = len(own.classes)
+        self.train_classes = train_classes
+        support = list(chain.from_iterable(c.pictures for c in own.classes))
+        pixels = np.empty((len(support) + len(own.queries), *form.shape), np.uint8)
+        for place, image in decoded([*support, *own.queries], form.decode, "support and query"):
+            pixels[place] = image[0]
+        self.support_pixels, self.query_pixels = np.split(pixels, [len(support)])
+        self.support_labels = [n for n, c in enumerate(own.classes) for _ in c.pictures]
+
+        def inputs(pixels: np.ndarray) -> Tensor:
+            scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
+            return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
+
+        fields = Episode(
+            support_x=inputs(self.support_pixels),
+            support_y=torch.tensor(self.support_labels),
+            query_x=inputs(self.query_pixels),
+            query_y=torch.tensor(own.truth or [0] * len(own.queries)),
+            classes=torch.arange(self.output_size),
+        )
+        self._episode = Episode(*(field.to(device) for field in fields))
+
+    def episodes(self, split: str, start: int, count: int) -> Episode:
+        """The task, `count` times."""
+        return Episode(*(field.expand(count, *field.shape) for field in self._episode))
+
+    def curve_episodes(self, count: int) -> None:
+        """None: there is no curve to draw over pictures."""
+
+
+def _pictures(name: str, folder: Path, problems: list[str]) -> list[Picture]:
+    if not folder.is_dir():
+        problems.append(f"{name}={folder}: no such folder")
+        return []
+    files = FolderFiles(folder.resolve())
+    pictures = [Picture(files, file) for file in files.names if is_picture(file)]
+    if not pictures:
+        problems.append(f"{name}={folder}: no picture is in it")
+    return pictures
+
+
+def _printable(name: str) -> str:
+    """A name without what no file can be written with."""
+    return os.fsencode(name).decode(errors="replace")

@@ -1,0 +1,103 @@
+"""What a network makes of pictures: a table for the terminal, for `table.md` and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich import box
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+RUNNERS_UP = 2
+"""So many classes beside the first are shown in the terminal; the files have them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """The probability of each class for each picture."""
+
+    classes: Sequence[str]
+    pictures: Sequence[str]
+    probabilities: NDArray[np.floating]
+    """(pictures, classes), rows that sum up to 1."""
+    truth: Sequence[int] | None
+    """The number of each picture's class, if it is known."""
+
+    @property
+    def predicted(self) -> list[int]:
+        """The number of the most probable class of each picture."""
+        best: list[int] = self.probabilities.argmax(1).tolist()
+        return best
+
+    @property
+    def right(self) -> list[bool] | None:
+        """Whether each prediction is true, if that is known."""
+        if self.truth is None:
+            return None
+        return [p == t for p, t in zip(self.predicted, self.truth, strict=True)]
+
+    def ranking(self, picture: int) -> list[tuple[str, float]]:
+        """Classes and their probabilities, the most probable first."""
+        row = self.probabilities[picture]
+        return [(self.classes[c], float(row[c])) for c in np.argsort(-row, kind="stable")]
+
+
+def score(predictions: Predictions) -> str:
+    """How many are right: `17 of 20 right (85.00 %)`; empty if that is not known."""
+    right = predictions.right
+    if right is None:
+        return ""
+    return f"{sum(right)} of {len(right)} right ({100 * sum(right) / len(right):.2f} %)"
+
+
+def csv_text(predictions: Predictions) -> str:
+    """A row per picture, with the probability of every class."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    each = [f"probability of {name}" for name in predictions.classes]
+    truth = ["class"] if predictions.truth is not None else []
+    writer.writerow(["picture", *truth, "predicted", "probability", *each])
+    for number, name in enumerate(predictions.pictures):
+        row = predictions.probabilities[number].tolist()
+        predicted, probability = predictions.ranking(number)[0]
+        true = [predictions.classes[predictions.truth[number]]] if predictions.truth else []
+        writer.writerow([name, *true, predicted, *(f"{p:.6f}" for p in (probability, *row))])
+    return file.getvalue()
+
+
+def markdown(predictions: Predictions) -> str:
+    """The same as a table, the classes of each picture by falling probability."""
+    header = _header(predictions)
+    rows = [
+        [cell.replace("|", "\\|") for cell in row]
+        for row in _rows(predictions, len(predictions.classes))
+    ]
+    return str(tabulate(rows, header, tablefmt="github", disable_numparse=True))
+
+
+def terminal_table(predictions: Predictions) -> Table:
+    """The same for a terminal, green where a prediction is right and red where not."""
+    table = Table(*_header(predictions), box=box.SIMPLE_HEAD)
+    right = predictions.right
+    for number, (name, *others) in enumerate(_rows(predictions, 1 + RUNNERS_UP)):
+        style = "" if right is None else "green" if right[number] else "red"
+        table.add_row(Text(name), *(Text(cell, style) for cell in others))
+    return table
+
+
+def _header(predictions: Predictions) -> list[str]:
+    truth = ["class"] if predictions.truth is not None else []
+    return ["picture", *truth, "predicted", "probability", "then"]
+
+
+def _rows(predictions: Predictions, classes: int) -> Iterator[list[str]]:
+    """Cells of each picture, with so many of its most probable classes."""
+    for number, name in enumerate(predictions.pictures):
+        (predicted, probability), *others = predictions.ranking(number)[:classes]
+        true = [predictions.classes[predictions.truth[number]]] if predictions.truth else []
+        then = ", ".join(f"{other} {100 * p:.1f} %" for other, p in others)
+        yield [name, *true, predicted, f"{100 * probability:.1f} %", then]
