@@ -19,17 +19,11 @@ from omegaconf import DictConfig
 
 from maml_cli import __version__, torchrun
 from maml_cli.config import check, resolvers
-from maml_cli.config.begun import MODES, begun, resumed_folder
+from maml_cli.config.begun import MODES, begun, require_begun
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
 from maml_cli.core import ranks
-from maml_cli.core.errors import (
-    CheckpointError,
-    Interrupted,
-    StorageError,
-    UsageError,
-    UserError,
-)
+from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
 from maml_cli.paths import conf_dir
 
@@ -74,9 +68,8 @@ def _main(argv: list[str]) -> int:
         )
         if problems:
             raise UsageError(*problems)
-        folder = resumed_folder(flags.overrides)
-        if runs and folder and not (folder / "checkpoints").is_dir():
-            raise CheckpointError(f"resume={folder}: no checkpoint is in {folder}/checkpoints")
+        if runs and ranks.is_first():
+            require_begun(flags.overrides)
     _hand_to_hydra(torchrun.own_arguments(argv, multirun=flags.multirun))
     return 0
 
@@ -135,7 +128,7 @@ def _job(config: DictConfig) -> None:
     output_dir = own_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
         output_dir = from_first(lambda: own_dir)
-        _run(begun(config, _overrides(), FREE), output_dir)
+        _run(from_first(lambda: begun(config, _overrides(), FREE)), output_dir)
     except Interrupted as error:
         raise SystemExit(_report(error)) from None  # and with it the sweep
     except UserError as error:

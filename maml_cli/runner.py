@@ -1,6 +1,7 @@
 """One run from its settings to its results: build the parts, fit, test, report."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
         found = _found(checkpoints, experiment, output_dir)
     if found is not None:
         torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
+        experiment = replace(experiment, command=found.content.get("command", experiment.command))
     parts = assemble(experiment, source, device)
     learner = parts.learner
     params = learner.init(experiment.run.seed).to(device)
@@ -93,7 +95,11 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
             source=source,
             settings=experiment.train,
             checkpoints=checkpoints,
-            facts={"config": experiment.resolved, "machine": parts.machine},
+            facts={
+                "config": experiment.resolved,
+                "command": experiment.command,
+                "machine": parts.machine,
+            },
             reporter=reporter,
             stop=stop,
             validate=validate,

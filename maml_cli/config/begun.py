@@ -9,6 +9,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from maml_cli.config.build import inspect
 from maml_cli.config.compose import parse
 from maml_cli.core.errors import CheckpointError
 
@@ -16,11 +17,11 @@ MODES = ("auto", "never")
 """What `resume` is, if it is no folder."""
 
 
-def resumed_folder(overrides: Sequence[str]) -> Path | None:
-    """DIR of `resume=DIR`; raises UsageError."""
-    changes = [parse(override) for override in overrides]
-    values = [change.value() for change in changes if change.key_or_group == "resume"]
-    return Path(str(values[-1])) if values and values[-1] not in MODES else None
+def require_begun(overrides: Sequence[str]) -> None:
+    """Raise CheckpointError if there is nothing to go on with in DIR of `resume=DIR`."""
+    folder = _resumed_folder(overrides)
+    if folder is not None and not (folder / "checkpoints").is_dir():
+        raise CheckpointError(f"resume={folder}: no checkpoint is in {folder}/checkpoints")
 
 
 def begun(config: DictConfig, overrides: Sequence[str], free: Collection[str]) -> DictConfig:
@@ -31,20 +32,30 @@ def begun(config: DictConfig, overrides: Sequence[str], free: Collection[str]) -
     run's. Raises CheckpointError.
     """
     typed = {parse(override).key_or_group for override in overrides}
-    folder = resumed_folder(overrides)
+    folder = _resumed_folder(overrides)
     if folder is None or not typed <= set(free):
         return config
-    saved = _saved(folder / "config.yaml")
+    saved = saved_config(folder)
     for key in typed:
         OmegaConf.update(saved, key, OmegaConf.select(config, key))
     return saved
 
 
-def _saved(path: Path) -> DictConfig:
+def saved_config(folder: Path) -> DictConfig:
+    """The run's `config.yaml`; raises CheckpointError unless it is valid as it is."""
+    path = folder / "config.yaml"
     try:
         config = OmegaConf.create(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, yaml.YAMLError, OmegaConfBaseException) as error:
         raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(config, DictConfig):
         raise CheckpointError(f"{path}: not the configuration of a run")
+    if problems := inspect(config, fallback=config)[1]:
+        raise CheckpointError(f"{path}: not a configuration of this version", *problems)
     return config
+
+
+def _resumed_folder(overrides: Sequence[str]) -> Path | None:
+    changes = [parse(override) for override in overrides]
+    values = [change.value() for change in changes if change.key_or_group == "resume"]
+    return Path(str(values[-1])) if values and values[-1] not in MODES else None

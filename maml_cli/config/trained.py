@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from maml_cli.config import messages
+from maml_cli.config.begun import saved_config
 from maml_cli.config.build import inspect
 from maml_cli.config.check import group_problem, setting_problem, unreadable
 from maml_cli.config.compose import Composer, keys, parse
-from maml_cli.core.errors import CheckpointError, UsageError
+from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 
 
@@ -64,20 +63,11 @@ def trained_experiment(
 
 def _saved(folder: Path) -> DictConfig:
     """The run's `config.yaml`, as it was before any override."""
-    path = folder / "config.yaml"
-    if not path.is_file():
+    if not (folder / "config.yaml").is_file():
         runs = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
         inside = f"; in it are the runs {messages.alternatives(runs[:5])}" if runs else ""
         raise UsageError(f"run={folder}: no run is there (it has no config.yaml){inside}")
-    try:
-        config = OmegaConf.create(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError, OmegaConfBaseException) as error:
-        raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    if not isinstance(config, DictConfig):
-        raise CheckpointError(f"{path}: not the configuration of a run")
-    if problems := inspect(config, fallback=config)[1]:
-        raise CheckpointError(f"{path}: not a configuration of this version", *problems)
-    return config
+    return saved_config(folder)
 
 
 def _refused(
