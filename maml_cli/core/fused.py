@@ -80,8 +80,7 @@ class NormaliseAndPool(Function):
 
     @staticmethod
     def forward(ctx: Any, c: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        mean = c.mean((0, 2, 3))
-        var = (c - _per_channel(mean)).square_().mean((0, 2, 3))
+        mean, var = torch.batch_norm_update_stats(c, None, None, 0.0)
         inv_std = (var + eps).rsqrt()
         peaks, index = F.max_pool2d(c, 2, return_indices=True)
         pooled = peaks.sub_(_per_channel(mean)).mul_(_per_channel(inv_std))
@@ -148,6 +147,16 @@ class _NormaliseAndPoolBackward(Function):
         return slope_bar, c_bar, None, None, None, None
 
 
+def _channels_last(x: Tensor) -> Tensor:
+    x = x.contiguous(memory_format=LAYOUT)
+    if x.shape[1] > 1:
+        return x
+    # With one channel both layouts hold the same values in the same order, and torch would take it
+    # for the other one: the strides must tell.
+    _, _, height, width = x.shape
+    return x.as_strided(x.shape, (height * width, 1, width, 1))
+
+
 def _per_channel(values: Tensor) -> Tensor:
     return values.view(1, -1, 1, 1)
 
@@ -179,9 +188,9 @@ def block(
     Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
     both change sign. Twice differentiable by reverse mode; not for functional transforms.
     """
-    sign = torch.where(gain < 0, -1.0, 1.0).to(gain.dtype)
+    sign = torch.copysign(torch.ones_like(gain), gain.detach())
     signed = (kernel * sign.view(-1, 1, 1, 1)).contiguous(memory_format=LAYOUT)
-    c = Convolve.apply(x.contiguous(memory_format=LAYOUT), signed)
+    c = Convolve.apply(_channels_last(x), signed)
     pooled, mean, var = NormaliseAndPool.apply(c, eps)
     y = torch.addcmul(_per_channel(bias), pooled, _per_channel(gain * sign))
     return y, mean * sign, var
