@@ -26,6 +26,7 @@ MAMLPP: dict[str, Any] = {
     "lslr": True,
     "rate_per_weight": False,
     "ca": True,
+    "recompute": False,
 }
 PLAIN = {**MAMLPP, "name": "maml", "bnrs": False, "bnwb": False, "lslr": False}
 """MAML with the multi-step loss: what the general-purpose libraries can express."""

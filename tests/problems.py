@@ -31,6 +31,7 @@ ALL_OFF: dict[str, Any] = {
     "lslr": False,
     "rate_per_weight": False,
     "ca": False,
+    "recompute": False,
 }
 
 TRAIN = TrainSettings(

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from maml_cli.core.engine import Engine, Numerics
 from maml_cli.core.experiment import Backbone, Experiment
-from maml_cli.core.functional import detached, prefixed, section
+from maml_cli.core.functional import TwoKinds, detached, prefixed, section
 from maml_cli.core.learner import MetaParameters, MetaStep
+from maml_cli.core.recompute import Keep, keep_graph, keep_inputs
 from maml_cli.core.schedules import Schedule, constant, cosine
 from maml_cli.core.settings import STRICT, BatchNormStats, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
@@ -40,6 +41,8 @@ class GradientLearner:
     init_network: Callable[[torch.Generator], dict[str, Tensor]]
     descent: Descent
     engine: Engine
+    keep: Keep
+    """What remains of an inner step for the backward pass: its graph, or its inputs."""
     step_weights: StepWeights
     order: Callable[[Progress], int]
     outer_lr: Schedule
@@ -70,35 +73,20 @@ class GradientLearner:
         def task_loss(
             theta: Tensors, episode: Episode, numerics: Numerics
         ) -> tuple[Tensor, dict[str, Tensor]]:
-            phis = self.descent.unroll(
-                section(theta, "model"),
-                section(theta, "inner_lr"),
-                episode,
-                steps=self.steps,
-                order=order,
-                numerics=numerics,
-                norm_at=lambda _: numerics.batch_stats(),
-            )
-            loss = torch.zeros((), device=episode.query_x.device)
-            losses, metrics, stats = [], [], []
-            for step, (weight, (phi, support_stats)) in enumerate(zip(weights, phis, strict=True)):
-                if weight == 0:
-                    stats.append(support_stats)
-                    continue
-                norm = numerics.batch_stats()
-                outputs = self.descent.query(phi, episode, step, norm)
-                query_loss = self.descent.objective.loss(outputs, episode.query_y)
-                loss = loss + weight * query_loss
-                losses.append(query_loss.detach())
-                metrics.append(self.descent.objective.metric(outputs.detach(), episode.query_y))
-                stats.append({n: (s + norm.collected[n]) / 2 for n, s in support_stats.items()})
-            kept = {
-                "loss": loss.detach(),
-                "query_loss": torch.stack(losses),
-                "query_metric": torch.stack(metrics),
-            }
-            per_step = {n: torch.stack([s[n] for s in stats]) for n in stats[0]}
-            return loss, kept | prefixed(per_step, "stats")
+            phi, loss, facts = theta, torch.zeros((), device=episode.query_x.device), []
+            for step, weight in enumerate(weights):
+                inner_step = partial(self._inner_step, step, numerics)
+                moved, stats = self.keep(inner_step, phi, episode, order, numerics.pullback)
+                phi = {**phi, **moved}
+                fact: dict[str, Tensor] = {}
+                if weight != 0:  # else nobody needs this look at the queries
+                    look = partial(self._query_loss, step, numerics, episode)
+                    query_loss, fact = numerics.settle(look, section(phi, "model"))
+                    loss = loss + weight * query_loss
+                    stats = {n: (s + fact[n]) / 2 for n, s in stats.items()}
+                facts.append({**fact, **stats})
+            kept = {n: torch.stack([f[n] for f in facts if n in f]) for n in facts[-1]}
+            return loss, kept | {"loss": loss.detach()}
 
         gradient, kept = self.engine.mean_gradient(task_loss, params.theta, episodes)
         running = self.descent.running_stats.updated(
@@ -112,6 +100,32 @@ class GradientLearner:
             query_metric=kept["query_metric"],
             query_steps=tuple(i for i, weight in enumerate(weights, start=1) if weight != 0),
         )
+
+    def _inner_step(
+        self, step: int, numerics: Numerics, theta: Tensors, episode: Episode, order: int
+    ) -> TwoKinds:
+        """The adapted parameters after one more inner step; the support set's `stats.*`."""
+        adapted, stats = self.descent.step(
+            section(theta, "model"),
+            section(theta, "inner_lr"),
+            episode,
+            step,
+            order=order,
+            numerics=numerics,
+            norm=numerics.batch_stats(),
+        )
+        return prefixed(self.descent.adapted(adapted), "model"), prefixed(stats, "stats")
+
+    def _query_loss(
+        self, step: int, numerics: Numerics, episode: Episode, phi: Tensors
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss on the queries after an inner step; what to record, and their `stats.*`."""
+        norm = numerics.batch_stats()
+        outputs = self.descent.query(phi, episode, step, norm)
+        loss = self.descent.objective.loss(outputs, episode.query_y)
+        metric = self.descent.objective.metric(outputs.detach(), episode.query_y)
+        facts = {"query_loss": loss.detach(), "query_metric": metric}
+        return loss, facts | prefixed(norm.collected, "stats")
 
     def predict(
         self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
@@ -167,6 +181,10 @@ class MAML:
         Field(description="learned inner rate per weight; with lslr, per weight and step"),
     ]
     ca: Annotated[bool, Field(description="cosine annealing of the outer learning rate")]
+    recompute: Annotated[
+        bool,
+        Field(description="inner steps again in the backward pass: less memory, slower"),
+    ]
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
@@ -228,6 +246,7 @@ class MAML:
             init_network=partial(backbone.init, source.input_shape, source.output_size),
             descent=descent,
             engine=engine,
+            keep=keep_inputs if self.recompute else keep_graph,
             step_weights=multi_step(steps, self.msl_epochs) if self.msl else last_step(steps),
             order=first_order_until(self.da_epochs) if self.da else lambda _: self.order,
             outer_lr=cosine(train.outer_lr, train.min_outer_lr)

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from maml_cli.core.batch_norm import Norm
-from maml_cli.core.functional import InnerGradient
+from maml_cli.core.functional import InnerGradient, Pullback, Settle
 from maml_cli.core.types import Episode, Tensors
 
 
@@ -14,6 +14,8 @@ class Numerics(NamedTuple):
     """How an engine computes what every task needs."""
 
     inner_gradient: InnerGradient
+    pullback: Pullback
+    settle: Settle
     batch_stats: Callable[[], Norm]
     """A fresh normalisation by batch statistics."""
 

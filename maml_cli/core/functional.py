@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from maml_cli.core.types import Tensors
 
@@ -13,6 +15,15 @@ ScalarFunction = Callable[[dict[str, Tensor]], tuple[Tensor, Any]]
 
 InnerGradient = Callable[[ScalarFunction, Tensors, bool], tuple[dict[str, Tensor], Any]]
 """Gradient of a scalar function at some parameters; differentiable again if the flag says so."""
+
+Settle = Callable[[ScalarFunction, Tensors], tuple[Tensor, Any]]
+"""The value of a scalar function that only the outer gradient passes, and what else it keeps."""
+
+TwoKinds = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""Named tensors to differentiate, and others that count as constants."""
+
+Pullback = Callable[[Callable[[Tensors], TwoKinds], Tensors, Tensors], dict[str, Tensor]]
+"""Slopes of a function's outputs, at some parameters, become slopes of the parameters."""
 
 
 def section(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
@@ -37,15 +48,33 @@ def autograd_gradient(
     """`InnerGradient` by reverse mode on the ambient graph; not for functional transforms."""
     if not differentiable:
         params = {n: p.detach().requires_grad_() for n, p in params.items()}
-    loss, kept = function(dict(params))
+    with torch.enable_grad():
+        loss, kept = function(dict(params))
+        gradients = torch.autograd.grad(
+            loss,
+            list(params.values()),
+            create_graph=differentiable,
+            allow_unused=True,
+            materialize_grads=True,
+        )
+    return dict(zip(params, gradients, strict=True)), kept
+
+
+def autograd_pullback(
+    function: Callable[[Tensors], TwoKinds], params: Tensors, cotangents: Tensors
+) -> dict[str, Tensor]:
+    """`Pullback` by reverse mode; not for functional transforms."""
+    leaves = {n: p.detach().requires_grad_() for n, p in params.items()}
+    with torch.enable_grad():
+        outputs, _ = function(leaves)
     gradients = torch.autograd.grad(
-        loss,
-        list(params.values()),
-        create_graph=differentiable,
+        [outputs[n] for n in cotangents],
+        list(leaves.values()),
+        list(cotangents.values()),
         allow_unused=True,
         materialize_grads=True,
     )
-    return dict(zip(params, gradients, strict=True)), kept
+    return dict(zip(leaves, gradients, strict=True))
 
 
 def functional_gradient(
@@ -56,3 +85,44 @@ def functional_gradient(
         params = detached(params)
     gradients, kept = torch.func.grad(function, has_aux=True)(dict(params))
     return (gradients if differentiable else detached(gradients)), kept
+
+
+def functional_pullback(
+    function: Callable[[Tensors], TwoKinds], params: Tensors, cotangents: Tensors
+) -> dict[str, Tensor]:
+    """`Pullback` by `torch.func.vjp`; for use inside of `torch.func.vmap`."""
+    pull = torch.func.vjp(function, dict(params), has_aux=True)[1]
+    gradients: dict[str, Tensor] = pull(dict(cotangents))[0]
+    return gradients
+
+
+def settle_later(function: ScalarFunction, params: Tensors) -> tuple[Tensor, Any]:
+    """`Settle` by doing nothing special: the graph stays until the backward pass."""
+    return function(dict(params))
+
+
+def settle_now(function: ScalarFunction, params: Tensors) -> tuple[Tensor, Any]:
+    """`Settle` by taking the gradient at once, so that the graph is freed before the next one.
+
+    A backward pass through the value multiplies that gradient; it cannot be differentiated twice.
+    """
+    leaves = {n: p.detach().requires_grad_() for n, p in params.items()}
+    loss, kept = function(leaves)
+    gradients = torch.autograd.grad(
+        loss, list(leaves.values()), allow_unused=True, materialize_grads=True
+    )
+    return _Settled.apply(loss.detach(), gradients, *params.values()), kept  # type: ignore[no-untyped-call]
+
+
+class _Settled(Function):
+    """A value with the gradients that are already known."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *_: Tensor) -> Tensor:
+        ctx.save_for_backward(*gradients)
+        return value.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *(slope * g for g in ctx.saved_tensors)

@@ -1,6 +1,6 @@
-"""The inner loop: gradient descent on the support set, from theta to phi."""
+"""The inner loop: gradient descent on the support set, from theta to phi, step by step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -48,42 +48,35 @@ class Descent:
         """Those of the network's parameters that the inner loop changes."""
         return {n: p for n, p in params.items() if self.adapts(n)}
 
-    def unroll(
+    def step(
         self,
         params: Tensors,
         learned_rates: Tensors,
         episode: Episode,
+        step: int,
         *,
-        steps: int,
         order: int,
         numerics: Numerics,
-        norm_at: Callable[[int], Norm],
-    ) -> Iterator[Adapted]:
-        """`phi <- phi - rate * grad L_support(phi)`, yielding the network after each step.
+        norm: Norm,
+    ) -> Adapted:
+        """`phi <- phi - rate * grad L_support(phi)`, inner step number `step` (from 0).
 
-        `order` 2 keeps the inner gradients differentiable, 1 makes them constants. `norm_at(step)`
-        is what normalises the support pass. Source: Finn et al. 2017, equation 1.
+        `order` 2 keeps the inner gradient differentiable, 1 makes it a constant; `norm` normalises
+        the support pass. Source: Finn et al. 2017, equation 1.
         """
-        for step in range(steps):
-            fixed = params if order == 2 else detached(params)
+        fixed = params if order == 2 else detached(params)
 
-            def support_loss(
-                phi: Tensors, fixed: Tensors = fixed, step: int = step
-            ) -> tuple[Tensor, Tensors]:
-                norm = norm_at(step)
-                network = self.norm_rows.at({**fixed, **phi}, step)
-                outputs = self.forward(network, episode.support_x, norm)
-                return self.objective.loss(outputs, episode.support_y), norm.collected
+        def support_loss(phi: Tensors) -> tuple[Tensor, Tensors]:
+            network = self.norm_rows.at({**fixed, **phi}, step)
+            outputs = self.forward(network, episode.support_x, norm)
+            return self.objective.loss(outputs, episode.support_y), norm.collected
 
-            gradient, stats = numerics.inner_gradient(
-                support_loss, self.adapted(params), order == 2
-            )
-            phi = {
-                name: params[name] - self.rates.at(learned_rates, name, step) * slope
-                for name, slope in gradient.items()
-            }
-            params = {**params, **phi}
-            yield Adapted(params, stats)
+        gradient, stats = numerics.inner_gradient(support_loss, self.adapted(params), order == 2)
+        phi = {
+            name: params[name] - self.rates.at(learned_rates, name, step) * slope
+            for name, slope in gradient.items()
+        }
+        return Adapted({**params, **phi}, stats)
 
     def query(self, params: Tensors, episode: Episode, step: int, norm: Norm) -> Tensor:
         """The outputs on the query set after `step + 1` inner steps, `(queries, outputs)`."""
@@ -105,8 +98,10 @@ class Descent:
         `bn_stats` is as in `query_outputs`; `running` also normalises the support passes.
         """
 
-        def running_norm(step: int) -> Norm:
-            return GivenStats(self.running_stats.at(running, step))
+        def norm_at(step: int) -> Norm:
+            if bn_stats == "running":
+                return GivenStats(self.running_stats.at(running, step))
+            return numerics.batch_stats()
 
         def outputs_after(params: Tensors, step: int) -> Tensor:
             network = partial(self.forward, self.norm_rows.at(params, step))
@@ -114,15 +109,15 @@ class Descent:
             return query_outputs(network, episode, bn_stats, given, numerics.batch_stats)
 
         outputs = [outputs_after(params, 0)]
-        adapted = self.unroll(
-            params,
-            learned_rates,
-            episode,
-            steps=steps,
-            order=1,
-            numerics=numerics,
-            norm_at=running_norm if bn_stats == "running" else lambda _: numerics.batch_stats(),
-        )
-        for step, (phi, _) in enumerate(adapted):
-            outputs.append(outputs_after(phi, step))
+        for step in range(steps):
+            params, _ = self.step(
+                params,
+                learned_rates,
+                episode,
+                step,
+                order=1,
+                numerics=numerics,
+                norm=norm_at(step),
+            )
+            outputs.append(outputs_after(params, step))
         return torch.stack(outputs)

@@ -16,11 +16,16 @@ from torch import Tensor
 from maml_cli.core.batch_norm import BatchStats, FusedBatchStats, Norm
 from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap, TaskTensors
 from maml_cli.core.functional import (
+    Settle,
     autograd_gradient,
+    autograd_pullback,
     detached,
     functional_gradient,
+    functional_pullback,
     prefixed,
     section,
+    settle_later,
+    settle_now,
 )
 from maml_cli.core.types import Episode, Tensors
 
@@ -36,11 +41,16 @@ class PerTask:
     """
 
     def __init__(
-        self, name: str, run: Callable[..., Iterable[Any]], batch_stats: Callable[[], Norm]
+        self,
+        name: str,
+        run: Callable[..., Iterable[Any]],
+        *,
+        settle: Settle,
+        batch_stats: Callable[[], Norm],
     ) -> None:
         self.name = name
         self._run = run
-        self._numerics = Numerics(autograd_gradient, batch_stats)
+        self._numerics = Numerics(autograd_gradient, autograd_pullback, settle, batch_stats)
 
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
@@ -78,7 +88,7 @@ class Vmap:
     """All tasks at once: every operation carries the tasks as one more dimension."""
 
     name = "vmap"
-    _numerics = Numerics(functional_gradient, BatchStats)
+    _numerics = Numerics(functional_gradient, functional_pullback, settle_later, BatchStats)
 
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
@@ -123,7 +133,7 @@ def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> En
     if name == "vmap":
         return Vmap()
     if name == "loop":
-        return PerTask("loop", map, BatchStats)
+        return PerTask("loop", map, settle=settle_later, batch_stats=BatchStats)
     cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-    return PerTask(f"threads ({cores})", pool.map, FusedBatchStats)
+    return PerTask(f"threads ({cores})", pool.map, settle=settle_now, batch_stats=FusedBatchStats)

@@ -6,6 +6,8 @@ phi_k - s = (1 - 2a)^k (w - s).
 All numbers below have w = 3, s = 1, q = 2.
 """
 
+import functools
+
 import pytest
 import torch
 from problems import FakeSource, Line, at_epoch, conv4, double, image_batch, images, learner, points
@@ -105,21 +107,41 @@ def test_finite_differences_through_conv4(engine, switches, downsample):
         ), name
 
 
+VARIANTS = {
+    "maml": {},
+    "msl": {"msl": True},
+    "bnrs": {"bnrs": True},
+    "bnwb": {"bnwb": True},
+    "lslr": {"lslr": True},
+    "mamlpp": MAMLPP,
+    "metasgd": {"rate_per_weight": True},
+    "metasgd-per-step": {"rate_per_weight": True, "lslr": True, "msl": True},
+    "anil": {"adapts": ["head"]},
+    "boil": {"adapts": ["body", "norm"]},
+}
+
+
+PATHS = [(engine, keep) for engine in ENGINES for keep in ("graph", "inputs")]
+PATHS.remove(("loop", "graph"))  # the reference
+
+
+@functools.cache
+def step_of(variant, order, engine, keep):
+    settings = VARIANTS[variant] | {"order": order, "inner_steps": 3}
+    found = learner(conv4(), images(3), engine=engine, recompute=keep == "inputs", **settings)
+    episodes = image_batch(3, 3, 1, 2, images(3))
+    return found.meta_gradient(double(found.init(0)), episodes, at_epoch(2))
+
+
 @pytest.mark.parametrize("order", [1, 2])
-@pytest.mark.parametrize("engine", ["threads", "vmap"])
-@pytest.mark.parametrize("switch", ["none", "msl", "bnrs", "bnwb", "lslr", "all"])
-def test_engines_agree_with_the_loop(engine, switch, order):
-    source = images(ways=3)
-    backbone = conv4()
-    switches = MAMLPP if switch == "all" else {} if switch == "none" else {switch: True}
-    results = []
-    for name in ("loop", engine):
-        found = learner(backbone, source, engine=name, order=order, inner_steps=3, **switches)
-        results.append(
-            found.meta_gradient(double(found.init(0)), image_batch(3, 3, 1, 2, source), at_epoch(2))
-        )
-    ours, theirs = results
-    torch.testing.assert_close(ours.loss, theirs.loss, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(ours.gradient, theirs.gradient, rtol=1e-8, atol=1e-11)
-    torch.testing.assert_close(ours.state, theirs.state, rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(ours.query_loss, theirs.query_loss, rtol=1e-10, atol=1e-12)
+@pytest.mark.parametrize(("engine", "keep"), PATHS)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_fast_path_agrees_with_the_loop(engine, keep, variant, order):
+    ours, reference = (
+        step_of(variant, order, engine, keep),
+        step_of(variant, order, "loop", "graph"),
+    )
+    torch.testing.assert_close(ours.loss, reference.loss, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(ours.gradient, reference.gradient, rtol=1e-8, atol=1e-11)
+    torch.testing.assert_close(ours.state, reference.state, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(ours.query_loss, reference.query_loss, rtol=1e-10, atol=1e-12)
