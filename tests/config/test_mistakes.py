@@ -57,7 +57,10 @@ def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:
         ("train.outer_lr=-inf", "train.outer_lr=-inf: must be a number, above 0 and at most 10"),
         ("train.grad_clip=0", "train.grad_clip=0: must be a number, above 0, or null"),
         ("train.min_outer_lr=0.5", "train.min_outer_lr=0.5 is above train.outer_lr=0.001"),
-        ("eval.bn_stats=none", "eval.bn_stats=none: must be batch, support, support_and_query or running"),
+        (
+            "eval.bn_stats=none",
+            "eval.bn_stats=none: must be batch, support, support_and_query or running",
+        ),
         ("algo=null", "algo=null: a run needs one; choose algo="),
         ("algo=5", "algo=5: no such algo; "),
         ("~algo", "~algo: a run needs one; choose algo="),
