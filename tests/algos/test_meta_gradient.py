@@ -7,12 +7,14 @@ All numbers below have w = 3, s = 1, q = 2.
 """
 
 import functools
+from typing import get_args
 
 import pytest
 import torch
 from problems import FakeSource, Line, at_epoch, conv4, double, image_batch, images, learner, points
 
 from maml_cli.core.learner import MetaParameters
+from maml_cli.core.settings import BatchNormStats
 
 W = "model.head.weight"
 ENGINES = ["loop", "threads", "vmap"]
@@ -145,3 +147,25 @@ def test_every_fast_path_agrees_with_the_loop(engine, keep, variant, order):
     torch.testing.assert_close(ours.gradient, reference.gradient, rtol=1e-8, atol=1e-11)
     torch.testing.assert_close(ours.state, reference.state, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(ours.query_loss, reference.query_loss, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["threads", "vmap"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"norm_gain": False, "norm_eps": 1e-3},
+        {"downsample": "max_pool_same", "norm_eps": 1e-3},
+        {"downsample": "stride", "features": "mean", "norm_gain": False, "head_init": "normal"},
+    ],
+    ids=["no gain", "same", "strides"],
+)
+def test_engines_agree_on_every_form_of_the_network(form, engine):
+    source, results = images(ways=3, side=20), []
+    episodes = image_batch(2, 3, 1, 2, source)
+    for name in ("loop", engine):
+        found = learner(conv4(**form), source, engine=name, **MAMLPP)
+        params = double(found.init(0))
+        step = found.meta_gradient(params, episodes, at_epoch(2))
+        outputs = [found.predict(params, episodes, 2, mode) for mode in get_args(BatchNormStats)]
+        results.append((step.gradient, step.state, outputs))
+    torch.testing.assert_close(*results, rtol=1e-8, atol=1e-11)
