@@ -78,8 +78,7 @@ def lines(
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
             axes.set_yscale("log")
-            middle = np.nanmedian(np.concatenate([line.y for line in series]))
-            axes.set_ylim(top=min(axes.get_ylim()[1], 30 * middle))  # single tasks may explode
+            axes.set_ylim(top=_highest(series, axes.get_ylim()[1]))
         axes.locator_params(axis="x", nbins=6, integer=True)
         axes.set(xlabel=x, ylabel=y)
         figure.legend(loc="outside lower center", ncols=2)
@@ -136,6 +135,13 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     axes.grid(color=INK, alpha=0.15, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _highest(series: Sequence[Line], limit: float) -> float:
+    """A limit that shows every series from its start, but not how far single tasks explode."""
+    middle = np.nanmedian(np.concatenate([line.y for line in series]))
+    start = np.nanmax([line.y[0] for line in series])
+    return float(np.nanmin([limit, max(30 * middle, 2 * start)]))
 
 
 def _colour(place: int) -> str:

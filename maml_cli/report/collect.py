@@ -77,7 +77,7 @@ def collect(places: Sequence[Path]) -> Found:
     runs: dict[Path, Run] = {}
     begun: dict[Path, Path] = {}
     for place in places:
-        files = [place] if place.is_file() else sorted(place.rglob("*.json"))
+        files = [place] if place.is_file() else _candidates(place)
         for file in files:
             if (results := _results(file)) is not None:
                 runs[file.resolve()] = Run(file, results)
@@ -87,9 +87,9 @@ def collect(places: Sequence[Path]) -> Found:
         begun |= {config.resolve(): config.parent for config in configs}
     done = {path.parent for path in runs}
     unfinished = [
-        Unfinished(folder, _state(folder))
+        Unfinished(folder, state)
         for config, folder in begun.items()
-        if config.parent not in done
+        if config.parent not in done and (state := _state(folder)) is not None
     ]
     return Found(list(runs.values()), unfinished)
 
@@ -121,10 +121,17 @@ def _results(file: Path) -> Results | None:
     return None
 
 
-def _state(folder: Path) -> str:
-    """`iteration 300 of 500`, by what it has written."""
-    train = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("train", {})
-    total = train.get("epochs", 0) * train.get("iterations_per_epoch", 0)
+def _candidates(folder: Path) -> list[Path]:
+    """The results of runs anywhere in it, and files of any name in it, kept by hand."""
+    return sorted({*folder.rglob("results.json"), *folder.glob("*.json")})
+
+
+def _state(folder: Path) -> str | None:
+    """`iteration 300 of 500`, by what it has written; None if the folder is not of a run."""
+    train = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("train")
+    if not isinstance(train, dict) or "epochs" not in train:
+        return None
+    total = train["epochs"] * train["iterations_per_epoch"]
     last = 0
     for record in records(folder):
         last = record["iteration"]

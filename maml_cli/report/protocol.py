@@ -62,9 +62,10 @@ def shared_and_varying(
 
 
 def telling(group: Group, groups: Sequence[Group]) -> list[str]:
-    """The first fact, the budget or the settings in which the group differs from the others."""
-    facts_and_budget = {**FACTS, "iterations × tasks": budget}
-    for name, fact in facts_and_budget.items():
+    """The budget, else the first fact, else the settings in which it differs from the others."""
+    if len({budget(other) for other in groups}) > 1:
+        return [budget(group)]
+    for name, fact in FACTS.items():
         if len({fact(other) for other in groups}) > 1:
             return [f"{name} {fact(group)}"]
     return [settings] if (settings := differing_settings(group, groups)) else []

@@ -1,0 +1,51 @@
+"""What is found in folders, and what is not taken for a run."""
+
+from pathlib import Path
+
+import pytest
+
+from maml_cli.core.errors import DataError
+from maml_cli.report.collect import collect
+
+from .conftest import MakeRun
+
+
+def test_runs_are_found_at_any_depth_and_once(make_run: MakeRun, tmp_path: Path) -> None:
+    folder = make_run("sweep/0/run")
+    found = collect([tmp_path, folder, folder / "results.json"])
+    assert [run.folder for run in found.runs] == [folder]
+
+
+def test_results_kept_by_hand_may_have_any_name(make_run: MakeRun, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (make_run("run") / "results.json").rename(kept / "omniglot.json")
+    (kept / "other.json").write_text('{"name": "not a run"}')
+    [run] = collect([kept]).runs
+    assert run.file.name == "omniglot.json"
+    with pytest.raises(DataError, match="not the results of a run"):
+        collect([kept / "other.json"])
+
+
+def test_without_its_configuration_a_run_is_known_by_its_command(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    command = "maml-train algo=maml algo.inner_lr=0.4 seed=7 data_dir='a b' hydra.run.dir=elsewhere"
+    folder = make_run("run", command=command)
+    (folder / "config.yaml").unlink()
+    [run] = collect([tmp_path]).runs
+    assert run.settings == {"algo": "maml", "algo.inner_lr": "0.4"}
+
+
+def test_a_yaml_file_of_something_else_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("defaults: [train: htym]")
+    assert collect([tmp_path]) == ([], [])
+
+
+def test_a_begun_run_says_how_far_it_is(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("train: {epochs: 2, iterations_per_epoch: 50}")
+    [unfinished] = collect([tmp_path]).unfinished
+    assert unfinished.state == "iteration 0 of 100"
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "iteration": 30}\n{"kind": "tr')
+    [unfinished] = collect([tmp_path]).unfinished
+    assert unfinished.state == "iteration 30 of 100"
