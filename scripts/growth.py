@@ -1,0 +1,113 @@
+"""How time and memory of an outer iteration grow: with tasks, inner steps and image size.
+
+    python scripts/growth.py --out outputs/growth
+
+Omniglot 20-way 1-shot MAML++ with one of the three changed at a time, and inner steps with and
+without `algo.recompute`. Each point is a process of its own: the median of its iterations after
+the first, and its peak memory. Writes growth.json and growth.png.
+"""
+
+import argparse
+import dataclasses
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench import our_step
+from bench_cases import CASES, batch_of
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from maml_cli.reporting.results import environment
+
+CASE = CASES["omniglot-20way-mamlpp"]
+TASKS, STEPS, SIDES = (2, 8, 32), (1, 5, 20), (28, 56, 84)
+POINTS = [
+    *({"varied": "tasks", "value": n, "recompute": False} for n in TASKS),
+    *({"varied": "steps", "value": n, "recompute": r} for r in (False, True) for n in STEPS),
+    *({"varied": "side", "value": n, "recompute": False} for n in SIDES),
+]
+"""The image's side stands for its number of pixels, which is what the work is linear in."""
+LABELS = {"tasks": "tasks per batch", "steps": "inner steps", "side": "pixels of an image"}
+
+
+def measure(varied: str, value: int, *, recompute: bool, iterations: int) -> dict[str, float]:
+    """Seconds per iteration and peak GB of this process."""
+    algo = CASE.algo | {"recompute": recompute}
+    changes = {
+        "tasks": {"tasks": value, "algo": algo},
+        "steps": {"tasks": 2, "algo": algo | {"inner_steps": value}},
+        "side": {"tasks": 2, "algo": algo, "image": (1, value, value)},
+    }
+    case = dataclasses.replace(CASE, **changes[varied])
+    _, step = our_step(case, "auto")
+    batch = batch_of(case)
+    step(batch)
+    seconds = []
+    for _ in range(iterations):
+        started = time.perf_counter()
+        step(batch)
+        seconds.append(time.perf_counter() - started)
+    status = Path("/proc/self/status").read_text()
+    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e9
+    return {"seconds": statistics.median(seconds), "peak_gb": peak}
+
+
+def figure(points: list[dict]) -> Figure:
+    """A column per quantity; time above, memory below."""
+    chart = Figure(figsize=(10, 5.5), dpi=120, layout="constrained")
+    panels = chart.subplots(2, len(LABELS), sharex="col")
+    for column, (varied, label) in enumerate(LABELS.items()):
+        for recompute, colour in ((False, "#0072B2"), (True, "#D55E00")):
+            own = [p for p in points if p["varied"] == varied and p["recompute"] == recompute]
+            at = [p["value"] ** 2 if varied == "side" else p["value"] for p in own]
+            for row, quantity in enumerate(("seconds", "peak_gb")):
+                panels[row, column].plot(
+                    at,
+                    [p[quantity] for p in own],
+                    marker="o",
+                    color=colour,
+                    label="algo.recompute=true" if recompute else "as is",
+                )
+        panels[1, column].set_xlabel(label)
+    for row, label in enumerate(("seconds per iteration", "peak memory, GB")):
+        panels[row, 0].set_ylabel(label)
+        for axes in panels[row]:
+            axes.set_ylim(bottom=0)
+            axes.spines[["top", "right"]].set_visible(False)
+    panels[0, 1].legend(frameon=False)
+    return chart
+
+
+def main() -> None:
+    """Measure every point; print and write them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("outputs/growth"))
+    parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.point:
+        print(json.dumps(measure(**arguments.point, iterations=arguments.iterations)))
+        return
+    rows = []
+    for point in POINTS:
+        command = [sys.executable, __file__, "--iterations", str(arguments.iterations)]
+        command += ["--point", json.dumps(point)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows.append(point | json.loads(done.stdout))
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record = {"points": rows, **environment()}
+    (arguments.out / "growth.json").write_text(json.dumps(record, indent=2) + "\n")
+    figure(rows).savefig(arguments.out / "growth.png")
+    print(tabulate(rows, headers="keys", tablefmt="github", floatfmt=".2f"))
+
+
+if __name__ == "__main__":
+    main()
