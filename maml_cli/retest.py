@@ -11,6 +11,7 @@ from maml_cli.reporting.console import Console
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
+from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.trained import claim, load_trained, misfits
 
@@ -38,7 +39,7 @@ def retest(
     claim(output_dir)
     write_atomically(output_dir / "config.yaml", experiment.resolved)
 
-    with Reporter([ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
+    with Reporter([ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
         facts = parts.facts(best)
         facts["remarks"] += trained.remarks
         info = parts.info(
@@ -51,6 +52,7 @@ def retest(
         reporter.start(info, None)
         episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
         scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
+        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
         results = {
             **facts,
             **parts.tested(scores, len(trained.candidates)),
