@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +10,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from maml_cli import __version__
+from maml_cli.command import exit_code, parser
 from maml_cli.config import check
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
-from maml_cli.core.errors import StorageError, UsageError, UserError
+from maml_cli.core.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
     from maml_cli.core.experiment import Experiment
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
     from maml_cli.data.images import ImageTasks
     from maml_cli.data.inventory import ImageDataset, Inventory
 
-INTERRUPTED = 130
 EPISODES_SHOWN = 3
 DESCRIPTION = """\
 Look at a data set and prepare it for maml-train: what is there, what is missing, how many classes
@@ -46,39 +43,20 @@ how they may lie in their folders: docs/data.md. Exit codes: 0 ready, 2 usage, 3
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-data` with these arguments; returns the exit code (see core/errors.py)."""
-    arguments = _parser().parse_intermixed_args(argv)
-    try:
-        _main(arguments.overrides, arguments.sheet)
-    except UserError as error:
-        for message in error.messages:
-            print(f"error: {message}", file=sys.stderr)
-        if isinstance(error, UsageError):
-            print("maml-data --help has examples", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: nothing half-made is left", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="maml-data",
+    made = parser(
+        "maml-data",
         usage="maml-data dataset=NAME [KEY=VALUE ...] [--sheet PNG]",
         description=DESCRIPTION,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for maml-train")
-    parser.add_argument(
+    made.add_argument(
         "--sheet",
         type=Path,
         metavar="PNG",
         help="where the picture goes (default: outputs/DATASET/contact-sheet.png)",
     )
-    parser.add_argument("--version", action="version", version=f"maml-data {__version__}")
-    return parser
+    arguments = made.parse_intermixed_args(argv)
+    return exit_code("maml-data", lambda: _main(arguments.overrides, arguments.sheet))
 
 
 def _main(overrides: Sequence[str], sheet: Path | None) -> None:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,16 @@ def test_nothing_is_overwritten(run, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
+def test_ways_change_where_the_head_allows(tmp_path, cache):
+    run, output = tmp_path / "run", tmp_path / "again"
+    words = [word.replace("mamlpp", "nearest_neighbour") for word in TINY]
+    assert maml_train([*words, cache, f"hydra.run.dir={run}"]) == 0
+    assert main([f"run={run}", f"output={output}", "ways=5"]) == 0
+    test = results_in(output)["test_per_step"]["mean"][-1] * 6 * 5 * 2  # right answers, of 60
+    assert test == pytest.approx(round(test), abs=1e-4)
+    assert results_in(output)["ways"] == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -215,6 +227,18 @@ def test_a_regression_run_shows_its_course_and_its_curves(tmp_path):
     again, trained = results_in(tmp_path / "a")["test"], results_in(run)["test"]
     assert again["mean"] == trained["mean"][:4]
     assert (tmp_path / "a" / "curves.png").is_file()
+
+
+@pytest.mark.parametrize("command", ["eval", "adapt"])
+def test_help_and_mistakes_answer_without_torch(command):
+    code = (
+        f"import sys; from maml_cli.{command}_cli import main\n"
+        "assert main(['run=nowhere', 'support=a', 'query=b']) == 2\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_help_names_every_argument(capsys):
