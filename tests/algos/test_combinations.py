@@ -30,6 +30,7 @@ OPTIONS = {
     "body and norm adapt": {"adapts": ["body", "norm"]},
     "norm and head adapt": {"adapts": ["norm", "head"]},
     "one step": {"inner_steps": 1},
+    "recompute": {"recompute": True},
 }
 PAIRS = [
     (one, other)
