@@ -38,14 +38,27 @@ class JobFailed(UserError):
         self.exit_code = exit_code
 
 
+class Left(SystemExit):
+    """A signal ended the run, and a sweep that it is a job of."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `maml-train` with these arguments; returns the exit code (see core/errors.py)."""
+    """Run `maml-train` with these arguments; returns the exit code (see core/errors.py).
+
+    Without arguments, those of the process are meant, and a signal ends it in here.
+    """
     arguments = _normalised(sys.argv[1:] if argv is None else argv)
     try:
         with torchrun.joined():
             return _main(arguments)
     except UserError as error:
         return _report(error)
+    except Left as end:
+        if argv is None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(int(end.code or 0))  # not waiting for threads at tasks that were given up
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -130,7 +143,7 @@ def _job(config: DictConfig) -> None:
         output_dir = from_first(lambda: own_dir)
         _run(from_first(lambda: begun(config, _overrides(), FREE)), output_dir)
     except Interrupted as error:
-        raise SystemExit(_report(error)) from None  # and with it the sweep
+        raise Left(_report(error)) from None
     except UserError as error:
         _fail(_report(error))
     except Exception as error:
