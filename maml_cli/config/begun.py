@@ -51,7 +51,11 @@ def saved_config(folder: Path) -> DictConfig:
     if not isinstance(config, DictConfig):
         raise CheckpointError(f"{path}: not the configuration of a run")
     if problems := inspect(config, fallback=config)[1]:
-        raise CheckpointError(f"{path}: not a configuration of this version", *problems)
+        raise CheckpointError(
+            f"{path}: not a configuration of this version of the program; use the one that trained "
+            "it (its results.json names the commit), or train again",
+            *problems,
+        )
     return config
 
 

@@ -20,7 +20,7 @@ def storing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be written ({error.strerror or error}): free space or choose another "
-            "place with hydra.run.dir=DIR"
+            "place (maml-train: hydra.run.dir=DIR; maml-eval, maml-adapt: output=DIR)"
         ) from error
 
 
