@@ -16,7 +16,7 @@ from maml_cli.training.resume import FREE, flat
 
 NEEDED = ("algo", "dataset", "ways", "shots", "seed", "metric", "test", "test_single", "iterations")
 """A JSON file that has these is the results of a run."""
-MACHINE = (*FREE, "seed", "device", "engine")
+MACHINE = (*FREE, "seed", "device", "engine", "algo.recompute")
 """Settings in which runs of one protocol may differ."""
 
 

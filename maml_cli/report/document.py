@@ -95,12 +95,19 @@ def _setting(setting: Setting, groups: list[Group]) -> Section:
     sources = Sources()
     shared, varying = shared_and_varying(groups)
     table = _errors if groups[0].per_step else _accuracies
-    header, rows = table(groups, sources, varying)
+    header, rows = _without_empty_columns(*table(groups, sources, varying))
     facts_shared = "; ".join(f"{name} {value}" for name, value in shared.items())
     notes = [sentence(f"For all rows: {facts_shared}")] if shared else []
     notes += [legend(rows), *sources.notes()]
     notes += sorted({f"{MARK} {remark}" for group in groups for remark in remarks(group)})
     return Section(title(setting), header, rows, [note for note in notes if note])
+
+
+def _without_empty_columns(
+    header: tuple[str, ...], rows: list[tuple[str, ...]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    kept = [place for place, cells in enumerate(zip(*rows, strict=True)) if {*cells} - {NONE, ""}]
+    return tuple(header[k] for k in kept), [tuple(row[k] for k in kept) for row in rows]
 
 
 def _accuracies(

@@ -70,7 +70,12 @@ def test_other_protocols_are_not_pooled(
     assert [len(group.runs) for group in groups] == [1, 1]
 
 
-@pytest.mark.parametrize("free", [{"device": "cuda"}, {"data_dir": "/elsewhere"}], ids=str)
+RECOMPUTED = {"algo": {"name": "maml", "inner_lr": 0.1, "recompute": True}}
+
+
+@pytest.mark.parametrize(
+    "free", [{"device": "cuda"}, {"data_dir": "/elsewhere"}, RECOMPUTED], ids=str
+)
 def test_other_machines_are_pooled(
     make_run: MakeRun, tmp_path: Path, free: dict[str, object]
 ) -> None:
