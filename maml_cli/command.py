@@ -59,6 +59,6 @@ def exit_code(name: str, work: Callable[[], None]) -> int:
             print(f"{name} --help has examples", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("interrupted: nothing half-made is left", file=sys.stderr)
+        print("interrupted: no file is half-written", file=sys.stderr)
         return INTERRUPTED
     return 0
