@@ -109,9 +109,10 @@ class StopRequests:
 
 
 def end_with_parent() -> None:
-    """In a worker process of a sweep: when the process that started it dies, stop too."""
+    """In a worker of a sweep or of torchrun: when the process that started it dies, stop too."""
     started = any(thread.name == WATCHER for thread in threading.enumerate())
-    if started or multiprocessing.current_process().name == "MainProcess":
+    of_sweep = multiprocessing.current_process().name != "MainProcess"
+    if started or not (of_sweep or ranks.size() > 1):
         return
     parent = os.getppid()
 
@@ -119,8 +120,9 @@ def end_with_parent() -> None:
         while os.getppid() == parent:
             time.sleep(WATCH_SECONDS)
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(GRACE_SECONDS)  # the worker would wait for more jobs
-        os._exit(EXIT_CODE)
+        if of_sweep:
+            time.sleep(GRACE_SECONDS)  # the worker would wait for more jobs
+            os._exit(EXIT_CODE)
 
     threading.Thread(target=watch, name=WATCHER, daemon=True).start()
 

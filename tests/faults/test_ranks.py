@@ -96,7 +96,7 @@ def test_two_processes_find_what_one_finds(tmp_path, maml_train, arguments):
     assert found["test"]["mean"] == pytest.approx(expected["test"]["mean"], abs=1e-6)
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
     assert len(lines) == 4  # two of training, two of validation
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "one", "two"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"cache", "one", "two"}
 
 
 def environment_of(rank: int, port: int) -> dict[str, str]:
@@ -155,6 +155,18 @@ def test_torchrun_starts_it_again_by_itself(tmp_path):
     os.kill(processes_of(run)[0], signal.SIGKILL)
     assert "goes on after iteration" in finished(run)
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
+
+
+@pytest.mark.faults_full
+def test_no_process_outlives_torchrun(tmp_path):
+    run = shared(tmp_path / "run", *LONG)
+    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0001.pt")
+    processes = processes_of(run)
+    assert len(processes) == 2
+    run.kill()
+    _, errors = run.communicate(timeout=60)  # their pipe closes when all of them have ended
+    assert errors.count("stopped by SIGTERM") == 1
+    assert (tmp_path / "run" / "checkpoints" / "partial.pt").exists()
 
 
 @pytest.mark.faults_full
