@@ -115,7 +115,8 @@ def _query(predictions: Predictions, number: int, pixels: NDArray[np.uint8]) -> 
 def _short(text: str, lines: int = LINES) -> str:
     wrapped = textwrap.wrap(text, LETTERS)
     if len(wrapped) > lines:
-        wrapped[lines - 1 :] = [f"{wrapped[lines - 1][: LETTERS - 1]}…"]
+        rest = " ".join(wrapped[lines - 1 :])
+        wrapped[lines - 1 :] = [f"{rest[: LETTERS - 1]}…"]
     return "\n".join(wrapped)
 
 

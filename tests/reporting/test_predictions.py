@@ -93,6 +93,8 @@ def test_long_names_are_cut():
     assert f"{'x' * 18}\n{'x' * 12}\n2 given" in made
     assert f"{'y' * 18}\n{'y' * 17}…\n1 given" in made
     assert f"is {'y' * 14}…" in made
+    wrong = texts(figure(predictions([2, 2], classes=["cat", "dog", "Tagalog character07"])))
+    assert wrong[-1] == "is Tagalog charac…"
 
 
 @pytest.mark.parametrize(
