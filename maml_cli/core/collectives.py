@@ -3,6 +3,7 @@
 Each function is called by all of them, in the same order.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -11,6 +12,8 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from maml_cli.core import ranks
 from maml_cli.core.errors import ProcessLost, UserError
@@ -33,7 +36,10 @@ def joined() -> Iterator[None]:
         return
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with _in_contact():
-        dist.init_process_group(backend, timeout=TIMEOUT)
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+        # torchrun keeps the store when it starts processes again, and dead addresses in it
+        attempt = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        dist.init_process_group(backend, timeout=TIMEOUT, store=attempt, rank=rank, world_size=size)
     yield
     dist.destroy_process_group()  # not after an error: others may have left in mid-sentence
 
