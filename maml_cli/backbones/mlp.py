@@ -2,14 +2,14 @@
 
 from itertools import pairwise
 from math import prod
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
-from torch.nn.init import trunc_normal_
+from torch.nn.init import trunc_normal_, uniform_
 
 from maml_cli.core.batch_norm import Norm
 from maml_cli.core.settings import STRICT
@@ -20,8 +20,9 @@ from maml_cli.core.types import Tensors
 class MLP:
     """Linear layers on flattened inputs, with (batch norm and) ReLU after all but the last.
 
-    Weights start normal with deviation 0.01, cut off at two deviations, biases at 0, as in the
-    official MAML code.
+    They start as in the official MAML code (`truncated_normal`): weights normal with deviation
+    0.01, cut off at two deviations, biases at 0; or (`uniform`) as torch's own layers do, all
+    uniform in +-1/sqrt(inputs), as in Reptile's sine script.
     """
 
     name: str
@@ -32,6 +33,9 @@ class MLP:
     batch_norm: Annotated[bool, Field(description="in every hidden layer, before its ReLU")]
     norm_gain: Annotated[bool, Field(description="batch norms learn a gain; false: a bias alone")]
     norm_eps: Annotated[float, Field(gt=0, le=0.1, description="added to batch norms' variances")]
+    weight_init: Annotated[
+        Literal["truncated_normal", "uniform"], Field(description="how weights start")
+    ]
 
     def init(
         self, input_shape: tuple[int, ...], outputs: int, generator: Generator
@@ -40,12 +44,15 @@ class MLP:
         params: dict[str, Tensor] = {}
         sizes = [prod(input_shape), *self.hidden, outputs]
         for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            weight = torch.empty(fan_out, fan_in)
             prefix = self._prefix(layer)
-            params[f"{prefix}.weight"] = trunc_normal_(
-                weight, std=0.01, a=-0.02, b=0.02, generator=generator
-            )
-            params[f"{prefix}.bias"] = torch.zeros(fan_out)
+            weight, bias = torch.empty(fan_out, fan_in), torch.zeros(fan_out)
+            if self.weight_init == "truncated_normal":
+                trunc_normal_(weight, std=0.01, a=-0.02, b=0.02, generator=generator)
+            else:
+                bound = fan_in**-0.5
+                for tensor in (weight, bias):
+                    uniform_(tensor, -bound, bound, generator=generator)
+            params[f"{prefix}.weight"], params[f"{prefix}.bias"] = weight, bias
             if self.batch_norm and layer < len(self.hidden):
                 if self.norm_gain:
                     params[f"{prefix}.norm.weight"] = torch.ones(fan_out)

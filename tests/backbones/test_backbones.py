@@ -12,6 +12,7 @@ from maml_cli.core.batch_norm import BatchStats
 
 def mlp(hidden, **changes):
     off = {"name": "mlp", "batch_norm": False, "norm_gain": True, "norm_eps": 1e-5}
+    off["weight_init"] = "truncated_normal"
     return MLP(hidden=hidden, **off | changes)
 
 
@@ -64,6 +65,16 @@ def test_mlp_starts_small_and_cut_off():
     # the deviation of a normal cut off at two deviations is 0.8796 of the whole one's
     assert weight.std().item() == pytest.approx(0.008796, rel=0.01)
     assert not params["head.bias"].any()
+
+
+def test_mlp_starts_uniform_as_torch_layers_do():
+    params = mlp([400, 100], weight_init="uniform").init((25,), 1, torch.Generator().manual_seed(0))
+    for layer, inputs in (("body.0", 25), ("body.1", 400), ("head", 100)):
+        values = torch.cat([params[f"{layer}.weight"].flatten(), params[f"{layer}.bias"]])
+        theirs = torch.nn.Linear(inputs, 10_000 // inputs)
+        assert values.abs().max() <= 1 / math.sqrt(inputs)
+        assert values.std().item() == pytest.approx(theirs.weight.std().item(), rel=0.15)
+        assert params[f"{layer}.bias"].any()
 
 
 def test_the_same_generator_state_gives_the_same_network():
