@@ -16,12 +16,12 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.records import Curves, RunInfo
+from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, TaskSource
 from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
 from maml_cli.inner.engines import choose_engine
 from maml_cli.inner.ranked import Ranked
 from maml_cli.reporting.results import environment
-from maml_cli.training.resume import flat
 
 
 @dataclass(frozen=True, kw_only=True)

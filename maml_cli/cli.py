@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -22,6 +23,7 @@ from maml_cli.config import check, resolvers
 from maml_cli.config.begun import MODES, begun, require_begun
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
+from maml_cli.config.sweep import SweepFolder
 from maml_cli.core import ranks
 from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
@@ -48,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without arguments, those of the process are meant, and a signal ends it in here.
     """
     arguments = _normalised(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a console without ± shows a question mark
     try:
         with torchrun.joined():
             return _main(arguments)
@@ -65,6 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str]) -> int:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise StorageError("the folder you are in is gone: cd to one that is there") from None
     flags = _flags(argv)
     if flags.version:
         print(f"maml-train {__version__}")
@@ -124,6 +133,7 @@ def _hand_to_hydra(argv: list[str]) -> None:
     application = hydra.main(
         version_base=VERSION_BASE, config_path=str(conf_dir()), config_name=CONFIG_NAME
     )(_job)
+    SweepFolder.noted = None
     with understood():
         try:
             application()
@@ -131,17 +141,25 @@ def _hand_to_hydra(argv: list[str]) -> None:
             if error.errno is None:
                 raise
             raise StorageError(f"{error.filename or 'output'}: {error.strerror}") from error
+        finally:
+            if SweepFolder.noted is not None:
+                print(_write_sweep_table(SweepFolder.noted).read_text(encoding="utf-8"), end="")
 
 
-def _job(config: DictConfig) -> None:
-    """One run, alone or as a job of a sweep; says what went wrong."""
+def _job(config: DictConfig) -> float | None:
+    """One run, alone or as a job of a sweep; says what went wrong.
+
+    Returns what a search maximises: the best validation score, or minus it where less is better.
+    """
     from maml_cli.core.collectives import from_first
+    from maml_cli.reporting.sweep import search_value
     from maml_cli.training.resume import FREE
 
     output_dir = own_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
         output_dir = from_first(lambda: own_dir)
         _run(from_first(lambda: begun(config, _overrides(), FREE)), output_dir)
+        return search_value(output_dir)
     except Interrupted as error:
         raise Left(_report(error)) from None
     except UserError as error:
@@ -183,10 +201,12 @@ def _show_finished(experiment: Experiment, output_dir: Path) -> bool:
     return True
 
 
-def _write_sweep_table(directory: Path) -> None:
+def _write_sweep_table(directory: Path) -> Path:
     from maml_cli.reporting.sweep import write_sweep_table
 
-    print(f"all jobs: {write_sweep_table(directory)}", file=sys.stderr)
+    path = write_sweep_table(directory)
+    print(f"all jobs: {path}", file=sys.stderr)
+    return path
 
 
 def _overrides() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice, product
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
@@ -44,8 +44,6 @@ def problems(
         for change in swept:
             found[f"{change.input_line}: several values; add --multirun to run each"] = None
         changes = [change for change in changes if change not in swept]
-    # a continuous range is for a sweeper that draws from it
-    changes = [change for change in changes if not change.is_interval_sweep()]
     choices = []
     for change in changes:
         try:
@@ -79,7 +77,9 @@ def _choices(composer: Composer, change: Override) -> list[Override]:
     """The overrides that a sweep makes of one, in Hydra's order; raises UsageError."""
     if not change.is_sweep_override():
         return [change]
-    key = change.get_key_element()
+    key, value = change.get_key_element(), change.value()
+    if isinstance(value, IntervalSweep):  # for a sweeper that draws from it
+        return [composer.parse(f"{key}={end}") for end in (value.start, value.end)]
     with understood():
         values = list(islice(change.sweep_string_iterator(), SWEEP_LIMIT))
     if not values:

@@ -4,7 +4,8 @@ Imports no torch, so that `--help` is quick. A settings class holds no default v
 `conf/`, and only there.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -104,3 +105,14 @@ class EvalSettings:
             "with one query at a time, or running"
         ),
     ]
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested configuration as `group.key` to value."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found

@@ -12,7 +12,8 @@ import yaml
 
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.records import Results
-from maml_cli.training.resume import FREE, flat
+from maml_cli.core.settings import flat
+from maml_cli.training.resume import FREE
 
 NEEDED = ("algo", "dataset", "ways", "shots", "seed", "metric", "test", "test_single", "iterations")
 """A JSON file that has these is the results of a run."""

@@ -60,9 +60,10 @@ class Checkpoints:
         return ranked[: self._keep]
 
     def summary(self, scores: Mapping[int, float]) -> dict[str, Any]:
-        """The best epoch (from 1) and its validation score."""
+        """The best epoch (from 1), its validation score, and what a search is to maximise."""
         epoch = self.best(scores)[0]
-        return {"mean": scores[epoch], "best_epoch": epoch + 1}
+        mean = scores[epoch]
+        return {"mean": mean, "best_epoch": epoch + 1, "to_maximize": self._sign * mean}
 
     def load(self, epoch: int, device: torch.device) -> MetaParameters:
         """The meta-parameters after an epoch; raises CheckpointError."""

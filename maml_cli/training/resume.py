@@ -8,6 +8,7 @@ import yaml
 
 from maml_cli.core.errors import CheckpointError
 from maml_cli.core.files import storing
+from maml_cli.core.settings import flat
 
 FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
 """Keys that may differ: they do not decide the numbers of a run that goes well."""
@@ -49,17 +50,6 @@ def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
         for name, value in now.items()
         if before.get(name) != value
     ]
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested configuration as `group.key` to value."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 _ABSENT = object()

@@ -66,6 +66,10 @@ class StopRequests:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._received and error is not None:
+            handler = self._before.get(signal.Signals(self._received[0]))
+            if callable(handler) and handler is not signal.default_int_handler:
+                handler(self._received[0], None)  # submitit puts the job back into the queue
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ FILES = sorted(conf_dir().rglob("*.yaml"))
 OPTIONS = [
     f"{file.parent.relative_to(conf_dir())}={file.stem}"
     for file in FILES
-    if file.parent != conf_dir() and file.parent.name not in ("protocol", "local")
+    if file.relative_to(conf_dir()).parts[0] not in (file.name, "protocol", "local", "hydra")
 ]
 ALGORITHMS = [option for option in OPTIONS if option.startswith("algo=")]
 DATASETS = [option for option in OPTIONS if option.startswith("dataset=")]

@@ -1,50 +1,17 @@
-"""Tiny runs, in this process or in one of their own, and what of them must be the same."""
+"""The tiny run that the faults are injected into, and its outcome when nothing disturbs it."""
 
-import hashlib
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-import torch
+from faults.processes import arguments_for, done, outcome
 
-TINY = (
-    *("algo=maml", "dataset=sinusoid", "train.epochs=4", "train.iterations_per_epoch=13"),
-    *("train.tasks_per_batch=2", "eval.val_episodes=4", "eval.test_episodes=4"),
-)
+from maml_cli.core.errors import CheckpointError
+from maml_cli.training.checkpoint import Checkpoints
 
-
-def started(folder: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """`maml-train` on the sinusoid in a process of its own."""
-    command = [sys.executable, "-m", "maml_cli", *TINY, *arguments, f"hydra.run.dir={folder}"]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """What an interruption must not change, down to the last bit."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    results = json.loads((folder / "results.json").read_text())
-    for record in lines:
-        record.pop("iterations_per_second", None)
-    last = torch.load(folder / "checkpoints" / "epoch-0004.pt", weights_only=True)
-    weights = hashlib.sha256()
-    for name, tensor in last["theta"].items():
-        weights.update(name.encode() + tensor.numpy().tobytes())
-    return {
-        "theta": weights.hexdigest(),
-        "metrics": lines,
-        **{key: results[key] for key in ("test", "test_single", "test_per_step", "val")},
-    }
+MAML = arguments_for("maml", "sinusoid")
 
 
 @pytest.fixture
@@ -52,7 +19,7 @@ def run_to(maml_train: Callable) -> Callable:
     """Runs the tiny experiment in this process; further arguments win."""
 
     def run(folder: Path, *arguments: str) -> Any:
-        return maml_train(*TINY, *arguments, f"hydra.run.dir={folder}")
+        return maml_train(*MAML, *arguments, f"hydra.run.dir={folder}")
 
     return run
 
@@ -61,7 +28,14 @@ def run_to(maml_train: Callable) -> Callable:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outcome of the tiny run that nothing disturbs."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "run"
-    process = started(folder)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+    done(folder, *MAML)
     return outcome(folder)
+
+
+@pytest.fixture
+def broken_off(tmp_path: Path, run_to: Callable, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a run whose test never came: `epoch-0002.pt` to `0004` are there."""
+    with monkeypatch.context() as fault:
+        fault.setattr(Checkpoints, "load", Mock(side_effect=CheckpointError("broken off")))
+        assert run_to(tmp_path / "run").code == 4
+    return tmp_path / "run"

@@ -1,13 +1,17 @@
 """A sweep in a fixed folder: done jobs are skipped, broken ones go on, one does not stop others."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from faults.conftest import TINY, outcome
+from faults.conftest import MAML
+from faults.processes import done, outcome
 
 from maml_cli.core.errors import DivergedError
 from maml_cli.training.loop import Trainer
@@ -15,9 +19,33 @@ from maml_cli.training.loop import Trainer
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
+def begun(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "maml_cli", "-m", *MAML, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def completed(*arguments: str) -> str:
+    """What a sweep that ends well prints."""
+    sweep = begun(*arguments)
+    printed, _ = sweep.communicate(timeout=600)
+    assert sweep.returncode == 0, printed
+    return printed
+
+
+def wait_for(found: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_sweep_survives_a_failing_job(tmp_path, maml_train, run_to, monkeypatch, uninterrupted):
     folder = tmp_path / "sweep"
-    sweep = ("-m", *TINY, "seed=0,1,2", f"hydra.sweep.dir={folder}")
+    sweep = ("-m", *MAML, "seed=0,1,2", f"hydra.sweep.dir={folder}")
     real = Trainer._end_epoch
 
     def end_epoch(self, run):
@@ -30,8 +58,9 @@ def test_a_sweep_survives_a_failing_job(tmp_path, maml_train, run_to, monkeypatc
         first = maml_train(*sweep)
     assert first.code == 5
     assert "injected" in first.err
-    lines = (folder / "table.md").read_text().splitlines()[2:5]
-    assert ["no result" in line for line in lines] == [False, True, False]
+    table = (folder / "table.md").read_text()
+    assert first.out.endswith(table)
+    assert ["no result" in line for line in table.splitlines()[2:5]] == [False, True, False]
 
     second = maml_train(*sweep)
     assert second.code == 0
@@ -43,37 +72,105 @@ def test_a_sweep_survives_a_failing_job(tmp_path, maml_train, run_to, monkeypatc
     assert outcome(folder / "1") == outcome(tmp_path / "alone")
 
 
-@pytest.mark.faults_full
-def test_a_parallel_sweep_leaves_no_workers_and_is_completed(tmp_path, uninterrupted):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+def test_the_table_shows_what_was_swept(tmp_path, maml_train):
+    words = ("seed=0", "algo.inner_lr=0.01,0.02", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert maml_train("-m", *MAML, *words).code == 0
+    header, _, first, second = (tmp_path / "sweep" / "table.md").read_text().splitlines()[:4]
+    columns = [cell.strip() for cell in header.split("|")]
+    assert columns[1:7] == ["job", "algo", "dataset", "ways", "shots", "seed"]
+    assert columns[7:-1] == ["algo.inner_lr", "metric", "test"]
+    assert [line.split("|")[7].strip() for line in (first, second)] == ["0.01", "0.02"]
+
+
+@pytest.mark.parametrize(
+    "repeat", [0, *(pytest.param(n, marks=pytest.mark.faults_full) for n in range(1, 10))]
+)
+def test_a_parallel_sweep_leaves_no_workers_and_is_completed(tmp_path, uninterrupted, repeat):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs maml-train[sweep]")
     folder = tmp_path / "sweep"
-    words = ("-m", *TINY, *JOBLIB, "seed=0,1,2,3", f"hydra.sweep.dir={folder}")
-    command = [sys.executable, "-m", "maml_cli", *words]
-    sweep = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(folder.glob("*/checkpoints/epoch-0001.pt")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    workers = workers_of(sweep.pid)
+    words = (*JOBLIB, "seed=0,1,2,3", f"hydra.sweep.dir={folder}")
+    sweep = begun(*words)
+    wait_for(lambda: list(folder.glob(f"*/checkpoints/epoch-000{1 + repeat % 3}.pt")))
+    workers = processes("-P", str(sweep.pid), "-f", "popen_loky_posix")
     assert workers
     sweep.send_signal(signal.SIGTERM)
-    sweep.wait(timeout=5)
+    sweep.communicate(timeout=5)
     time.sleep(5)
     assert [pid for pid in workers if alive(pid)] == []
-    assert subprocess.run(command, capture_output=True, timeout=120, check=False).returncode == 0
+    printed = completed(*words)
     table = (folder / "table.md").read_text()
-    assert table.count("mse") == 4
-    assert "no result" not in table
+    assert table in printed
+    assert (table.count("mse"), table.count("no result")) == (4, 0)
+    assert outcome(folder / "0") == uninterrupted  # which nothing ran beside
+
+
+def test_a_job_that_slurm_takes_away_is_put_back_and_goes_on(tmp_path, uninterrupted):
+    """With submitit's stand-in for Slurm, whose signal and whose queue are submitit's own."""
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs maml-train[slurm]")
+    folder = tmp_path / "sweep"
+    sweep = begun("hydra/launcher=submitit_local", "seed=0", f"hydra.sweep.dir={folder}")
+    wait_for(lambda: list(folder.glob("0/checkpoints/epoch-0001.pt")))
+    [job] = processes("-f", f"submitit.core._submit {folder}")
+    os.kill(job, signal.SIGUSR2)
+    printed, _ = sweep.communicate(timeout=120)
+    assert sweep.returncode == 0, printed
+    [said, log] = [path.read_text() for path in sorted(folder.glob(".submitit/*/*_log.*"))]
+    assert "Requeued job" in log
+    assert "goes on after iteration" in said
     assert outcome(folder / "0") == uninterrupted
 
 
-def workers_of(parent: int) -> list[int]:
-    listed = subprocess.run(
-        ["pgrep", "-P", str(parent), "-f", "popen_loky_posix"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
+def test_the_preset_for_slurm_is_whole(maml_train):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs maml-train[slurm]")
+    words = ("hydra/launcher=slurm", "hydra.launcher.partition=gpu")
+    shown = maml_train(*words, "--cfg", "hydra", "--package", "hydra.launcher")
+    assert shown.code == 0
+    assert "max_num_timeout: 100" in shown.out
+    assert "partition: gpu" in shown.out
+    assert "submitit_launcher.SlurmLauncher" in shown.out
+
+
+def test_a_search_goes_where_the_validation_is_best_and_can_be_repeated(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs maml-train[optuna]")
+    folder = tmp_path / "search"
+    words = (
+        *("hydra/sweeper=search", "hydra.sweeper.n_trials=3", f"hydra.sweep.dir={folder}"),
+        "algo.inner_lr=tag(log, interval(0.001, 1))",
     )
+    printed = completed(*words)
+    table = (folder / "table.md").read_text()
+    assert table.count("mse") == 3
+    best = max(job_values(folder))
+    assert f"best_value: {best}" in (folder / "optimization_results.yaml").read_text()
+    assert "holds this run, finished" not in printed
+    again = completed(*words)
+    assert again.count("holds this run, finished") == 3
+    assert (folder / "table.md").read_text() == table
+
+
+def job_values(folder: Path) -> list[float]:
+    """Minus the validation error of each job's best epoch, from its metrics."""
+    values = []
+    for file in folder.glob("*/metrics.jsonl"):
+        records = map(json.loads, file.read_text().splitlines())
+        values.append(-min(r["val"][-1]["mean"] for r in records if r["kind"] == "val"))
+    return values
+
+
+@pytest.mark.faults_full
+@pytest.mark.parametrize("seed", range(5))
+def test_a_job_does_not_depend_on_how_it_was_launched(tmp_path, seed):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs maml-train[sweep]")
+    folder = tmp_path / "sweep"
+    completed(*JOBLIB, f"seed={seed},{seed + 10}", f"hydra.sweep.dir={folder}")
+    done(tmp_path / "alone", *MAML, f"seed={seed}")
+    assert outcome(folder / "0") == outcome(tmp_path / "alone")
+
+
+def processes(*criteria: str) -> list[int]:
+    """The processes that match these criteria of `pgrep`."""
+    command = ["pgrep", *criteria]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
     return [int(line) for line in listed.stdout.split()]
 
 

@@ -43,7 +43,16 @@ def test_the_last_three_and_the_best_are_kept(tmp_path):
     assert names(tmp_path) == [f"epoch-000{n}.pt" for n in (2, 4, 5, 6, 7)]
     assert checkpoints.load(3, CPU).theta["model.w"].item() == 4.0
     assert checkpoints.load(3, CPU).state["running.m"].item() == -4.0
-    assert checkpoints.summary(dict(enumerate(scores))) == {"mean": 0.9, "best_epoch": 2}
+    assert checkpoints.summary(dict(enumerate(scores))) == {
+        "mean": 0.9,
+        "best_epoch": 2,
+        "to_maximize": 0.9,
+    }
+
+
+def test_a_search_is_to_maximise_minus_an_error(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1, higher_is_better=False)
+    assert checkpoints.summary({0: 3.0, 1: 2.0})["to_maximize"] == -2.0
 
 
 def test_for_an_error_less_is_better_and_nan_is_worst(tmp_path):

@@ -1,0 +1,97 @@
+"""Runs of `maml-train` in processes of their own, which can be killed, and what must survive."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import resource
+import sys
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from maml_cli.cli import main
+from maml_cli.config import check
+from maml_cli.paths import conf_dir
+
+ALGORITHMS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
+TINY = (
+    *("train.epochs=4", "train.iterations_per_epoch=13", "train.tasks_per_batch=2"),
+    *("eval.val_episodes=4", "eval.test_episodes=4"),
+)
+SMALL_IMAGES = ("backbone.filters=4", "ways=3", "queries=2")
+LOG = "log.txt"
+_LIMIT = 300
+"""Seconds after which a run must have ended, on a machine that others use too."""
+
+_server = multiprocessing.get_context("forkserver")
+_server.set_forkserver_preload(["maml_cli.runner", __name__])  # torch is imported once for all
+
+
+def fits(algo: str, dataset: str) -> bool:
+    """Whether the algorithm is for such a data set."""
+    return not check.problems(arguments_for(algo, dataset))
+
+
+def arguments_for(algo: str, dataset: str) -> list[str]:
+    """A tiny run of the algorithm on the data set."""
+    images = () if dataset == "sinusoid" else SMALL_IMAGES
+    return [f"algo={algo}", f"dataset={dataset}", *images, *TINY]
+
+
+def started(folder: Path, *arguments: str) -> ForkServerProcess:
+    """`maml-train ARGUMENTS hydra.run.dir=FOLDER` in a process that prints into FOLDER/log.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return begun([*arguments, f"hydra.run.dir={folder}"], folder / LOG)
+
+
+def begun(arguments: list[str], log: Path, largest_file: int | None = None) -> ForkServerProcess:
+    """`maml-train ARGUMENTS` in the folder of the log; no file may be larger than so many bytes."""
+    process = _server.Process(target=_typed, args=(arguments, log, largest_file))
+    process.start()
+    return process
+
+
+def ended(process: ForkServerProcess) -> int:
+    """The exit code of the process, once it has ended by itself."""
+    process.join(_LIMIT)
+    assert process.exitcode is not None, "it hangs"
+    return process.exitcode
+
+
+def done(folder: Path, *arguments: str) -> str:
+    """Runs to the end, which must be a good one; what was printed."""
+    code = ended(started(folder, *arguments))
+    printed = (folder / LOG).read_text()
+    assert code == 0, printed
+    return printed
+
+
+def _typed(arguments: list[str], log: Path, largest_file: int | None) -> None:
+    os.chdir(log.parent)
+    if largest_file is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    sys.exit(main(arguments))
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """What an interruption must not change, down to the last bit."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    results = json.loads((folder / "results.json").read_text())
+    for record in lines:
+        record.pop("iterations_per_second", None)
+    last = max((folder / "checkpoints").glob("epoch-*.pt"))
+    weights = hashlib.sha256(last.name.encode())
+    for name, tensor in torch.load(last, weights_only=True)["theta"].items():
+        weights.update(name.encode() + tensor.numpy().tobytes())
+    return {
+        "theta": weights.hexdigest(),
+        "metrics": lines,
+        **{key: results[key] for key in ("test", "test_single", "test_per_step", "val")},
+    }
