@@ -198,8 +198,9 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[Section]:
                 ("pair", "difference", "p-value", "pairs"),
                 rows,
                 [
-                    "The same test episodes, seed by seed; ± is the 95 % interval of the paired "
-                    "Student-t test, two-sided, not corrected for the number of pairs."
+                    "After the last inner step, on the same test episodes, seed by seed; ± is the "
+                    "95 % interval of the paired Student-t test, two-sided, not corrected for the "
+                    "number of pairs."
                 ],
             )
         )

@@ -38,9 +38,9 @@ def terminal(report: Report) -> Group:
     for section in sections(report):
         if section.kind == "register":
             continue
-        table = Table(
-            *section.header, box=box.SIMPLE_HEAD, title=section.title, title_justify="left"
-        )
+        table = Table(box=box.SIMPLE_HEAD, title=section.title, title_justify="left")
+        for place, name in enumerate(section.header):
+            table.add_column(name, overflow="fold", min_width=None if place else 10)
         for row in section.rows:
             table.add_row(*map(escape, row))
         shown += [table, *(Text(note, style="dim") for note in section.notes), Text()]
