@@ -124,6 +124,22 @@ def test_what_a_data_set_lacks_is_said_with_the_arithmetic(run_settings):
     ]
 
 
+def test_training_may_have_shots_and_queries_of_its_own(run_settings):
+    images = corner_images(2, 2).repeat(5, axis=1)
+    run = run_settings(ways=2, shots=1, queries=2, train_shots=3, train_queries=5)
+    pools = {split: image_pool(images, CPU, "none") for split in ("train", "test")}
+    source = ImageTasks(pools, run, scale=[1.0], shift=[0.0], checksum="")
+    sizes = {
+        split: [field.shape[1] for field in source.episodes(split, 0, 1)[:4]] for split in pools
+    }
+    assert sizes == {"train": [6, 6, 10, 10], "test": [2, 2, 4, 4]}
+    splits = {"train": Split(64, 300), "test": Split(20, 600)}
+    assert shortfalls("pictures", splits, run_settings(shots=5, queries=15, train_queries=296)) == [
+        "shots=5 + queries=15 and train_queries=296 needs 301 images per class, "
+        'but split "train" of pictures has 300: lower one of them.'
+    ]
+
+
 def test_only_the_splits_that_lack_images_are_named(run_settings):
     splits = {"train": Split(64, 300), "val": Split(16, 300), "test": Split(20, 600)}
     assert shortfalls("pictures", splits, run_settings(shots=300, queries=1)) == [
