@@ -89,7 +89,7 @@ def probabilities_in(folder: Path) -> np.ndarray:
 def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
     """Probabilities of the data set's own test episode, from the learner and checkpoints alone."""
     experiment, source = its_source(run)
-    engine = choose_engine("loop", CPU, convolutional=True)
+    engine = choose_engine("auto", CPU, convolutional=True)  # as the run has it
     learner = experiment.algo.build(experiment.backbone, source, experiment.train, engine)
     outputs = []
     for file in sorted((run / "checkpoints").glob("epoch-*.pt")):  # both epochs vote
