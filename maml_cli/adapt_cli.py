@@ -35,7 +35,8 @@ examples:
   maml-adapt run=outputs/omniglot/mamlpp/NAME support=known query=unknown
   maml-adapt run=outputs/omniglot/mamlpp/NAME support=known query=one eval.bn_stats=support
 
-Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 storage, 130 interrupted.
+Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage,
+130 interrupted.
 """
 
 

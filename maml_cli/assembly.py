@@ -12,7 +12,7 @@ from torch import Tensor
 from maml_cli.core import ranks
 from maml_cli.core.collectives import together
 from maml_cli.core.engine import Engine
-from maml_cli.core.errors import UsageError
+from maml_cli.core.errors import DivergedError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.records import Curves, RunInfo
@@ -78,11 +78,19 @@ class Assembly:
     def probabilities(self, candidates: Sequence[MetaParameters], episodes: Episode) -> Tensor:
         """Of each class for each query, `(tasks, queries, outputs)`, by the `eval` settings.
 
-        They are the softmax of the candidates' mean outputs.
+        They are the softmax of the candidates' mean outputs. Raises DivergedError if those are not
+        finite.
         """
         bn_stats = self.experiment.eval.bn_stats
         outputs = [self.learner.predict(c, episodes, self.steps, bn_stats) for c in candidates]
-        return torch.stack(outputs).mean(0)[:, -1].softmax(-1)
+        mean = torch.stack(outputs).mean(0)[:, -1]
+        if not mean.isfinite().all():
+            raise DivergedError(
+                f"the outputs are not finite after {self.steps} inner steps with eval.bn_stats="
+                f"{bn_stats}: adaptation diverges; take fewer eval.inner_steps or the "
+                "eval.bn_stats that the run was validated with"
+            )
+        return mean.softmax(-1)
 
     def curves(self, params: MetaParameters) -> Curves | None:
         """Fits to some test tasks, to draw; None if inputs are no numbers."""

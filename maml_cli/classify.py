@@ -30,8 +30,8 @@ def classify(
 ) -> Predictions:
     """Adapt the run in `folder` to the pictures of `support` and tell those of `query` apart.
 
-    Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError or
-    StorageError.
+    Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError,
+    DivergedError or StorageError.
     """
     dataset = experiment.dataset
     if not isinstance(dataset, ImageDataset):
@@ -46,9 +46,8 @@ def classify(
     parts = assemble(experiment, task, device)
     if misfits(parts, best):
         raise UsageError(_other_ways(support, task.output_size, outputs))
-    claim(output_dir)
-
     probabilities = parts.probabilities(trained.candidates, task.episodes("test", 0, 1))
+    claim(output_dir)
     predictions = Predictions(
         classes=own.labels,
         pictures=own.names,

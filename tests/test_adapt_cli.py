@@ -219,6 +219,15 @@ def test_a_number_of_classes_that_the_head_does_not_have(run, mine, capsys):
     assert not (mine / "out").exists()
 
 
+def test_an_adaptation_that_diverges_is_no_prediction(run, mine, monkeypatch, capsys):
+    outputs = torch.full((1, 6, WAYS * QUERIES, WAYS), torch.nan)
+    monkeypatch.setattr("maml_cli.algos.maml.GradientLearner.predict", lambda *_: outputs)
+    assert adapt(run, mine, "eval.bn_stats=running") == 5
+    err = capsys.readouterr().err
+    assert "not finite after 5 inner steps with eval.bn_stats=running" in err
+    assert not (mine / "out").exists()
+
+
 def test_unreadable_pictures_are_named(run, mine, capsys):
     broken = next((mine / "query").rglob("*.png"))
     broken.write_bytes(broken.read_bytes()[:60])
