@@ -140,7 +140,10 @@ def _hand_to_hydra(argv: list[str]) -> None:
         except OSError as error:
             if error.errno is None:
                 raise
-            raise StorageError(f"{error.filename or 'output'}: {error.strerror}") from error
+            raise StorageError(
+                f"{error.filename or 'output'}: {error.strerror}; choose another place with "
+                "hydra.run.dir=DIR"
+            ) from error
         finally:
             if SweepFolder.noted is not None:
                 print(_write_sweep_table(SweepFolder.noted).read_text(encoding="utf-8"), end="")
