@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    return (logits.argmax(-1) == labels).float().mean(-1)
+    answered = logits.isfinite().all(-1)  # else argmax would name a class all the same
+    return ((logits.argmax(-1) == labels) & answered).float().mean(-1)
 
 
 def _squared_error(prediction: Tensor, target: Tensor) -> Tensor:
