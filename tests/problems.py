@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from maml_cli.algos.maml import MAML, GradientLearner
+from maml_cli.algos.gradient_learner import GradientLearner
+from maml_cli.algos.maml import MAML
 from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective

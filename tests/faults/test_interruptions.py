@@ -10,7 +10,7 @@ from faults.conftest import MAML
 from faults.processes import LOG, done, ended, outcome, started
 
 import maml_cli.assembly
-from maml_cli.algos.maml import GradientLearner
+from maml_cli.algos.gradient_learner import GradientLearner
 from maml_cli.training import checkpoint
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from faults.processes import outcome
 
-from maml_cli.algos.maml import GradientLearner
+from maml_cli.algos.gradient_learner import GradientLearner
 from maml_cli.training.checkpoint import read
 
 
