@@ -125,4 +125,4 @@ class _Settled(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *(slope * g for g in ctx.saved_tensors)
+        return None, None, *torch._foreach_mul(ctx.saved_tensors, slope)
