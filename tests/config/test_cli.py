@@ -141,7 +141,8 @@ def test_an_output_folder_that_cannot_be_made(maml_train: Callable, runs: Runs) 
     Path("file").write_text("in the way")
     outcome = maml_train("hydra.run.dir=file/run")
     assert outcome.code == 6
-    assert outcome.errors == [f"{Path('file/run')}: Not a directory"]
+    said = f"{Path('file/run')}: Not a directory; choose another place with hydra.run.dir=DIR"
+    assert outcome.errors == [said]
     assert runs == []
 
 
