@@ -82,7 +82,7 @@ class Assembly:
         finite.
         """
         bn_stats = self.experiment.eval.bn_stats
-        outputs = [self.learner.predict(c, episodes, self.steps, bn_stats) for c in candidates]
+        outputs = [self.learner.predict(c, episodes, [self.steps], bn_stats) for c in candidates]
         mean = torch.stack(outputs).mean(0)[:, -1]
         if not mean.isfinite().all():
             raise DivergedError(
@@ -163,9 +163,9 @@ class Assembly:
         return {
             "inner_steps": self.steps,
             "bn_stats": self.experiment.eval.bn_stats if self.normalises else None,
-            "test": summary(objective, scores.ensemble) | {"ensemble": candidates},
-            "test_single": summary(objective, scores.single),
-            "test_per_step": course(scores.ensemble),
+            "test": summary(objective, scores.steps, scores.ensemble) | {"ensemble": candidates},
+            "test_single": summary(objective, scores.steps, scores.single),
+            "test_per_step": course(scores.steps, scores.ensemble),
         }
 
 

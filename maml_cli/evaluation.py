@@ -20,8 +20,10 @@ CURVES_DRAWN = 4
 
 
 class Scores(NamedTuple):
-    """The metric of every episode after 0, 1, ... inner steps, each `(episodes, steps + 1)`."""
+    """The metric of every episode after some inner steps, `(episodes, len(steps))`."""
 
+    steps: tuple[int, ...]
+    """After how many inner steps, ascending."""
     ensemble: Tensor
     """Of the candidates' averaged outputs."""
     single: Tensor
@@ -44,40 +46,48 @@ def evaluate(
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
-    metric = source.objective.metric
+    metric, after = source.objective.metric, steps_to_score(steps)
     ensemble, single = [], []
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
-        outputs = torch.stack([learner.predict(c, batch, steps, bn_stats) for c in candidates])
+        outputs = torch.stack([learner.predict(c, batch, after, bn_stats) for c in candidates])
         ensemble.append(metric(outputs.mean(0), targets).cpu())
         single.append(metric(outputs[0], targets).cpu())
         on_progress(start + count)
-    return Scores(torch.cat(ensemble), torch.cat(single))
+    return Scores(after, torch.cat(ensemble), torch.cat(single))
 
 
-def estimates(scores: Tensor) -> tuple[Estimate, ...]:
-    """The mean over episodes after each inner step, from `(episodes, steps + 1)`."""
-    return tuple(estimate(column) for column in scores.unbind(1))
+def steps_to_score(steps: int) -> tuple[int, ...]:
+    """Those of the numbers 0 to `steps` after which queries are scored, `steps` among them.
+
+    Scoring can be dearer than a step, so beyond the tenth it is done after few of them.
+    """
+    return (*(n for n in (*range(11), 20, 50, 100, 200, 500) if n < steps), steps)
 
 
-def course(scores: Tensor) -> dict[str, Any]:
-    """The mean and its interval after each inner step, as lists."""
-    per_step = estimates(scores)
+def estimates(steps: Sequence[int], scores: Tensor) -> dict[int, Estimate]:
+    """The mean over episodes after each number of inner steps, from `(episodes, len(steps))`."""
+    return {n: estimate(column) for n, column in zip(steps, scores.unbind(1), strict=True)}
+
+
+def course(steps: Sequence[int], scores: Tensor) -> dict[str, Any]:
+    """The same as lists."""
+    means = estimates(steps, scores).values()
     return {
-        "steps": list(range(len(per_step))),
-        "mean": [e.mean for e in per_step],
-        "ci95": [e.ci95 for e in per_step],
+        "steps": list(steps),
+        "mean": [e.mean for e in means],
+        "ci95": [e.ci95 for e in means],
     }
 
 
-def summary(objective: Objective, scores: Tensor) -> dict[str, Any]:
-    """What is reported: the metric after the last step, or after each (`Objective.per_step`)."""
+def summary(objective: Objective, steps: Sequence[int], scores: Tensor) -> dict[str, Any]:
+    """What is reported: the metric after the last step, or its course (`Objective.per_step`)."""
     if objective.per_step:
-        return course(scores) | {"episodes": len(scores)}
-    last = estimates(scores)[-1]
+        return course(steps, scores) | {"episodes": len(scores)}
+    last = estimate(scores[:, -1])
     return {"mean": last.mean, "ci95": last.ci95, "episodes": last.n}
 
 
@@ -93,7 +103,7 @@ def fitted_curves(
     episodes = source.curve_episodes(CURVES_DRAWN)
     if episodes is None:
         return None
-    outputs = learner.predict(params, episodes, steps, bn_stats)
+    outputs = learner.predict(params, episodes, range(steps + 1), bn_stats)
 
     def array(column: Tensor) -> NDArray[np.float32]:
         numbers: NDArray[np.float32] = column.squeeze(-1).cpu().numpy()

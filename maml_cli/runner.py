@@ -86,9 +86,10 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
         )
         reporter.start(info, first)
 
-        def validate(params: MetaParameters) -> tuple[Estimate, ...]:
+        def validate(params: MetaParameters) -> dict[int, Estimate]:
             episodes = experiment.eval.val_episodes
-            return estimates(parts.scores([params], "val", episodes, evaluating).single)
+            scores = parts.scores([params], "val", episodes, evaluating)
+            return estimates(scores.steps, scores.single)
 
         trainer = Trainer(
             learner=learner,

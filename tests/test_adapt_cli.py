@@ -96,7 +96,7 @@ def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
         content = torch.load(file, weights_only=True)
         params = MetaParameters(theta=content["theta"], state=content["state"])
         episode = source.episodes("test", 0, 1)
-        outputs.append(learner.predict(params, episode, steps, bn_stats)[0, -1])
+        outputs.append(learner.predict(params, episode, [steps], bn_stats)[0, 0])
     assert len(outputs) == 2
     return torch.softmax(sum(outputs) / 2, -1).numpy()
 

@@ -3,7 +3,7 @@
 Source: Finn, Abbeel & Levine 2017, algorithms 1 and 2; Antoniou, Edwards & Storkey 2019, section 4.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -119,7 +119,11 @@ class GradientLearner:
         return loss, facts | prefixed(norm.collected, "stats")
 
     def predict(
-        self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
+        self,
+        params: MetaParameters,
+        episodes: Episode,
+        after: Sequence[int],
+        bn_stats: BatchNormStats,
     ) -> Tensor:
         theta = detached(params.theta)
 
@@ -129,7 +133,7 @@ class GradientLearner:
                 section(theta, "inner_lr"),
                 section(params.state, "running"),
                 episode,
-                steps=steps,
+                after=after,
                 bn_stats=bn_stats,
                 numerics=numerics,
             )

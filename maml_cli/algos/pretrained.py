@@ -4,7 +4,7 @@ Source: Finn, Abbeel & Levine 2017, section 5.1: for regression, the pretrained 
 oracle, which is one whose inputs tell the task.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -90,14 +90,18 @@ class PretrainedLearner(PlainInnerLoop):
         )
 
     def predict(
-        self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
+        self,
+        params: MetaParameters,
+        episodes: Episode,
+        after: Sequence[int],
+        bn_stats: BatchNormStats,
     ) -> Tensor:
         network = section(detached(params.theta), "model")
         running = section(params.state, "running")
 
         def outputs(episode: Episode, numerics: Numerics) -> Tensor:
             return self.downstream.predict(
-                network, running, episode, steps=steps, bn_stats=bn_stats, numerics=numerics
+                network, running, episode, after=after, bn_stats=bn_stats, numerics=numerics
             )
 
         return self.engine.map(outputs, episodes)

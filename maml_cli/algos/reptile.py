@@ -3,9 +3,10 @@
 Source: Nichol, Achiam & Schulman 2018, and the official code.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Annotated, Literal, NamedTuple
 
 import torch
@@ -145,14 +146,18 @@ class ReptileLearner(PlainInnerLoop):
         )
 
     def predict(
-        self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
+        self,
+        params: MetaParameters,
+        episodes: Episode,
+        after: Sequence[int],
+        bn_stats: BatchNormStats,
     ) -> Tensor:
         theta = section(detached(params.theta), "model")
         memory = section(params.state, "memory")
         running = self.running_stats.at(section(params.state, "running"), 0)
 
         def outputs(episode: Episode, numerics: Numerics) -> Tensor:
-            def after(network: Tensors) -> Tensor:
+            def answers(network: Tensors) -> Tensor:
                 forward = partial(self.forward, network)
                 return query_outputs(forward, episode, bn_stats, running, numerics.batch_stats)
 
@@ -160,14 +165,15 @@ class ReptileLearner(PlainInnerLoop):
                 theta,
                 memory,
                 episode,
-                steps=steps,
+                steps=after[-1],
                 batch=self.eval_batch,
                 numerics=numerics,
                 norm=partial(GivenStats, running)
                 if bn_stats == "running"
                 else numerics.batch_stats,
             )
-            return torch.stack([after(theta), *(after(step.params) for step in adapted)])
+            networks = chain([theta], (step.params for step in adapted))
+            return torch.stack([answers(n) for step, n in enumerate(networks) if step in after])
 
         return self.engine.map(outputs, episodes)
 

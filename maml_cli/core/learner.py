@@ -1,5 +1,6 @@
 """The one seam between the algorithms and everything that trains, saves and evaluates them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -86,9 +87,16 @@ class Learner(Protocol):
         ...
 
     def predict(
-        self, params: MetaParameters, episodes: Episode, steps: int, bn_stats: BatchNormStats
+        self,
+        params: MetaParameters,
+        episodes: Episode,
+        after: Sequence[int],
+        bn_stats: BatchNormStats,
     ) -> Tensor:
-        """Query outputs after 0 to `steps` inner steps, `(tasks, steps + 1, queries, outputs)`."""
+        """Query outputs after so many inner steps, `(tasks, len(after), queries, outputs)`.
+
+        `after` ascends, from 0 (before any step).
+        """
         ...
 
     def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:

@@ -91,8 +91,8 @@ class EpochRecord:
     """From 0."""
     iteration: int
     """Outer updates done so far."""
-    val: tuple[Estimate, ...]
-    """Validation metric after 0, 1, ... inner steps; the last one is the reported one."""
+    val: Mapping[int, Estimate]
+    """Validation metric by the number of inner steps, ascending."""
     best: bool
     """Whether no epoch before was better."""
     inner_rates: Mapping[str, tuple[float, ...]]
@@ -102,6 +102,11 @@ class EpochRecord:
     """Weight of the query loss after each inner step; empty if the algorithm has none."""
     order: int
     """Order of the meta-gradient in this epoch: 1 or 2."""
+
+    @property
+    def reported(self) -> Estimate:
+        """The validation metric after the last inner step."""
+        return self.val[max(self.val)]
 
 
 class Curves(NamedTuple):

@@ -1,6 +1,6 @@
 """The inner loop: gradient descent on the support set, from theta to phi, step by step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -89,11 +89,11 @@ class Descent:
         running: Tensors,
         episode: Episode,
         *,
-        steps: int,
+        after: Sequence[int],
         bn_stats: BatchNormStats,
         numerics: Numerics,
     ) -> Tensor:
-        """Query outputs after 0 to `steps` inner steps, `(steps + 1, queries, outputs)`.
+        """Query outputs after so many inner steps (ascending), `(len(after), queries, outputs)`.
 
         `bn_stats` is as in `query_outputs`; `running` also normalises the support passes.
         """
@@ -108,8 +108,8 @@ class Descent:
             given = self.running_stats.at(running, step)
             return query_outputs(network, episode, bn_stats, given, numerics.batch_stats)
 
-        outputs = [outputs_after(params, 0)]
-        for step in range(steps):
+        outputs = [outputs_after(params, 0)] if 0 in after else []
+        for step in range(after[-1]):
             params, _ = self.step(
                 params,
                 learned_rates,
@@ -119,5 +119,6 @@ class Descent:
                 numerics=numerics,
                 norm=norm_at(step),
             )
-            outputs.append(outputs_after(params, step))
+            if step + 1 in after:
+                outputs.append(outputs_after(params, step))
         return torch.stack(outputs)

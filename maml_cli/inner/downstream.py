@@ -1,6 +1,6 @@
 """What a network that was pretrained on all tasks together does with a new task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -27,11 +27,11 @@ class Downstream(Protocol):
         running: Tensors,
         episode: Episode,
         *,
-        steps: int,
+        after: Sequence[int],
         bn_stats: BatchNormStats,
         numerics: Numerics,
     ) -> Tensor:
-        """Query outputs after 0 to `steps` inner steps, `(steps + 1, queries, outputs)`.
+        """Query outputs after so many inner steps (ascending), `(len(after), queries, outputs)`.
 
         `running` are the pretraining's batch-norm statistics; `bn_stats` is as in `query_outputs`.
         """
@@ -51,7 +51,7 @@ class FineTuning:
         running: Tensors,
         episode: Episode,
         *,
-        steps: int,
+        after: Sequence[int],
         bn_stats: BatchNormStats,
         numerics: Numerics,
     ) -> Tensor:
@@ -60,7 +60,7 @@ class FineTuning:
             {},
             running,
             episode,
-            steps=steps,
+            after=after,
             bn_stats=bn_stats,
             numerics=numerics,
         )
@@ -85,7 +85,7 @@ class NearestExample:
         running: Tensors,
         episode: Episode,
         *,
-        steps: int,
+        after: Sequence[int],
         bn_stats: BatchNormStats,
         numerics: Numerics,
     ) -> Tensor:
@@ -98,7 +98,7 @@ class NearestExample:
         labels = torch.arange(self.ways, device=similarity.device)
         of_class = episode.support_y == labels.unsqueeze(1)
         nearest = torch.where(of_class, similarity.unsqueeze(1), -torch.inf).amax(-1)
-        return nearest.expand(steps + 1, -1, -1)
+        return nearest.expand(len(after), -1, -1)
 
 
 def without_head(network: Tensors) -> dict[str, Tensor]:

@@ -85,7 +85,7 @@ class Console(Sink):
             )
 
     def epoch(self, record: EpochRecord) -> None:
-        estimate = record.val[-1]
+        estimate = record.reported
         shown = show_interval(self._info.metric, estimate.mean, estimate.ci95)
         best = "  best so far" if record.best else ""
         self._say(

@@ -30,8 +30,8 @@ class MetricsFile(Sink):
         self._write({"kind": "train", **asdict(record)})
 
     def epoch(self, record: EpochRecord) -> None:
-        val = [estimate._asdict() for estimate in record.val]
-        self._write({"kind": "val", **asdict(record), "val": val})
+        val = [estimate._asdict() for estimate in record.val.values()]
+        self._write({"kind": "val", **asdict(record), "val": val, "val_steps": list(record.val)})
 
     def flush(self) -> None:
         with storing(self._path):

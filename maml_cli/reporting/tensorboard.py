@@ -59,11 +59,11 @@ class TensorBoard(Sink):
     def epoch(self, record: EpochRecord) -> None:
         metric = self._info.metric
         scalars = {
-            f"val/{metric}": record.val[-1].mean,
-            f"val/{metric}_ci95": record.val[-1].ci95,
+            f"val/{metric}": record.reported.mean,
+            f"val/{metric}_ci95": record.reported.ci95,
             "train/gradient_order": float(record.order),
         }
-        for step, estimate in enumerate(record.val):
+        for step, estimate in record.val.items():
             scalars[f"val/{metric}/step_{step}"] = estimate.mean
         for name, rates in record.inner_rates.items():
             for step, rate in enumerate(rates, start=1):

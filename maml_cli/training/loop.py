@@ -36,8 +36,8 @@ class Trainer:
     """Stored with each checkpoint: the configuration and the machine."""
     reporter: Sink
     stop: StopRequests
-    validate: Callable[[MetaParameters], tuple[Estimate, ...]]
-    """The validation metric after 0, 1, ... inner steps; the last decides which epochs are best."""
+    validate: Callable[[MetaParameters], Mapping[int, Estimate]]
+    """The validation metric by inner steps; after the last, it decides which epochs are best."""
     _saved: float = field(default_factory=time.monotonic, init=False)
 
     def fit(self, run: RunState) -> None:
@@ -129,7 +129,7 @@ class Trainer:
         with self.stop.interruptible():
             val = self.validate(run.params)
         progress = self._progress(run.iteration - 1, run.epoch)
-        run.scores[run.epoch] = val[-1].mean
+        run.scores[run.epoch] = val[max(val)].mean
         rates = self.learner.inner_rates(run.params)
         self.reporter.epoch(
             EpochRecord(

@@ -79,7 +79,7 @@ def test_the_gradient_is_that_of_all_examples_before_any_step(engine):
 
 def test_evaluation_fine_tunes():
     found = pretrained(Line(), FakeSource())
-    outputs = found.predict(found.init(0), points((1.0, 9.0)), 2, "batch")
+    outputs = found.predict(found.init(0), points((1.0, 9.0)), range(3), "batch")
     torch.testing.assert_close(outputs.flatten(), torch.tensor([3.0, 2.6, 2.28]))
 
 

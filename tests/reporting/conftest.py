@@ -62,7 +62,11 @@ def epoch_record():
     return EpochRecord(
         epoch=0,
         iteration=10,
-        val=(Estimate(0.2, 0.01, 600), Estimate(0.625, 0.02, 600), Estimate(0.9765, 0.0031, 600)),
+        val={
+            0: Estimate(0.2, 0.01, 600),
+            1: Estimate(0.625, 0.02, 600),
+            2: Estimate(0.9765, 0.0031, 600),
+        },
         best=True,
         inner_rates={"head.weight": (0.25, -0.125)},
         step_weights=(0.375, 0.625),

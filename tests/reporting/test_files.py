@@ -66,6 +66,7 @@ def test_metrics_are_readable_at_any_time_and_appended(info, iteration_record, e
             {"mean": 0.625, "ci95": 0.02, "n": 600},
             {"mean": 0.9765, "ci95": 0.0031, "n": 600},
         ],
+        "val_steps": [0, 1, 2],
         "best": True,
         "inner_rates": {"head.weight": [0.25, -0.125]},
         "step_weights": [0.375, 0.625],
