@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, TaskSource
 from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import choose_engine, make_engine, one_core_engine
+from maml_cli.inner.processes import InProcesses
 from maml_cli.inner.ranked import Ranked
 from maml_cli.reporting.results import environment
 
@@ -172,17 +174,23 @@ class Assembly:
 def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -> Assembly:
     """The learner of an experiment, for the episodes of a source that is on the device."""
     weights = experiment.backbone.init(source.input_shape, source.output_size, torch.Generator())
-    engine = choose_engine(
-        experiment.run.engine, device, convolutional=any(w.ndim == 4 for w in weights.values())
-    )
+    convolutional = any(weight.ndim == 4 for weight in weights.values())
+    name = choose_engine(experiment.run.engine, device, convolutional=convolutional)
+    engine = make_engine(name)
     if together():
         engine = Ranked(engine)
+    build = partial(experiment.algo.build, experiment.backbone, source, experiment.train)
+    learner = build(engine)
+    if name == "processes":
+        cores, splits = torch.get_num_threads(), experiment.algo.splits
+        worker = build(one_core_engine())
+        learner = InProcesses(learner, worker, processes=cores, splits=splits)
     return Assembly(
         experiment=experiment,
         device=device,
         source=source,
         engine=engine,
-        learner=experiment.algo.build(experiment.backbone, source, experiment.train, engine),
+        learner=learner,
         normalises=any(".norm." in name for name in weights),
     )
 

@@ -14,7 +14,7 @@ from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.types import Episode, Progress
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import make_engine
 
 ALL_OFF: dict[str, Any] = {
     "name": "test",
@@ -98,7 +98,7 @@ def images(ways: int, channels: int = 1, side: int = 16) -> FakeSource:
 
 def learner(backbone: Any, source: Any, *, engine: str = "loop", **changes: Any) -> GradientLearner:
     """A learner with all switches off but those named."""
-    built = choose_engine(engine, torch.device("cpu"), convolutional=True)
+    built = make_engine(engine)
     return MAML(**{**ALL_OFF, **changes}).build(backbone, source, TRAIN, built)
 
 

@@ -14,7 +14,7 @@ from maml_cli.adapt_cli import main
 from maml_cli.cli import main as maml_train
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.learner import MetaParameters
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import choose_engine, make_engine
 
 WAYS, SHOTS, QUERIES = 3, 2, 4
 TINY = [
@@ -89,7 +89,7 @@ def probabilities_in(folder: Path) -> np.ndarray:
 def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
     """Probabilities of the data set's own test episode, from the learner and checkpoints alone."""
     experiment, source = its_source(run)
-    engine = choose_engine("auto", CPU, convolutional=True)  # as the run has it
+    engine = make_engine(choose_engine("auto", CPU, convolutional=True))  # as the run has it
     learner = experiment.algo.build(experiment.backbone, source, experiment.train, engine)
     outputs = []
     for file in sorted((run / "checkpoints").glob("epoch-*.pt")):  # both epochs vote

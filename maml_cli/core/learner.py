@@ -110,3 +110,43 @@ class Learner(Protocol):
     def order(self, progress: Progress) -> int:
         """1 where inner gradients count as constants, 2 where they are differentiated."""
         ...
+
+
+class LearnerAround:
+    """A learner that is another one, but for what it computes in its own way."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self.steps = learner.steps
+
+    def init(self, seed: int) -> MetaParameters:
+        return self._learner.init(seed)
+
+    def optimizer(self, theta: list[Tensor]) -> torch.optim.Optimizer:
+        return self._learner.optimizer(theta)
+
+    def outer_lr(self, progress: Progress) -> float:
+        return self._learner.outer_lr(progress)
+
+    def meta_gradient(
+        self, params: MetaParameters, episodes: Episode, progress: Progress
+    ) -> MetaStep:
+        return self._learner.meta_gradient(params, episodes, progress)
+
+    def predict(
+        self,
+        params: MetaParameters,
+        episodes: Episode,
+        after: Sequence[int],
+        bn_stats: BatchNormStats,
+    ) -> Tensor:
+        return self._learner.predict(params, episodes, after, bn_stats)
+
+    def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
+        return self._learner.inner_rates(params)
+
+    def step_weights(self, progress: Progress) -> list[float]:
+        return self._learner.step_weights(progress)
+
+    def order(self, progress: Progress) -> int:
+        return self._learner.order(progress)

@@ -1,9 +1,9 @@
-"""How the tasks of a batch are computed: one by one, on several threads, or batched; all agree.
+"""How the tasks of a batch are computed: one by one, beside each other, or batched; all agree.
 
-`loop` is the reference that reads simplest. `threads` runs whole tasks beside each other, each on
-one core: the tensors of a few-shot task are small, so this beats splitting every operation over the
-cores; and it uses blocks with a lean second derivative (`core/fused.py`). `vmap` batches every
-operation over the tasks, for networks of many tiny operations and for GPUs.
+`loop` is the reference that reads simplest. `threads` and `processes` run whole tasks beside each
+other, each on one core: the tensors of a few-shot task are small, so this beats splitting every
+operation over the cores; and they use blocks with a lean second derivative (`core/fused.py`).
+`vmap` batches every operation over the tasks, for networks of many tiny operations and for GPUs.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maml_cli.core import ranks
 from maml_cli.core.batch_norm import BatchStats, FusedBatchStats, Norm
 from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap, TaskTensors
+from maml_cli.core.errors import UsageError
 from maml_cli.core.functional import (
     Settle,
     autograd_gradient,
@@ -28,6 +30,7 @@ from maml_cli.core.functional import (
     settle_now,
 )
 from maml_cli.core.types import Episode, Tensors
+from maml_cli.inner import processes
 
 
 def _tasks_of(episodes: Episode) -> list[Episode]:
@@ -122,18 +125,44 @@ def _means(tensors: Tensors) -> dict[str, Tensor]:
     return {n: t.mean(0) for n, t in tensors.items()}
 
 
-def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> Engine:
-    """The named engine; `auto` takes what was measured fastest.
+def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> str:
+    """The named engine; `auto` takes what was measured fastest. Raises UsageError.
 
     That is `vmap` on a GPU and for networks without convolutions. On a CPU it would turn
-    convolutions with a kernel per task into grouped ones, which are slow there: `threads`.
+    convolutions with a kernel per task into grouped ones, which are slow there: `processes`, or
+    `threads` where they cannot be had or one core leaves nothing to share out.
     """
+    on_gpu = device.type == "cuda"
     if name == "auto":
-        name = "vmap" if device.type == "cuda" or not convolutional else "threads"
+        if on_gpu or not convolutional:
+            return "vmap"
+        shared = processes.AVAILABLE and torch.get_num_threads() > 1 and ranks.size() == 1
+        return "processes" if shared else "threads"
+    if name == "processes":
+        if on_gpu:
+            raise UsageError("engine=processes uses the cores of a CPU: set device=cpu, or vmap")
+        if not processes.AVAILABLE:
+            raise UsageError("engine=processes needs Linux: set engine=threads")
+        if ranks.size() > 1:
+            raise UsageError("engine=processes under torchrun, which starts them: leave it out")
+    return name
+
+
+def make_engine(name: str) -> Engine:
+    """The engine that `choose_engine` chose."""
     if name == "vmap":
         return Vmap()
     if name == "loop":
         return PerTask("loop", map, settle=settle_later, batch_stats=BatchStats)
     cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
-    return PerTask(f"threads ({cores})", pool.map, settle=settle_now, batch_stats=FusedBatchStats)
+    return _lean(f"{name} ({cores})", pool.map)
+
+
+def one_core_engine() -> Engine:
+    """What `threads` does, for one of them."""
+    return _lean("one core", map)
+
+
+def _lean(name: str, run: Callable[..., Iterable[Any]]) -> PerTask:
+    return PerTask(name, run, settle=settle_now, batch_stats=FusedBatchStats)

@@ -20,7 +20,7 @@ from maml_cli.algos.classifier import FineTune, NearestNeighbour, by_class_numbe
 from maml_cli.config import check
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.types import Episode
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import make_engine
 
 ENGINES = ["loop", "threads", "vmap"]
 MODES = ["batch", "support", "support_and_query", "running"]
@@ -56,7 +56,7 @@ class Normed(Stretch):
 
 
 def built(settings, backbone, source, engine="loop"):
-    chosen = choose_engine(engine, torch.device("cpu"), convolutional=True)
+    chosen = make_engine(engine)
     return settings.build(backbone, source, TRAIN, chosen)
 
 

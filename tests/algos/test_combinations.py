@@ -5,14 +5,13 @@ from itertools import combinations, product
 from types import SimpleNamespace
 
 import pytest
-import torch
 from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images
 
 from maml_cli.algos.maml import MAML
 from maml_cli.algos.reptile import Reptile
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import make_engine
 from maml_cli.paths import conf_dir
 
 EXPERIMENT = SimpleNamespace(train=TRAIN)
@@ -95,7 +94,7 @@ def runs(algo: MAML) -> None:
     """One iteration and a test, of more steps than trained, give finite numbers."""
     source = images(3)
     batch = image_batch(1, 3, 1, 1, source)
-    engine = choose_engine("loop", torch.device("cpu"), convolutional=True)
+    engine = make_engine("loop")
     learner = algo.build(conv4(filters=2), source, TRAIN, engine)
     params = double(learner.init(0))
     step = learner.meta_gradient(params, batch, at_epoch(0))

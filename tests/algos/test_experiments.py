@@ -10,7 +10,7 @@ from problems import FakeSource, at_epoch, image_batch, images, points
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
 from maml_cli.core.objective import REGRESSION
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import make_engine
 from maml_cli.paths import conf_dir
 
 PRESETS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
@@ -194,7 +194,7 @@ def test_two_iterations(name, composer):
         batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
     else:
         source, batch = FakeSource((1,), 1, REGRESSION), points((1.0, 2.0), (0.5, 0.0))
-    engine = choose_engine("loop", torch.device("cpu"), convolutional=True)
+    engine = make_engine("loop")
     learner = run.algo.build(run.backbone, source, run.train, engine)
     params = learner.init(0)
     before = {n: t.clone() for n, t in params.theta.items()}

@@ -9,7 +9,7 @@ from problems import TRAIN, FakeSource, Line, at_epoch, points
 from maml_cli.algos.pretrained import Pretrained
 from maml_cli.core.settings import RunSettings
 from maml_cli.data.sinusoid import SinusoidTasks
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import make_engine
 
 W = "model.head.weight"
 
@@ -61,7 +61,7 @@ def sines(*, reveal):
 
 
 def pretrained(backbone, source, engine="loop", **changes):
-    built = choose_engine(engine, torch.device("cpu"), convolutional=False)
+    built = make_engine(engine)
     fields = {"name": "test", "inner_steps": 2, "inner_lr": 0.1, "pretrain": True} | changes
     return Pretrained(**fields).build(backbone, source, TRAIN, built)
 

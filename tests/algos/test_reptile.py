@@ -9,7 +9,7 @@ from problems import TRAIN, FakeSource, Line, at_epoch, conv4, double, image_bat
 
 from maml_cli.algos.reptile import Reptile
 from maml_cli.core.types import Episode
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engines import make_engine
 from maml_cli.inner.minibatches import minibatches
 
 ENGINES = ["loop", "threads", "vmap"]
@@ -28,7 +28,7 @@ ADAM = SGD | {"inner_optimizer": "adam"}
 
 
 def reptile(backbone, source, engine="loop", **changes):
-    built = choose_engine(engine, torch.device("cpu"), convolutional=True)
+    built = make_engine(engine)
     return Reptile(**(SGD | changes)).build(backbone, source, TRAIN, built)
 
 
