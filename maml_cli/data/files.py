@@ -7,12 +7,15 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from maml_cli.core.errors import DataError
 
 MAX_BYTES = 64 * 2**20
 """No picture is larger; an archive member that says it is would only fill the memory."""
+
+# RuntimeError: encrypted, or packed in a way not known; ValueError: a name that is no UTF-8
+_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 class Files(Protocol):
@@ -42,8 +45,8 @@ class FolderFiles:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
-        paths = list(_walk(folder))
         try:
+            paths = list(_walk(folder))
             status = {path.relative_to(folder.parent).as_posix(): path.stat() for path in paths}
         except OSError as error:
             raise DataError(f"{error.filename}: {error.strerror}") from error
@@ -66,7 +69,10 @@ class FolderFiles:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for name, folders, files in os.walk(folder, followlinks=True):
+    def refuse(error: OSError) -> NoReturn:
+        raise error
+
+    for name, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(name).resolve()
         folders[:] = [
             inner for inner in folders if not here.is_relative_to(Path(name, inner).resolve())
@@ -85,7 +91,7 @@ class ZipFiles:
         self.path = archive
         try:
             self._zip = zipfile.ZipFile(archive)
-        except (OSError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise DataError(
                 f"{archive}: not a complete zip archive ({error}); get it again"
             ) from error
@@ -103,8 +109,7 @@ class ZipFiles:
             raise DataError(f"{self.path}: {name} says it is larger than {MAX_BYTES} bytes")
         try:
             return self._zip.read(name)
-        # RuntimeError: encrypted; NotImplementedError: an unknown way of compression
-        except (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        except _UNREADABLE as error:
             raise DataError(f"{self.path}: {name} is damaged ({error})") from error
 
     def place(self, name: str) -> int:

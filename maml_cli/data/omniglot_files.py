@@ -104,7 +104,10 @@ def decoded(classes: list[Character], size: int) -> Iterator[NDArray[np.uint8]]:
 
 def _decode(files: Files, name: str, size: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(io.BytesIO(files.read(name))) as image:
+        content = io.BytesIO(files.read(name))
+        with Image.open(content) as image:
+            image.verify()  # its checksums, which decoding passes over
+        with Image.open(content) as image:
             if image.size != CANVAS:
                 raise ValueError("{} x {} pixels instead of {} x {}".format(*image.size, *CANVAS))
             small = _sampled(image, size)

@@ -144,6 +144,8 @@ def _decode(content: bytes | DataError, decode: Decode) -> NDArray[np.uint8] | s
         return str(content)
     try:
         with Image.open(io.BytesIO(content)) as image:
+            image.verify()  # the checksums of a PNG, which decoding passes over
+        with Image.open(io.BytesIO(content)) as image:
             return decode(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return str(error)

@@ -1,15 +1,34 @@
 """Pictures by name, in a tar archive, compressed or not; nothing is ever unpacked."""
 
+from __future__ import annotations
+
 import lzma
 import tarfile
 import weakref
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maml_cli.core.errors import DataError
 from maml_cli.data.files import MAX_BYTES, digest, refuse_hostile, visible
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+
+
+class _Header(tarfile.TarInfo):
+    """A header whose damage or lack is an error, which `tarfile` takes for the archive's end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise  # the mark of the end
+            raise tarfile.ReadError(f"{error} where a file or the end should be") from error
 
 
 class TarFiles:
@@ -22,9 +41,11 @@ class TarFiles:
     def __init__(self, archive: Path) -> None:
         self.path = archive
         try:
-            self._tar = tarfile.open(archive)  # noqa: SIM115 - open as long as this object lives
+            self._tar = tarfile.open(archive, tarinfo=_Header)  # noqa: SIM115 - open as long as this object lives
             weakref.finalize(self, self._tar.close)
             members = self._tar.getmembers()
+            while self._tar.fileobj and self._tar.fileobj.read(MAX_BYTES):
+                pass  # a compressed archive's checksum comes last
             archived_at = archive.stat().st_mtime_ns
         except _UNREADABLE as error:
             raise DataError(

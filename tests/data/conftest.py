@@ -1,15 +1,13 @@
 """Run settings in temporary folders, stand-ins for Omniglot, and where the real one is."""
 
 import dataclasses
-import io
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from picture_trees import drawings
 
 from maml_cli.core.settings import RunSettings
 from maml_cli.data.omniglot_alphabets import ALPHABETS
@@ -44,30 +42,6 @@ def real_data() -> Path:
     if not (folder / "omniglot").is_dir():
         pytest.skip(f"no omniglot/ in {folder}: set MAML_DATA_DIR to test on the real drawings")
     return folder
-
-
-def drawing(code: int) -> bytes:
-    """A one-bit PNG of 105 x 105 pixels: `code` in binary, as black squares of 15 pixels.
-
-    The lowest bit is at the top left; the next ones follow to the right, seven a row.
-    """
-    white = np.array([not code >> bit & 1 for bit in range(49)]).reshape(7, 7)
-    file = io.BytesIO()
-    Image.fromarray(np.kron(white, np.ones((15, 15), bool))).save(file, "PNG")
-    return file.getvalue()
-
-
-def drawings(
-    alphabets: Mapping[str, Mapping[str, int]], part: str, count: int
-) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of a part; its i-th character (from 1) shows the number i."""
-    code = 0
-    for alphabet, characters in alphabets[part].items():
-        for character in range(1, characters + 1):
-            code += 1
-            content = drawing(code)
-            for i in range(1, count + 1):
-                yield f"{part}/{alphabet}/character{character:02d}/{code:04d}_{i:02d}.png", content
 
 
 @pytest.fixture

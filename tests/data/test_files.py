@@ -53,6 +53,18 @@ def test_a_truncated_archive_is_named(archive, length):
         ZipFiles(archive)
 
 
+@pytest.mark.parametrize("place", [6, 46], ids=["version", "name"])
+def test_a_damaged_table_of_contents_is_an_error_of_the_archive(tmp_path, place):
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("é.png", b"one")
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + place] = 0xFF
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"set\.zip: not a complete zip archive"):
+        ZipFiles(path)
+
+
 def test_a_damaged_member_is_named(archive):
     archive.write_bytes(archive.read_bytes().replace(b"two", b"tow"))
     with pytest.raises(DataError, match=r"set\.zip: set/b/2\.png is damaged \(Bad CRC-32"):

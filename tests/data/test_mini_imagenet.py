@@ -3,13 +3,19 @@
 import dataclasses
 import hashlib
 import os
-import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from picture_trees import pixels, png, tree, write_files, write_tar, write_zip
+from picture_trees import (
+    pixels,
+    png,
+    tree,
+    write_files,
+    write_pickles,
+    write_tar,
+    write_zip,
+)
 
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.types import Split
@@ -61,18 +67,6 @@ def lists(root, files):
         (root / f"{split}.csv").write_text("\n".join(["filename,label", *reversed(rows)]) + "\n")
 
 
-def pickles(root, files):
-    root.mkdir(parents=True)
-    for split in CLASSES:
-        chosen = [name for name in sorted(files) if name.startswith(split)]
-        labels = [name.split("/")[1] for name in chosen]
-        content = {
-            "image_data": np.stack([pixels(files[name]) for name in chosen]),
-            "class_dict": {c: [i for i, v in enumerate(labels) if v == c] for c in set(labels)},
-        }
-        (root / f"mini-imagenet-cache-{split}.pkl").write_bytes(pickle.dumps(content, 4))
-
-
 def one_zip(root, files):
     write_zip(root / "all.zip", {f"mini/{name}": content for name, content in files.items()})
 
@@ -97,7 +91,8 @@ def lists_and_archive(root, files):
 
 
 LAYOUTS = [
-    *(folders, folders_deeper, lists, pickles, one_zip, several_zips, tars, lists_and_archive)
+    *(folders, folders_deeper, lists, write_pickles, one_zip, several_zips, tars),
+    lists_and_archive,
 ]
 
 

@@ -33,6 +33,14 @@ def test_a_truncated_archive_is_named(tmp_path, mode):
         TarFiles(tmp_path / "set.tar").read("a/1.png")
 
 
+def test_an_archive_that_ends_between_two_members_is_cut_short(tmp_path):
+    write_tar(tmp_path / "set.tar", {"a/1.png": b"one", "a/2.png": b"two"})
+    content = (tmp_path / "set.tar").read_bytes()
+    (tmp_path / "set.tar").write_bytes(content[:1024])  # a header and a block each
+    with pytest.raises(DataError, match=r"set\.tar: not a complete tar archive"):
+        TarFiles(tmp_path / "set.tar")
+
+
 def test_a_member_that_claims_to_be_huge_is_not_read(tmp_path, monkeypatch):
     write_tar(tmp_path / "set.tar", {"a/1.png": b"12345"})
     monkeypatch.setattr(tar_files, "MAX_BYTES", 4)
