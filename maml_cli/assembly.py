@@ -23,6 +23,7 @@ from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
 from maml_cli.inner.engines import choose_engine, make_engine, one_core_engine
 from maml_cli.inner.processes import InProcesses
 from maml_cli.inner.ranked import Ranked
+from maml_cli.inner.recorded import Recorded, cuda_graph
 from maml_cli.reporting.results import environment
 
 
@@ -185,6 +186,8 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
         cores, splits = torch.get_num_threads(), experiment.algo.splits
         worker = build(one_core_engine())
         learner = InProcesses(learner, worker, processes=cores, splits=splits)
+    if name == "graph":
+        learner = Recorded(learner, cuda_graph)
     return Assembly(
         experiment=experiment,
         device=device,
@@ -212,6 +215,8 @@ def choose_device(name: str) -> torch.device:
             "choose device=cpu"
         )
     torch.cuda.set_device(index)
+    # else cuDNN rounds to TF32, and a second-order gradient amplifies rounding
+    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
     return torch.device("cuda", index)
 
 

@@ -32,7 +32,7 @@ class RunSettings:
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of weights and episodes")]
     device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="auto takes cuda if any")]
     engine: Annotated[
-        Literal["auto", "loop", "threads", "processes", "vmap"],
+        Literal["auto", "loop", "threads", "processes", "vmap", "graph"],
         Field(description="how the tasks of a batch are computed; the result is the same"),
     ]
     data_dir: Annotated[str, Field(min_length=1, description="where data sets are found")]

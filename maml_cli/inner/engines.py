@@ -3,7 +3,8 @@
 `loop` is the reference that reads simplest. `threads` and `processes` run whole tasks beside each
 other, each on one core: the tensors of a few-shot task are small, so this beats splitting every
 operation over the cores; and they use blocks with a lean second derivative (`core/fused.py`).
-`vmap` batches every operation over the tasks, for networks of many tiny operations and for GPUs.
+`vmap` batches every operation over the tasks, for networks of many tiny operations and for GPUs;
+`graph` is the same, recorded on a GPU as a whole and replayed.
 """
 
 from collections.abc import Callable, Iterable
@@ -90,8 +91,10 @@ class PerTask:
 class Vmap:
     """All tasks at once: every operation carries the tasks as one more dimension."""
 
-    name = "vmap"
     _numerics = Numerics(functional_gradient, functional_pullback, settle_later, BatchStats)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
@@ -132,26 +135,27 @@ def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> st
     convolutions with a kernel per task into grouped ones, which are slow there: `processes`, or
     `threads` where they cannot be had or one core leaves nothing to share out.
     """
-    on_gpu = device.type == "cuda"
+    on_gpu, alone = device.type == "cuda", ranks.size() == 1
     if name == "auto":
         if on_gpu or not convolutional:
             return "vmap"
-        shared = processes.AVAILABLE and torch.get_num_threads() > 1 and ranks.size() == 1
+        shared = processes.AVAILABLE and torch.get_num_threads() > 1 and alone
         return "processes" if shared else "threads"
-    if name == "processes":
-        if on_gpu:
-            raise UsageError("engine=processes uses the cores of a CPU: set device=cpu, or vmap")
-        if not processes.AVAILABLE:
-            raise UsageError("engine=processes needs Linux: set engine=threads")
-        if ranks.size() > 1:
-            raise UsageError("engine=processes under torchrun, which starts them: leave it out")
+    problems = {
+        "processes needs Linux": name == "processes" and not processes.AVAILABLE,
+        "processes is for a CPU": name == "processes" and on_gpu,
+        "graph is for a GPU": name == "graph" and not on_gpu,
+        f"{name} is not for torchrun": name in ("processes", "graph") and not alone,
+    }
+    if found := [problem for problem, holds in problems.items() if holds]:
+        raise UsageError(*(f"engine={problem}: leave it out, or set vmap" for problem in found))
     return name
 
 
 def make_engine(name: str) -> Engine:
     """The engine that `choose_engine` chose."""
-    if name == "vmap":
-        return Vmap()
+    if name in ("vmap", "graph"):
+        return Vmap(name)
     if name == "loop":
         return PerTask("loop", map, settle=settle_later, batch_stats=BatchStats)
     cores = torch.get_num_threads()
