@@ -20,10 +20,9 @@ from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, TaskSource
 from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
-from maml_cli.inner.engines import choose_engine, make_engine, one_core_engine
-from maml_cli.inner.processes import InProcesses
+from maml_cli.inner.engine_choice import choose_engine, computed_by
+from maml_cli.inner.engines import make_engine
 from maml_cli.inner.ranked import Ranked
-from maml_cli.inner.recorded import Recorded, cuda_graph
 from maml_cli.reporting.results import environment
 
 
@@ -181,19 +180,12 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
     if together():
         engine = Ranked(engine)
     build = partial(experiment.algo.build, experiment.backbone, source, experiment.train)
-    learner = build(engine)
-    if name == "processes":
-        cores, splits = torch.get_num_threads(), experiment.algo.splits
-        worker = build(one_core_engine())
-        learner = InProcesses(learner, worker, processes=cores, splits=splits)
-    if name == "graph":
-        learner = Recorded(learner, cuda_graph)
     return Assembly(
         experiment=experiment,
         device=device,
         source=source,
         engine=engine,
-        learner=learner,
+        learner=computed_by(name, engine, build, splits=experiment.algo.splits),
         normalises=any(".norm." in name for name in weights),
     )
 

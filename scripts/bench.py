@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,7 +30,8 @@ from maml_cli.algos.maml import MAML
 from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.types import Episode, Progress
-from maml_cli.inner.engines import choose_engine
+from maml_cli.inner.engine_choice import choose_engine, computed_by
+from maml_cli.inner.engines import make_engine
 from maml_cli.reporting.results import environment
 
 Step = Callable[[Episode], float]
@@ -51,8 +53,10 @@ def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
         features="flatten",
         head_init="xavier",
     )
-    chosen = choose_engine(engine, torch.device("cpu"), convolutional=True)
-    learner = MAML(**case.algo).build(backbone, case.source, case.train, chosen)
+    algo = MAML(**case.algo)
+    build = partial(algo.build, backbone, case.source, case.train)
+    name = choose_engine(engine, torch.device("cpu"), convolutional=True)
+    learner = computed_by(name, make_engine(name), build, splits=algo.splits)
     params = learner.init(0)
     theta = list(params.theta.values())
     optimizer = learner.optimizer(theta)
@@ -109,16 +113,45 @@ def compare(case: Case, peer: str, arguments: argparse.Namespace) -> dict[str, o
 
 
 def peak_memory(case: Case, side: str, arguments: argparse.Namespace) -> float:
-    """Peak resident memory in GB of a process that runs a few iterations of one side."""
+    """Peak memory in GB of a process, and those that it starts, in a few iterations of one side.
+
+    It is the largest sum of their proportional set sizes (what several share counts once), looked
+    at again and again.
+    """
     command = [sys.executable, __file__, "--memory", case.name, side, "--engine", arguments.engine]
     if arguments.htym:
         command += ["--htym", str(arguments.htym)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    peak = 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            peak = max(peak, sum(map(proportional_set_size, family(process.pid))))
+            time.sleep(0.005)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return peak / 1e9
 
 
-def report_memory(case_name: str, side: str, arguments: argparse.Namespace) -> None:
-    """What `peak_memory` runs: prints this process' own peak."""
+def family(pid: int) -> list[int]:
+    """A process and all that it has started, as far as they still run."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid, *(member for child in children for member in family(int(child)))]
+
+
+def proportional_set_size(pid: int) -> int:
+    """In bytes; 0 of a process that has ended."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
+
+
+def run_for_memory(case_name: str, side: str, arguments: argparse.Namespace) -> None:
+    """What `peak_memory` watches."""
     case = CASES[case_name]
     params, step = our_step(case, arguments.engine)
     if side != "ours":
@@ -126,9 +159,6 @@ def report_memory(case_name: str, side: str, arguments: argparse.Namespace) -> N
     batch = batch_of(case)
     for _ in range(MEMORY_ITERATIONS):
         step(batch)
-    # not getrusage, whose maximum is inherited from the process that started this one
-    status = Path("/proc/self/status").read_text()
-    print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e9)
 
 
 def figure(rows: list[dict[str, object]]) -> Figure:
@@ -162,7 +192,7 @@ def main() -> None:
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
-        report_memory(*arguments.memory, arguments)
+        run_for_memory(*arguments.memory, arguments)
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []

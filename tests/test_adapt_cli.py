@@ -14,7 +14,8 @@ from maml_cli.adapt_cli import main
 from maml_cli.cli import main as maml_train
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.learner import MetaParameters
-from maml_cli.inner.engines import choose_engine, make_engine
+from maml_cli.inner.engine_choice import choose_engine
+from maml_cli.inner.engines import make_engine
 
 WAYS, SHOTS, QUERIES = 3, 2, 4
 TINY = [

@@ -14,10 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maml_cli.core import ranks
 from maml_cli.core.batch_norm import BatchStats, FusedBatchStats, Norm
 from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap, TaskTensors
-from maml_cli.core.errors import UsageError
 from maml_cli.core.functional import (
     Settle,
     autograd_gradient,
@@ -31,7 +29,6 @@ from maml_cli.core.functional import (
     settle_now,
 )
 from maml_cli.core.types import Episode, Tensors
-from maml_cli.inner import processes
 
 
 def _tasks_of(episodes: Episode) -> list[Episode]:
@@ -128,32 +125,8 @@ def _means(tensors: Tensors) -> dict[str, Tensor]:
     return {n: t.mean(0) for n, t in tensors.items()}
 
 
-def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> str:
-    """The named engine; `auto` takes what was measured fastest. Raises UsageError.
-
-    That is `vmap` on a GPU and for networks without convolutions. On a CPU it would turn
-    convolutions with a kernel per task into grouped ones, which are slow there: `processes`, or
-    `threads` where they cannot be had or one core leaves nothing to share out.
-    """
-    on_gpu, alone = device.type == "cuda", ranks.size() == 1
-    if name == "auto":
-        if on_gpu or not convolutional:
-            return "vmap"
-        shared = processes.AVAILABLE and torch.get_num_threads() > 1 and alone
-        return "processes" if shared else "threads"
-    problems = {
-        "processes needs Linux": name == "processes" and not processes.AVAILABLE,
-        "processes is for a CPU": name == "processes" and on_gpu,
-        "graph is for a GPU": name == "graph" and not on_gpu,
-        f"{name} is not for torchrun": name in ("processes", "graph") and not alone,
-    }
-    if found := [problem for problem, holds in problems.items() if holds]:
-        raise UsageError(*(f"engine={problem}: leave it out, or set vmap" for problem in found))
-    return name
-
-
 def make_engine(name: str) -> Engine:
-    """The engine that `choose_engine` chose."""
+    """The named engine; the number of its cores, if it has several, stands in its name."""
     if name in ("vmap", "graph"):
         return Vmap(name)
     if name == "loop":

@@ -6,7 +6,8 @@ import torch
 from maml_cli.core import ranks
 from maml_cli.core.errors import UsageError
 from maml_cli.inner import processes
-from maml_cli.inner.engines import choose_engine, make_engine
+from maml_cli.inner.engine_choice import choose_engine
+from maml_cli.inner.engines import make_engine
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
