@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from maml_cli.command import exit_code, folders, parser, split_off
 from maml_cli.config.trained import trained_experiment
+from maml_cli.streams import lasting
 
 OWN = ("run", "support", "query", "output")
 CHANGEABLE = ("eval.inner_steps", "eval.bn_stats", "eval.ensemble", "device", "engine")
@@ -40,6 +41,7 @@ Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage,
 """
 
 
+@lasting()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-adapt` with these arguments; returns the exit code (see core/errors.py)."""
     words = list(sys.argv[1:] if argv is None else argv)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import shlex
 import sys
@@ -28,6 +27,7 @@ from maml_cli.core import ranks
 from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
 from maml_cli.paths import conf_dir
+from maml_cli.streams import lasting
 
 INTERRUPTED = 130
 
@@ -44,15 +44,13 @@ class Left(SystemExit):
     """A signal ended the run, and a sweep that it is a job of."""
 
 
+@lasting()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-train` with these arguments; returns the exit code (see core/errors.py).
 
     Without arguments, those of the process are meant, and a signal ends it in here.
     """
     arguments = _normalised(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a console without ± shows a question mark
     try:
         with torchrun.joined():
             return _main(arguments)
@@ -149,6 +147,7 @@ def _hand_to_hydra(argv: list[str]) -> None:
                 print(_write_sweep_table(SweepFolder.noted).read_text(encoding="utf-8"), end="")
 
 
+@lasting()  # again, for a worker of a sweep
 def _job(config: DictConfig) -> float | None:
     """One run, alone or as a job of a sweep; says what went wrong.
 

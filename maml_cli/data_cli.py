@@ -15,6 +15,7 @@ from maml_cli.config import check
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
 from maml_cli.core.errors import StorageError, UsageError
+from maml_cli.streams import lasting
 
 if TYPE_CHECKING:
     from maml_cli.core.experiment import Experiment
@@ -41,6 +42,7 @@ how they may lie in their folders: docs/data.md. Exit codes: 0 ready, 2 usage, 3
 """
 
 
+@lasting()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-data` with these arguments; returns the exit code (see core/errors.py)."""
     made = parser(

@@ -10,6 +10,7 @@ from typing import Literal
 from maml_cli.command import exit_code, folders, parser, split_off
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.errors import UsageError
+from maml_cli.streams import lasting
 
 OWN = ("run", "split", "output")
 CHANGEABLE = (
@@ -44,6 +45,7 @@ Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 storage, 130 interrupted.
 """
 
 
+@lasting()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-eval` with these arguments; returns the exit code (see core/errors.py)."""
     words = list(sys.argv[1:] if argv is None else argv)

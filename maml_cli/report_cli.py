@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from maml_cli import __version__
 from maml_cli.core.errors import UsageError, UserError
+from maml_cli.streams import lasting
 
 if TYPE_CHECKING:
     from maml_cli.report.collect import Run
@@ -38,6 +39,7 @@ Exit codes: 0 done, 2 usage (also: no finished run found), 3 damaged results, 6 
 """
 
 
+@lasting()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-report` with these arguments; returns the exit code (see core/errors.py)."""
     arguments = _parser().parse_args(argv)

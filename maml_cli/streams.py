@@ -1,0 +1,53 @@
+"""Standard output and error that nobody may be reading any more."""
+
+import errno
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+_LOST = (errno.EPIPE, errno.EIO)
+"""What writing fails with once a pipe's reader, or the terminal, is gone."""
+
+
+@contextmanager
+def lasting() -> Iterator[None]:
+    """Within, what is printed ends nothing: a reader that went away misses it, that is all.
+
+    So a training goes on when its terminal is gone, and `maml-report | head -1` ends as it would
+    have ended. A console without ± shows a question mark. Streams that are no files of the system,
+    as in a notebook, are left as they are.
+    """
+    with ExitStack() as held:
+        for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):
+            if (made := _lasting(stream)) is not None:
+                held.enter_context(redirect(made))
+                held.callback(made.flush)
+        yield
+
+
+def _lasting(stream: TextIO | None) -> io.TextIOWrapper | None:
+    if not isinstance(stream, io.TextIOWrapper):  # None: closed
+        return None
+    if not isinstance(getattr(stream.buffer, "raw", stream.buffer), io.FileIO):
+        return None
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Lasting(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="replace",
+        line_buffering=stream.line_buffering or stream.write_through,
+    )
+
+
+class _Lasting(io.FileIO):
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in _LOST:
+                raise
+            return memoryview(data).nbytes
