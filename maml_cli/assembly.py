@@ -153,9 +153,9 @@ class Assembly:
             start_epoch=epoch,
             output_dir=output_dir,
             hparams={
-                key: value if isinstance(value, int | float) else str(value)
+                key.removesuffix(".name"): value if isinstance(value, int | float) else str(value)
                 for key, value in flat(yaml.safe_load(self.experiment.resolved)).items()
-                if not key.endswith("._target_")  # the names say it already
+                if not key.endswith("._target_")  # `algo` and the like, the names, say it already
             },
         )
 

@@ -11,9 +11,7 @@ code in your own checkout (--htym), and `higher` and `torchopt` where they are i
 import argparse
 import json
 import platform
-import re
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +20,7 @@ from pathlib import Path
 
 import torch
 from bench_cases import CASES, Case, batch_of
+from bench_memory import watched
 from bench_peers import PEERS, peer_step
 from matplotlib.figure import Figure
 from tabulate import tabulate
@@ -113,41 +112,11 @@ def compare(case: Case, peer: str, arguments: argparse.Namespace) -> dict[str, o
 
 
 def peak_memory(case: Case, side: str, arguments: argparse.Namespace) -> float:
-    """Peak memory in GB of a process, and those that it starts, in a few iterations of one side.
-
-    It is the largest sum of their proportional set sizes (what several share counts once), looked
-    at again and again.
-    """
+    """Peak memory in GB of a few iterations of one side."""
     command = [sys.executable, __file__, "--memory", case.name, side, "--engine", arguments.engine]
     if arguments.htym:
         command += ["--htym", str(arguments.htym)]
-    peak = 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        while process.poll() is None:
-            peak = max(peak, sum(map(proportional_set_size, family(process.pid))))
-            time.sleep(0.005)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    return peak / 1e9
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that it has started, as far as they still run."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
-    return [pid, *(member for child in children for member in family(int(child)))]
-
-
-def proportional_set_size(pid: int) -> int:
-    """In bytes; 0 of a process that has ended."""
-    try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    except OSError:
-        return 0
-    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
+    return watched(command).peak_gb
 
 
 def run_for_memory(case_name: str, side: str, arguments: argparse.Namespace) -> None:

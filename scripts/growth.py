@@ -3,22 +3,21 @@
     python scripts/growth.py --out outputs/growth
 
 Omniglot 20-way 1-shot MAML++ with one of the three changed at a time, and inner steps with and
-without `algo.recompute`. Each point is a process of its own: the median of its iterations after
+without `algo.recompute`. Each point is a command of its own: the median of its iterations after
 the first, and its peak memory. Writes growth.json and growth.png.
 """
 
 import argparse
 import dataclasses
 import json
-import re
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from bench import our_step
 from bench_cases import CASES, batch_of
+from bench_memory import watched
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
@@ -35,8 +34,8 @@ POINTS = [
 LABELS = {"tasks": "tasks per batch", "steps": "inner steps", "side": "pixels of an image"}
 
 
-def measure(varied: str, value: int, *, recompute: bool, iterations: int) -> dict[str, float]:
-    """Seconds per iteration and peak GB of this process."""
+def measure(varied: str, value: int, *, recompute: bool, iterations: int) -> float:
+    """Seconds per iteration."""
     algo = CASE.algo | {"recompute": recompute}
     changes = {
         "tasks": {"tasks": value, "algo": algo},
@@ -52,9 +51,7 @@ def measure(varied: str, value: int, *, recompute: bool, iterations: int) -> dic
         started = time.perf_counter()
         step(batch)
         seconds.append(time.perf_counter() - started)
-    status = Path("/proc/self/status").read_text()
-    peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e9
-    return {"seconds": statistics.median(seconds), "peak_gb": peak}
+    return statistics.median(seconds)
 
 
 def figure(points: list[dict]) -> Figure:
@@ -93,14 +90,14 @@ def main() -> None:
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.point:
-        print(json.dumps(measure(**arguments.point, iterations=arguments.iterations)))
+        print(measure(**arguments.point, iterations=arguments.iterations))
         return
     rows = []
     for point in POINTS:
         command = [sys.executable, __file__, "--iterations", str(arguments.iterations)]
         command += ["--point", json.dumps(point)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        rows.append(point | json.loads(done.stdout))
+        found = watched(command)
+        rows.append(point | {"seconds": float(found.printed), "peak_gb": found.peak_gb})
         print(json.dumps(rows[-1]), file=sys.stderr)
     arguments.out.mkdir(parents=True, exist_ok=True)
     record = {"points": rows, **environment()}
