@@ -49,7 +49,7 @@ class RunInfo:
     output_dir: Path
     command: str
     hparams: Mapping[str, bool | int | float | str]
-    """The resolved configuration, flat: `train.outer_lr` and so on."""
+    """The resolved configuration, flat, as it is typed: `algo`, `train.outer_lr` and so on."""
 
     @property
     def iterations(self) -> int:

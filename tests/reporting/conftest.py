@@ -32,7 +32,7 @@ def info(tmp_path):
         start_epoch=0,
         output_dir=tmp_path,
         command="maml-train algo=mamlpp dataset=omniglot",
-        hparams={"algo.msl": True, "train.outer_lr": 0.001, "ways": 5, "algo.name": "mamlpp"},
+        hparams={"algo.msl": True, "train.outer_lr": 0.001, "ways": 5, "algo": "mamlpp"},
     )
 
 

@@ -74,7 +74,7 @@ def test_the_hyperparameters_and_the_final_metric_are_in_the_run_itself(info, ev
     )
     assert start["algo.msl"].string_value == "True"
     assert start["train.outer_lr"].number_value == 0.001
-    assert start["algo.name"].string_value == "mamlpp"
+    assert start["algo"].string_value == "mamlpp"
     assert not [path for path in (info.output_dir / "tensorboard").iterdir() if path.is_dir()]
 
 
