@@ -109,8 +109,15 @@ def environment_of(rank: int, port: int) -> dict[str, str]:
     )
 
 
-@pytest.mark.parametrize("signalled", [[1], pytest.param([0, 1], marks=pytest.mark.faults_full)])
-def test_processes_stop_together(tmp_path, signalled):
+@pytest.mark.parametrize(
+    ("signalled", "number", "code"),
+    [
+        ([1], signal.SIGTERM, 143),
+        pytest.param([0, 1], signal.SIGTERM, 143, marks=pytest.mark.faults_full),
+        pytest.param([0, 1], signal.SIGINT, 130, marks=pytest.mark.faults_full),
+    ],
+)
+def test_processes_stop_together(tmp_path, signalled, number, code):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -121,13 +128,28 @@ def test_processes_stop_together(tmp_path, signalled):
     ]
     wait_for(tmp_path / "run" / "checkpoints" / "epoch-0001.pt")
     for rank in signalled:
-        processes[rank].send_signal(signal.SIGTERM)
+        processes[rank].send_signal(number)
     errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [143, 143]
-    assert errors[0].count("stopped by SIGTERM") == 1
+    assert [process.returncode for process in processes] == [code, code]
+    assert errors[0].count(f"stopped by {number.name}") == 1
     assert "error" not in errors[1]
     content = read(tmp_path / "run" / "checkpoints" / "partial.pt")
     assert 150 <= content["iteration"] < 600
+
+
+@pytest.mark.faults_full
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_torchrun_loses_nothing(tmp_path, number):
+    finished(shared(tmp_path / "whole", *LONG))
+    run = shared(tmp_path / "run", *LONG)
+    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0001.pt")
+    run.send_signal(number)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 1  # torchrun's own, whatever its processes end with
+    assert errors.count(f"stopped by {number.name}") == 1
+    stopped = read(tmp_path / "run" / "checkpoints" / "partial.pt")["iteration"]
+    assert f"goes on after iteration {stopped} " in finished(shared(tmp_path / "run", *LONG))
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 @pytest.mark.faults_full
