@@ -5,7 +5,10 @@ import json
 import multiprocessing
 import os
 import resource
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -67,6 +70,21 @@ def done(folder: Path, *arguments: str) -> str:
     printed = (folder / LOG).read_text()
     assert code == 0, printed
     return printed
+
+
+def wait_for(found: Callable[[], object]) -> None:
+    """Return as soon as there is what is sought."""
+    deadline = time.monotonic() + _LIMIT
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def pgrep(*criteria: str) -> list[int]:
+    """The processes that match these criteria of the command `pgrep`."""
+    command = ["pgrep", *criteria]
+    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [int(line) for line in listed.stdout.split()]
 
 
 def _typed(arguments: list[str], log: Path, largest_file: int | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from faults.damage import contents, flip, halve
 from faults.processes import outcome
 
 from maml_cli.core.errors import CheckpointError
@@ -19,12 +20,6 @@ from maml_cli.training import checkpoint
 from maml_cli.training.checkpoint import FORMAT, Checkpoints, read
 
 NEWEST = Path("checkpoints") / "epoch-0004.pt"
-
-
-def flip(path: Path, bit: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.faults_full)])
@@ -53,10 +48,6 @@ def bit(path: Path) -> None:
     flip(path, 12345)
 
 
-def half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
 def empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -74,7 +65,7 @@ def bare(path: Path) -> None:
     torch.save({"theta": {}}, path)  # a file of torch's, but without our checksum
 
 
-@pytest.mark.parametrize("damage", [bit, half, empty, other_content, folder, bare])
+@pytest.mark.parametrize("damage", [bit, halve, empty, other_content, folder, bare])
 def test_a_damaged_newest_falls_back_with_a_warning(broken_off, run_to, uninterrupted, damage):
     damage(broken_off / NEWEST)
     again = run_to(broken_off)
@@ -85,17 +76,17 @@ def test_a_damaged_newest_falls_back_with_a_warning(broken_off, run_to, uninterr
     assert (broken_off / "checkpoints" / "epoch-0004.pt.unused").exists()
 
 
-@pytest.mark.parametrize("damage", [bit, half, empty])
+@pytest.mark.parametrize("damage", [bit, halve, empty])
 def test_without_a_whole_checkpoint_nothing_is_touched(broken_off, run_to, damage):
     damaged = sorted((broken_off / "checkpoints").glob("*.pt"))
     for path in damaged:
         damage(path)
-    before = {path: path.read_bytes() for path in broken_off.rglob("*") if path.is_file()}
+    before = contents(broken_off)
     refused = run_to(broken_off)
     assert refused.code == 4
     for path in damaged:
         assert any(str(path) in message for message in refused.errors)
-    assert {p: p.read_bytes() for p in broken_off.rglob("*") if p.is_file()} == before
+    assert contents(broken_off) == before
 
 
 class Evil:

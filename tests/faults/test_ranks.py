@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from faults.conftest import outcome
+from faults.processes import outcome, pgrep, wait_for
 from problems import ALL_OFF, TRAIN
 
 from maml_cli.algos.maml import MAML
@@ -52,23 +52,6 @@ def finished(process: subprocess.Popen[str]) -> str:
 def results(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "results.json").read_text())
     return found
-
-
-def processes_of(torchrun: subprocess.Popen[str]) -> list[int]:
-    listed = subprocess.run(
-        ["pgrep", "-P", str(torchrun.pid)],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [int(line) for line in listed.stdout.split()]
-
-
-def wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 100
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +109,7 @@ def test_processes_stop_together(tmp_path, signalled, number, code):
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment_of(rank, port))
         for rank in range(2)
     ]
-    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0001.pt")
+    wait_for((tmp_path / "run" / "checkpoints" / "epoch-0001.pt").exists)
     for rank in signalled:
         processes[rank].send_signal(number)
     errors = [process.communicate(timeout=120)[1] for process in processes]
@@ -142,7 +125,7 @@ def test_processes_stop_together(tmp_path, signalled, number, code):
 def test_a_signal_to_torchrun_loses_nothing(tmp_path, number):
     finished(shared(tmp_path / "whole", *LONG))
     run = shared(tmp_path / "run", *LONG)
-    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0001.pt")
+    wait_for((tmp_path / "run" / "checkpoints" / "epoch-0001.pt").exists)
     run.send_signal(number)
     _, errors = run.communicate(timeout=60)
     assert run.returncode == 1  # torchrun's own, whatever its processes end with
@@ -156,8 +139,8 @@ def test_a_signal_to_torchrun_loses_nothing(tmp_path, number):
 def test_a_killed_process_ends_all_and_nothing_is_lost(tmp_path):
     finished(shared(tmp_path / "whole", *LONG))
     run = shared(tmp_path / "run", *LONG)
-    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0002.pt")
-    victim = processes_of(run)[1]
+    wait_for((tmp_path / "run" / "checkpoints" / "epoch-0002.pt").exists)
+    victim = pgrep("-P", str(run.pid))[1]
     os.kill(victim, signal.SIGKILL)
     killed = time.monotonic()
     _, errors = run.communicate(timeout=60)
@@ -173,8 +156,8 @@ def test_a_killed_process_ends_all_and_nothing_is_lost(tmp_path):
 def test_torchrun_starts_it_again_by_itself(tmp_path):
     finished(shared(tmp_path / "whole", *LONG))
     run = shared(tmp_path / "run", *LONG, options=("--max-restarts=1",))
-    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0002.pt")
-    os.kill(processes_of(run)[0], signal.SIGKILL)
+    wait_for((tmp_path / "run" / "checkpoints" / "epoch-0002.pt").exists)
+    os.kill(pgrep("-P", str(run.pid))[0], signal.SIGKILL)
     assert "goes on after iteration" in finished(run)
     assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
@@ -182,8 +165,8 @@ def test_torchrun_starts_it_again_by_itself(tmp_path):
 @pytest.mark.faults_full
 def test_no_process_outlives_torchrun(tmp_path):
     run = shared(tmp_path / "run", *LONG)
-    wait_for(tmp_path / "run" / "checkpoints" / "epoch-0001.pt")
-    processes = processes_of(run)
+    wait_for((tmp_path / "run" / "checkpoints" / "epoch-0001.pt").exists)
+    processes = pgrep("-P", str(run.pid))
     assert len(processes) == 2
     run.kill()
     _, errors = run.communicate(timeout=60)  # their pipe closes when all of them have ended

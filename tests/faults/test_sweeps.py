@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from faults.conftest import MAML
-from faults.processes import done, outcome
+from faults.processes import done, outcome, pgrep, wait_for
 
 from maml_cli.core.errors import DivergedError
 from maml_cli.training.loop import Trainer
@@ -34,13 +33,6 @@ def completed(*arguments: str) -> str:
     printed, _ = sweep.communicate(timeout=600)
     assert sweep.returncode == 0, printed
     return printed
-
-
-def wait_for(found: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_sweep_survives_a_failing_job(tmp_path, maml_train, run_to, monkeypatch, uninterrupted):
@@ -91,7 +83,7 @@ def test_a_parallel_sweep_leaves_no_workers_and_is_completed(tmp_path, uninterru
     words = (*JOBLIB, "seed=0,1,2,3", f"hydra.sweep.dir={folder}")
     sweep = begun(*words)
     wait_for(lambda: list(folder.glob(f"*/checkpoints/epoch-000{1 + repeat % 3}.pt")))
-    workers = processes("-P", str(sweep.pid), "-f", "popen_loky_posix")
+    workers = pgrep("-P", str(sweep.pid), "-f", "popen_loky_posix")
     assert workers
     sweep.send_signal(signal.SIGTERM)
     sweep.communicate(timeout=5)
@@ -110,7 +102,7 @@ def test_a_job_that_slurm_takes_away_is_put_back_and_goes_on(tmp_path, uninterru
     folder = tmp_path / "sweep"
     sweep = begun("hydra/launcher=submitit_local", "seed=0", f"hydra.sweep.dir={folder}")
     wait_for(lambda: list(folder.glob("0/checkpoints/epoch-0001.pt")))
-    [job] = processes("-f", f"submitit.core._submit {folder}")
+    [job] = pgrep("-f", f"submitit.core._submit {folder}")
     os.kill(job, signal.SIGUSR2)
     printed, _ = sweep.communicate(timeout=120)
     assert sweep.returncode == 0, printed
@@ -165,13 +157,6 @@ def test_a_job_does_not_depend_on_how_it_was_launched(tmp_path, seed):
     completed(*JOBLIB, f"seed={seed},{seed + 10}", f"hydra.sweep.dir={folder}")
     done(tmp_path / "alone", *MAML, f"seed={seed}")
     assert outcome(folder / "0") == outcome(tmp_path / "alone")
-
-
-def processes(*criteria: str) -> list[int]:
-    """The processes that match these criteria of `pgrep`."""
-    command = ["pgrep", *criteria]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
 
 
 def alive(pid: int) -> bool:
