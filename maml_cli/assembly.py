@@ -18,7 +18,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.settings import flat
-from maml_cli.core.types import Episode, TaskSource
+from maml_cli.core.types import Episode, Looks, TaskSource
 from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
 from maml_cli.inner.engine_choice import choose_engine, computed_by
 from maml_cli.inner.engines import make_engine
@@ -84,7 +84,8 @@ class Assembly:
         finite.
         """
         bn_stats = self.experiment.eval.bn_stats
-        outputs = [self.learner.predict(c, episodes, [self.steps], bn_stats) for c in candidates]
+        looks = Looks((self.steps,), bn_stats)
+        outputs = [self.learner.predict(c, episodes, looks) for c in candidates]
         mean = torch.stack(outputs).mean(0)[:, -1]
         if not mean.isfinite().all():
             raise DivergedError(

@@ -13,7 +13,7 @@ from maml_cli.core.objective import Objective
 from maml_cli.core.records import Curves
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.stats import Estimate, estimate
-from maml_cli.core.types import TaskSource
+from maml_cli.core.types import Looks, TaskSource
 
 EPISODES_AT_ONCE = 20
 CURVES_DRAWN = 4
@@ -46,18 +46,18 @@ def evaluate(
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
-    metric, after = source.objective.metric, steps_to_score(steps)
+    metric, looks = source.objective.metric, Looks(steps_to_score(steps), bn_stats)
     ensemble, single = [], []
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
-        outputs = torch.stack([learner.predict(c, batch, after, bn_stats) for c in candidates])
+        outputs = torch.stack([learner.predict(c, batch, looks) for c in candidates])
         ensemble.append(metric(outputs.mean(0), targets).cpu())
         single.append(metric(outputs[0], targets).cpu())
         on_progress(start + count)
-    return Scores(after, torch.cat(ensemble), torch.cat(single))
+    return Scores(looks.after, torch.cat(ensemble), torch.cat(single))
 
 
 def steps_to_score(steps: int) -> tuple[int, ...]:
@@ -103,7 +103,7 @@ def fitted_curves(
     episodes = source.curve_episodes(CURVES_DRAWN)
     if episodes is None:
         return None
-    outputs = learner.predict(params, episodes, range(steps + 1), bn_stats)
+    outputs = learner.predict(params, episodes, Looks(tuple(range(steps + 1)), bn_stats))
 
     def array(column: Tensor) -> NDArray[np.float32]:
         numbers: NDArray[np.float32] = column.squeeze(-1).cpu().numpy()

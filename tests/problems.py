@@ -1,6 +1,6 @@
 """Small learning problems whose meta-gradients can be worked out on paper."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from maml_cli.algos.maml import MAML
 from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
-from maml_cli.core.settings import TrainSettings
-from maml_cli.core.types import Episode, Progress
+from maml_cli.core.settings import BatchNormStats, TrainSettings
+from maml_cli.core.types import Episode, Looks, Progress
 from maml_cli.inner.engines import make_engine
 
 ALL_OFF: dict[str, Any] = {
@@ -45,6 +45,11 @@ TRAIN = TrainSettings(
     on_nonfinite="stop",
     max_time=None,
 )
+
+
+def looks(after: Iterable[int], bn_stats: BatchNormStats) -> Looks:
+    """Looks at the queries after so many inner steps."""
+    return Looks(tuple(after), bn_stats)
 
 
 def at_epoch(epoch: int) -> Progress:

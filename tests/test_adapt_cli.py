@@ -14,6 +14,7 @@ from maml_cli.adapt_cli import main
 from maml_cli.cli import main as maml_train
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.learner import MetaParameters
+from maml_cli.core.types import Looks
 from maml_cli.inner.engine_choice import choose_engine
 from maml_cli.inner.engines import make_engine
 
@@ -97,7 +98,7 @@ def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
         content = torch.load(file, weights_only=True)
         params = MetaParameters(theta=content["theta"], state=content["state"])
         episode = source.episodes("test", 0, 1)
-        outputs.append(learner.predict(params, episode, [steps], bn_stats)[0, 0])
+        outputs.append(learner.predict(params, episode, Looks((steps,), bn_stats))[0, 0])
     assert len(outputs) == 2
     return torch.softmax(sum(outputs) / 2, -1).numpy()
 

@@ -3,7 +3,7 @@
 Source: Finn, Abbeel & Levine 2017, algorithms 1 and 2; Antoniou, Edwards & Storkey 2019, section 4.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,8 +15,7 @@ from maml_cli.core.functional import TwoKinds, detached, prefixed, section
 from maml_cli.core.learner import MetaParameters, MetaStep
 from maml_cli.core.recompute import Keep
 from maml_cli.core.schedules import Schedule
-from maml_cli.core.settings import BatchNormStats
-from maml_cli.core.types import Episode, Progress, Tensors
+from maml_cli.core.types import Episode, Looks, Progress, Tensors
 from maml_cli.inner.descent import Descent
 from maml_cli.inner.step_weights import StepWeights
 
@@ -118,13 +117,7 @@ class GradientLearner:
         facts = {"query_loss": loss.detach(), "query_metric": metric}
         return loss, facts | prefixed(norm.collected, "stats")
 
-    def predict(
-        self,
-        params: MetaParameters,
-        episodes: Episode,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
-    ) -> Tensor:
+    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
         theta = detached(params.theta)
 
         def outputs(episode: Episode, numerics: Numerics) -> Tensor:
@@ -133,8 +126,7 @@ class GradientLearner:
                 section(theta, "inner_lr"),
                 section(params.state, "running"),
                 episode,
-                after=after,
-                bn_stats=bn_stats,
+                looks=looks,
                 numerics=numerics,
             )
 

@@ -4,7 +4,7 @@ Source: Finn, Abbeel & Levine 2017, section 5.1: for regression, the pretrained 
 oracle, which is one whose inputs tell the task.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -21,8 +21,8 @@ from maml_cli.core.functional import autograd_gradient, detached, prefixed, sect
 from maml_cli.core.learner import MetaParameters, MetaStep, PlainInnerLoop
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, constant
-from maml_cli.core.settings import STRICT, BatchNormStats, TrainSettings
-from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
+from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.types import Episode, Looks, Progress, TaskSource, Tensors
 from maml_cli.inner.descent import Descent, Forward
 from maml_cli.inner.downstream import Downstream, FineTuning
 from maml_cli.inner.norm_rows import SharedNorm
@@ -89,19 +89,13 @@ class PretrainedLearner(PlainInnerLoop):
             query_steps=(0,),
         )
 
-    def predict(
-        self,
-        params: MetaParameters,
-        episodes: Episode,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
-    ) -> Tensor:
+    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
         network = section(detached(params.theta), "model")
         running = section(params.state, "running")
 
         def outputs(episode: Episode, numerics: Numerics) -> Tensor:
             return self.downstream.predict(
-                network, running, episode, after=after, bn_stats=bn_stats, numerics=numerics
+                network, running, episode, looks=looks, numerics=numerics
             )
 
         return self.engine.map(outputs, episodes)

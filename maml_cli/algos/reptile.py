@@ -3,7 +3,7 @@
 Source: Nichol, Achiam & Schulman 2018, and the official code.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -21,8 +21,8 @@ from maml_cli.core.functional import detached, prefixed, section
 from maml_cli.core.learner import MetaParameters, MetaStep, PlainInnerLoop
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, linear
-from maml_cli.core.settings import STRICT, BatchNormStats, TrainSettings
-from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
+from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.types import Episode, Looks, Progress, TaskSource, Tensors
 from maml_cli.inner.descent import Forward
 from maml_cli.inner.minibatches import minibatches
 from maml_cli.inner.optimizers import SGD, Adam, InnerOptimizer
@@ -145,13 +145,8 @@ class ReptileLearner(PlainInnerLoop):
             query_steps=(self.steps,),
         )
 
-    def predict(
-        self,
-        params: MetaParameters,
-        episodes: Episode,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
-    ) -> Tensor:
+    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
+        after, bn_stats = looks
         theta = section(detached(params.theta), "model")
         memory = section(params.state, "memory")
         running = self.running_stats.at(section(params.state, "running"), 0)
@@ -159,7 +154,9 @@ class ReptileLearner(PlainInnerLoop):
         def outputs(episode: Episode, numerics: Numerics) -> Tensor:
             def answers(network: Tensors) -> Tensor:
                 forward = partial(self.forward, network)
-                return query_outputs(forward, episode, bn_stats, running, numerics.batch_stats)
+                return query_outputs(
+                    forward, episode, looks.bn_stats, running, numerics.batch_stats
+                )
 
             adapted = self.adapt(
                 theta,

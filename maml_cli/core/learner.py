@@ -1,14 +1,12 @@
 """The one seam between the algorithms and everything that trains, saves and evaluates them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from maml_cli.core.settings import BatchNormStats
-from maml_cli.core.types import Episode, Progress
+from maml_cli.core.types import Episode, Looks, Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +84,8 @@ class Learner(Protocol):
         """What the outer optimiser should descend along, from a batch of episodes."""
         ...
 
-    def predict(
-        self,
-        params: MetaParameters,
-        episodes: Episode,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
-    ) -> Tensor:
-        """Query outputs after so many inner steps, `(tasks, len(after), queries, outputs)`.
-
-        `after` ascends, from 0 (before any step).
-        """
+    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
+        """Query outputs at each look, `(tasks, looks, queries, outputs)`."""
         ...
 
     def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
@@ -133,14 +122,8 @@ class LearnerAround:
     ) -> MetaStep:
         return self._learner.meta_gradient(params, episodes, progress)
 
-    def predict(
-        self,
-        params: MetaParameters,
-        episodes: Episode,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
-    ) -> Tensor:
-        return self._learner.predict(params, episodes, after, bn_stats)
+    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
+        return self._learner.predict(params, episodes, looks)
 
     def inner_rates(self, params: MetaParameters) -> dict[str, list[float]]:
         return self._learner.inner_rates(params)

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 from torch import Tensor
 
 from maml_cli.core.objective import Objective
+from maml_cli.core.settings import BatchNormStats
 
 Tensors = Mapping[str, Tensor]
 """A flat dictionary of tensors, such as meta-parameters theta or adapted parameters phi."""
@@ -36,6 +37,15 @@ class Progress:
     epoch: int
     iterations: int
     epochs: int
+
+
+class Looks(NamedTuple):
+    """When evaluation looks at a task's queries, and which statistics normalise them."""
+
+    after: tuple[int, ...]
+    """Numbers of inner steps, ascending, from 0 (before any step)."""
+    bn_stats: BatchNormStats
+    """See `inner/queries.py`."""
 
 
 class Split(NamedTuple):

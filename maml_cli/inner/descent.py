@@ -1,6 +1,6 @@
 """The inner loop: gradient descent on the support set, from theta to phi, step by step."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -12,8 +12,7 @@ from maml_cli.core.batch_norm import GivenStats, Norm
 from maml_cli.core.engine import Numerics
 from maml_cli.core.functional import detached
 from maml_cli.core.objective import Objective
-from maml_cli.core.settings import BatchNormStats
-from maml_cli.core.types import Episode, Tensors
+from maml_cli.core.types import Episode, Looks, Tensors
 from maml_cli.inner.norm_rows import NormRows
 from maml_cli.inner.queries import query_outputs
 from maml_cli.inner.rates import Rates
@@ -89,14 +88,14 @@ class Descent:
         running: Tensors,
         episode: Episode,
         *,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
+        looks: Looks,
         numerics: Numerics,
     ) -> Tensor:
-        """Query outputs after so many inner steps (ascending), `(len(after), queries, outputs)`.
+        """Query outputs at each look, `(looks, queries, outputs)`.
 
-        `bn_stats` is as in `query_outputs`; `running` also normalises the support passes.
+        Where `running` normalises the queries, it also does the support passes.
         """
+        after, bn_stats = looks
 
         def norm_at(step: int) -> Norm:
             if bn_stats == "running":

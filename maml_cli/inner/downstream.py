@@ -1,6 +1,6 @@
 """What a network that was pretrained on all tasks together does with a new task."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -11,8 +11,7 @@ from torch import Tensor
 
 from maml_cli.core.batch_norm import GivenStats
 from maml_cli.core.engine import Numerics
-from maml_cli.core.settings import BatchNormStats
-from maml_cli.core.types import Episode, Tensors
+from maml_cli.core.types import Episode, Looks, Tensors
 from maml_cli.inner.descent import Descent, Forward
 from maml_cli.inner.queries import query_outputs
 from maml_cli.inner.running_stats import RunningStats
@@ -27,13 +26,12 @@ class Downstream(Protocol):
         running: Tensors,
         episode: Episode,
         *,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
+        looks: Looks,
         numerics: Numerics,
     ) -> Tensor:
-        """Query outputs after so many inner steps (ascending), `(len(after), queries, outputs)`.
+        """Query outputs at each look, `(looks, queries, outputs)`.
 
-        `running` are the pretraining's batch-norm statistics; `bn_stats` is as in `query_outputs`.
+        `running` are the pretraining's batch-norm statistics.
         """
         ...
 
@@ -51,8 +49,7 @@ class FineTuning:
         running: Tensors,
         episode: Episode,
         *,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
+        looks: Looks,
         numerics: Numerics,
     ) -> Tensor:
         return self.descent.predict(
@@ -60,8 +57,7 @@ class FineTuning:
             {},
             running,
             episode,
-            after=after,
-            bn_stats=bn_stats,
+            looks=looks,
             numerics=numerics,
         )
 
@@ -85,20 +81,19 @@ class NearestExample:
         running: Tensors,
         episode: Episode,
         *,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
+        looks: Looks,
         numerics: Numerics,
     ) -> Tensor:
         features = partial(self.forward, without_head(network))
         given = self.running_stats.at(running, 0)
-        norm = GivenStats(given) if bn_stats == "running" else numerics.batch_stats()
+        norm = GivenStats(given) if looks.bn_stats == "running" else numerics.batch_stats()
         support = features(episode.support_x, norm)
-        query = query_outputs(features, episode, bn_stats, given, numerics.batch_stats)
+        query = query_outputs(features, episode, looks.bn_stats, given, numerics.batch_stats)
         similarity = F.normalize(query, dim=1) @ F.normalize(support, dim=1).T
         labels = torch.arange(self.ways, device=similarity.device)
         of_class = episode.support_y == labels.unsqueeze(1)
         nearest = torch.where(of_class, similarity.unsqueeze(1), -torch.inf).amax(-1)
-        return nearest.expand(len(after), -1, -1)
+        return nearest.expand(len(looks.after), -1, -1)
 
 
 def without_head(network: Tensors) -> dict[str, Tensor]:

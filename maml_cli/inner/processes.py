@@ -11,7 +11,7 @@ import signal
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, ClassVar
@@ -24,8 +24,7 @@ from torch import Tensor
 from maml_cli.core.errors import ProcessLost
 from maml_cli.core.functional import prefixed, section
 from maml_cli.core.learner import Learner, LearnerAround, MetaParameters, MetaStep
-from maml_cli.core.settings import BatchNormStats
-from maml_cli.core.types import Episode, Progress, Tensors
+from maml_cli.core.types import Episode, Looks, Progress, Tensors
 
 AVAILABLE = sys.platform == "linux"
 """Elsewhere a process cannot be forked safely, or cannot end with the one that it belongs to."""
@@ -79,14 +78,8 @@ class InProcesses(LearnerAround):
             query_steps=answers[0][1],
         )
 
-    def predict(
-        self,
-        params: MetaParameters,
-        episodes: Episode,
-        after: Sequence[int],
-        bn_stats: BatchNormStats,
-    ) -> Tensor:
-        answers = self._ask(_predict, params, self._shares(episodes), tuple(after), bn_stats)
+    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
+        answers = self._ask(_predict, params, self._shares(episodes), looks)
         return torch.cat([torch.from_numpy(outputs) for outputs in answers])
 
     def _shares(self, episodes: Episode) -> list[Episode]:
@@ -137,7 +130,7 @@ def _begin(learner: Learner, parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # also when the parent is killed
     if os.getppid() != parent:
         os._exit(1)
-    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
@@ -153,10 +146,8 @@ def _meta_gradient(
     return _arrays(found), step.query_steps
 
 
-def _predict(
-    theta: Arrays, state: Arrays, episodes: Arrays, after: tuple[int, ...], bn_stats: BatchNormStats
-) -> NDArray[Any]:
+def _predict(theta: Arrays, state: Arrays, episodes: Arrays, looks: Looks) -> NDArray[Any]:
     params = MetaParameters(theta=_tensors(theta), state=_tensors(state))
-    outputs = _Worker.learner.predict(params, Episode(**_tensors(episodes)), after, bn_stats)
+    outputs = _Worker.learner.predict(params, Episode(**_tensors(episodes)), looks)
     found: NDArray[Any] = outputs.detach().numpy()
     return found

@@ -15,9 +15,10 @@ from maml_cli.core import ranks
 from maml_cli.core.collectives import highest
 from maml_cli.core.errors import Interrupted, OutOfTime, UserError
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 EXIT_CODE = 143
-"""Also for SIGUSR1 and 2, by which schedulers announce SIGTERM, and for the end of the time."""
+"""Also for the end of the terminal (SIGHUP), for SIGUSR1 and 2, by which schedulers announce SIGTERM,
+and for the end of the time."""
 EXIT_CODE_SIGINT = 130
 REPEAT_SECONDS = 0.5
 """`timeout` and schedulers send a signal to a process and to its group: that counts as one."""
@@ -55,7 +56,11 @@ class StopRequests:
     def __enter__(self) -> "StopRequests":
         self._started = time.monotonic()
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+            self._before = {
+                number: signal.signal(number, self._receive)
+                for number in SIGNALS
+                if signal.getsignal(number) != signal.SIG_IGN or number != signal.SIGHUP  # nohup
+            }
         return self
 
     def __exit__(

@@ -13,6 +13,7 @@ from problems import (
     double,
     image_batch,
     images,
+    looks,
 )
 from torch import nn
 
@@ -97,7 +98,7 @@ COSINES = torch.tensor(
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_query_s_outputs_are_the_cosines_to_the_nearest_example_of_each_class(engine):
     found = nearest(Stretch(), PLANE, engine)
-    outputs = found.predict(found.init(0), TWO_SHOTS, range(1), "batch")
+    outputs = found.predict(found.init(0), TWO_SHOTS, looks(range(1), "batch"))
     torch.testing.assert_close(outputs, COSINES.view(1, 1, 2, 2))
 
 
@@ -109,14 +110,14 @@ def test_the_length_of_features_and_the_order_of_examples_do_not_matter():
         support_y=TWO_SHOTS.support_y[:, order],
         query_x=100 * TWO_SHOTS.query_x,
     )
-    outputs = found.predict(found.init(0), other, range(1), "batch")
+    outputs = found.predict(found.init(0), other, looks(range(1), "batch"))
     torch.testing.assert_close(outputs, COSINES.view(1, 1, 2, 2))
 
 
 def test_inner_steps_do_not_change_the_nearest_neighbour():
     found = nearest(Stretch(), PLANE)
     assert found.steps == 0
-    outputs = found.predict(found.init(0), TWO_SHOTS, range(3), "batch")
+    outputs = found.predict(found.init(0), TWO_SHOTS, looks(range(3), "batch"))
     torch.testing.assert_close(outputs, COSINES.expand(1, 3, 2, 2))
 
 
@@ -134,7 +135,7 @@ def test_fine_tuning_begins_with_a_head_of_zeros(engine, adapts):
     params = found.init(0)
     params.theta["model.head.weight"].fill_(7.0)  # of the three training classes
     params.theta["model.head.bias"].fill_(5.0)
-    outputs = found.predict(params, ONE_SHOT, range(2), "batch")
+    outputs = found.predict(params, ONE_SHOT, looks(range(2), "batch"))
     assert outputs.shape == (1, 2, 1, 2)
     assert not outputs[0, 0].any()
     torch.testing.assert_close(outputs[0, 1, 0], ONE_STEP)  # a zero head has no slope for the body
@@ -143,7 +144,7 @@ def test_fine_tuning_begins_with_a_head_of_zeros(engine, adapts):
 def test_the_body_adapts_if_asked_once_the_head_is_not_zero():
     head, both = (
         fine_tune(Stretch(), PLANE, adapts=a).predict(
-            fine_tune(Stretch(), PLANE).init(0), ONE_SHOT, range(3), "batch"
+            fine_tune(Stretch(), PLANE).init(0), ONE_SHOT, looks(range(3), "batch")
         )
         for a in (["head"], ["body", "head"])
     )
@@ -205,7 +206,8 @@ def test_engines_agree_and_change_nothing(make, mode):
     params = double(make(conv4(), source).init(0))
     before = {n: t.clone() for n, t in {**params.theta, **params.state}.items()}
     loop, threads, vmap = (
-        make(conv4(), source, engine).predict(params, batch, range(3), mode) for engine in ENGINES
+        make(conv4(), source, engine).predict(params, batch, looks(range(3), mode))
+        for engine in ENGINES
     )
     assert loop.shape == (2, 3, 6, 3)
     torch.testing.assert_close(loop, threads, rtol=1e-9, atol=1e-11)
@@ -228,7 +230,7 @@ def test_other_queries_matter_by_batch_statistics_only(make, mode, seen):
     found, batch = make(Normed(), PLANE), image_batch(1, 2, 2, 2, PLANE)
     params = double(found.init(0))
     first, second = (
-        found.predict(params, b, range(2), mode)[0, -1, 0]
+        found.predict(params, b, looks(range(2), mode))[0, -1, 0]
         for b in (batch, batch._replace(query_x=moved(batch.query_x, 3)))
     )
     assert torch.allclose(first, second, atol=1e-6) != seen
@@ -241,7 +243,7 @@ def test_other_support_examples_move_a_cosine_but_not_by_running_statistics(mode
     found, batch = nearest(Normed(), PLANE), image_batch(1, 2, 1, 2, PLANE)
     params = double(found.init(0))
     first, second = (
-        found.predict(params, b, range(1), mode)[0, 0, 0, 0]  # to class 0, whose example stays
+        found.predict(params, b, looks([0], mode))[0, 0, 0, 0]  # to class 0, whose example stays
         for b in (batch, batch._replace(support_x=moved(batch.support_x, 1)))
     )
     assert torch.allclose(first, second, atol=1e-6) != seen
@@ -255,7 +257,7 @@ def test_running_statistics_are_those_of_pretraining():
     params.state["running.body.norm.var"].copy_(torch.tensor([[4.0, 1.0]]))
     # the support examples become (0, 0.5) and (-0.5, 0), the query (0, 2)
     task = episode([[1.0, 0.25], [0.0, 0.0]], [0, 1], [[1.0, 1.0]])
-    outputs = found.predict(params, task, range(1), "running")
+    outputs = found.predict(params, task, looks(range(1), "running"))
     torch.testing.assert_close(outputs.flatten(), torch.tensor([1.0, 0.0]), atol=1e-4, rtol=0)
 
 

@@ -5,7 +5,7 @@ from itertools import combinations, product
 from types import SimpleNamespace
 
 import pytest
-from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images
+from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images, looks
 
 from maml_cli.algos.maml import MAML
 from maml_cli.algos.reptile import Reptile
@@ -101,7 +101,9 @@ def runs(algo: MAML) -> None:
     assert step.gradient.keys() == params.theta.keys()
     assert all(gradient.isfinite().all() for gradient in step.gradient.values())
     assert any(gradient.any() for gradient in step.gradient.values())
-    assert learner.predict(params, batch, range(learner.steps + 2), "running").isfinite().all()
+    assert (
+        learner.predict(params, batch, looks(range(learner.steps + 2), "running")).isfinite().all()
+    )
 
 
 @pytest.mark.parametrize(("one", "other"), PAIRS)

@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 import torch
-from problems import FakeSource, at_epoch, image_batch, images, points
+from problems import FakeSource, at_epoch, image_batch, images, looks, points
 
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
@@ -208,6 +208,6 @@ def test_two_iterations(name, composer):
         optimizer.step()
     assert any(not torch.equal(before[n], t) for n, t in params.theta.items())
     steps = min(learner.steps, 2)
-    outputs = learner.predict(params, batch, range(steps + 1), run.eval.bn_stats)
+    outputs = learner.predict(params, batch, looks(range(steps + 1), run.eval.bn_stats))
     assert outputs.shape[:2] == (2, steps + 1)
     assert outputs.isfinite().all()

@@ -11,7 +11,18 @@ from typing import get_args
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, conv4, double, image_batch, images, learner, points
+from problems import (
+    FakeSource,
+    Line,
+    at_epoch,
+    conv4,
+    double,
+    image_batch,
+    images,
+    learner,
+    looks,
+    points,
+)
 
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.settings import BatchNormStats
@@ -167,7 +178,8 @@ def test_engines_agree_on_every_form_of_the_network(form, engine):
         params = double(found.init(0))
         step = found.meta_gradient(params, episodes, at_epoch(2))
         outputs = [
-            found.predict(params, episodes, range(3), mode) for mode in get_args(BatchNormStats)
+            found.predict(params, episodes, looks(range(3), mode))
+            for mode in get_args(BatchNormStats)
         ]
         results.append((step.gradient, step.state, outputs))
     torch.testing.assert_close(*results, rtol=1e-8, atol=1e-11)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from problems import TRAIN, FakeSource, Line, at_epoch, points
+from problems import TRAIN, FakeSource, Line, at_epoch, looks, points
 
 from maml_cli.algos.pretrained import Pretrained
 from maml_cli.core.settings import RunSettings
@@ -79,7 +79,7 @@ def test_the_gradient_is_that_of_all_examples_before_any_step(engine):
 
 def test_evaluation_fine_tunes():
     found = pretrained(Line(), FakeSource())
-    outputs = found.predict(found.init(0), points((1.0, 9.0)), range(3), "batch")
+    outputs = found.predict(found.init(0), points((1.0, 9.0)), looks(range(3), "batch"))
     torch.testing.assert_close(outputs.flatten(), torch.tensor([3.0, 2.6, 2.28]))
 
 

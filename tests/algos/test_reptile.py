@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 import torch
-from problems import TRAIN, FakeSource, Line, at_epoch, conv4, double, image_batch, images, points
+from problems import (
+    TRAIN,
+    FakeSource,
+    Line,
+    at_epoch,
+    conv4,
+    double,
+    image_batch,
+    images,
+    looks,
+    points,
+)
 
 from maml_cli.algos.reptile import Reptile
 from maml_cli.core.types import Episode
@@ -146,7 +157,8 @@ def test_engines_agree(engine, optimizer):
         params = double(found.init(0))
         step = found.meta_gradient(params, batch, at_epoch(0))
         outputs = [
-            found.predict(params, batch, range(4), m) for m in ("support", "support_and_query")
+            found.predict(params, batch, looks(range(4), m))
+            for m in ("support", "support_and_query")
         ]
         results.append((step.gradient, step.state, outputs))
     torch.testing.assert_close(*results, rtol=1e-7, atol=1e-9)
@@ -157,9 +169,9 @@ def test_evaluation_changes_nothing_and_takes_any_number_of_steps(mode):
     found = reptile(CONV4, images(3), **ADAM | {"eval_inner_batch": 4})
     params, batch = double(found.init(0)), image_batch(2, 3, 2, 2, images(3))
     before = {n: t.clone() for n, t in {**params.theta, **params.state}.items()}
-    outputs = found.predict(params, batch, range(5), mode)
+    outputs = found.predict(params, batch, looks(range(5), mode))
     assert outputs.shape == (2, 5, 6, 3)
-    assert torch.equal(outputs[:, :1], found.predict(params, batch, range(1), mode))
+    assert torch.equal(outputs[:, :1], found.predict(params, batch, looks(range(1), mode)))
     after = {**params.theta, **params.state}
     assert all(torch.equal(after[n], t) for n, t in before.items())
 
@@ -167,5 +179,5 @@ def test_evaluation_changes_nothing_and_takes_any_number_of_steps(mode):
 @pytest.mark.parametrize(("after", "expected"), [([0, 2], [3.0, 2.28]), ([3], [2.024])])
 def test_queries_are_asked_after_the_wanted_steps_only(after, expected):
     found = reptile(Line(), FakeSource())  # w_k = 1 + 0.8^k * 2
-    outputs = found.predict(found.init(0), points((1.0, 9.0)), after, "batch")
+    outputs = found.predict(found.init(0), points((1.0, 9.0)), looks(after, "batch"))
     torch.testing.assert_close(outputs.flatten(), torch.tensor(expected))

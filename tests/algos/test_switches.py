@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, conv4, image_batch, images, learner, points
+from problems import FakeSource, Line, at_epoch, conv4, image_batch, images, learner, looks, points
 
 STEPS = 3
 CONV4 = conv4()
@@ -48,9 +48,9 @@ def test_bnwb_uses_row_i_in_step_i():
     found, source = built(bnwb=True), images(ways=3)
     params, batch = found.init(0), image_batch(1, 3, 1, 2, source)
     batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
-    before = found.predict(params, batch, range(STEPS + 1), "batch")[0]
+    before = found.predict(params, batch, looks(range(STEPS + 1), "batch"))[0]
     params.theta["model.body.0.norm.bias"][1] += 0.5  # the row of the second step
-    after = found.predict(params, batch, range(STEPS + 1), "batch")[0]
+    after = found.predict(params, batch, looks(range(STEPS + 1), "batch"))[0]
     unchanged = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert unchanged == [True, True, False, False]
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from problems import FakeSource, at_epoch, double, image_batch, images, learner
+from problems import FakeSource, at_epoch, double, image_batch, images, learner, looks
 from torch import nn
 
 from maml_cli.backbones.resnet12 import ResNet12
@@ -107,6 +107,6 @@ def test_it_is_evaluated_in_every_batch_norm_mode(mode):
     source = FakeSource((3, 16, 16), 3, images(3).objective)
     found = learner(SMALL, source, bnwb=True, bnrs=True)
     batch = image_batch(2, 3, 2, 1, source)
-    outputs = found.predict(double(found.init(0)), batch, range(3), mode)
+    outputs = found.predict(double(found.init(0)), batch, looks(range(3), mode))
     assert outputs.shape == (2, 3, 3, 3)
     assert outputs.isfinite().all()

@@ -34,6 +34,7 @@ def at_iteration(monkeypatch, number, act):
         (0, signal.SIGTERM, 143),
         (7, signal.SIGINT, 130),
         (12, signal.SIGUSR1, 143),
+        (13, signal.SIGHUP, 143),
         (25, signal.SIGUSR2, 143),
         (51, signal.SIGTERM, 143),
     ],
@@ -126,3 +127,13 @@ def test_five_signals_at_random_to_a_process_of_its_own(tmp_path, uninterrupted,
         if sent == 5:
             return
     pytest.fail(f"only {sent} signals hit a run")
+
+
+def test_nohup_is_heard(monkeypatch, tmp_path, run_to):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        at_iteration(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        assert run_to(tmp_path / "run").code == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

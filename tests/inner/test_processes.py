@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images
+from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images, looks
 
 from maml_cli.algos.maml import MAML
 from maml_cli.algos.reptile import Reptile
@@ -58,7 +58,7 @@ def test_it_is_the_result_of_one_process(name):
         torch.testing.assert_close(
             getattr(step, field), getattr(expected, field), rtol=1e-9, atol=1e-11
         )
-    outputs = [x.predict(params, BATCH, (0, 2), "support") for x in (alone, found)]
+    outputs = [x.predict(params, BATCH, looks((0, 2), "support")) for x in (alone, found)]
     torch.testing.assert_close(*outputs, rtol=1e-9, atol=1e-11)
     assert outputs[1].shape == (5, 2, 6, 3)
 
