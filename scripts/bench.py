@@ -116,7 +116,7 @@ def peak_memory(case: Case, side: str, arguments: argparse.Namespace) -> float:
     command = [sys.executable, __file__, "--memory", case.name, side, "--engine", arguments.engine]
     if arguments.htym:
         command += ["--htym", str(arguments.htym)]
-    return watched(command).peak_gb
+    return watched(command)
 
 
 def run_for_memory(case_name: str, side: str, arguments: argparse.Namespace) -> None:

@@ -4,30 +4,23 @@ import re
 import subprocess
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 EVERY_SECONDS = 0.005
 
 
-class Watched(NamedTuple):
-    """What a command printed, and the most memory it was seen to take."""
+def watched(command: list[str]) -> float:
+    """Run a command; the most memory in GB it was seen to take. Raises CalledProcessError.
 
-    printed: str
-    peak_gb: float
-    """The largest sum of proportional set sizes: what several processes share counts once."""
-
-
-def watched(command: list[str]) -> Watched:
-    """Run a command that prints little; raises CalledProcessError if it fails."""
+    It is the largest sum of proportional set sizes: what several processes share counts once.
+    """
     peak = 0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak = max(peak, sum(map(_proportional_set_size, _family(process.pid))))
             time.sleep(EVERY_SECONDS)
-        printed = process.stdout.read()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
-    return Watched(printed, peak / 1e9)
+    return peak / 1e9
 
 
 def _family(pid: int) -> list[int]:
