@@ -186,7 +186,7 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
         device=device,
         source=source,
         engine=engine,
-        learner=computed_by(name, engine, build, splits=experiment.algo.splits),
+        learner=computed_by(name, engine, build, device, splits=experiment.algo.splits),
         normalises=any(".norm." in name for name in weights),
     )
 

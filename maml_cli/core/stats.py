@@ -19,8 +19,10 @@ def estimate(values: ArrayLike) -> Estimate:
     """The mean of n values and the half width of its 95 % Student-t interval.
 
     `ci95 = t(0.975, n-1) * s / sqrt(n)` with `s` the sample standard deviation (ddof 1); n >= 2.
+    It is nan where a value is not finite.
     """
     array = np.asarray(values, dtype=np.float64)
     n = array.size
-    half_width = stats.t.ppf(0.975, n - 1) * array.std(ddof=1) / n**0.5
+    with np.errstate(invalid="ignore"):  # one episode may diverge; that is a result, no mistake
+        half_width = stats.t.ppf(0.975, n - 1) * array.std(ddof=1) / n**0.5
     return Estimate(float(array.mean()), float(half_width), n)

@@ -11,26 +11,25 @@ from maml_cli.core.learner import Learner
 from maml_cli.inner import processes
 from maml_cli.inner.engines import one_core_engine
 from maml_cli.inner.processes import InProcesses
-from maml_cli.inner.recorded import Recorded, cuda_graph
+from maml_cli.inner.recorded import Recorded, cuda_graph, traced
 
 
 def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> str:
     """The named engine; `auto` takes what was measured fastest. Raises UsageError.
 
-    That is `vmap` on a GPU and for networks without convolutions. On a CPU it would turn
-    convolutions with a kernel per task into grouped ones, which are slow there: `processes`, or
-    `threads` where they cannot be had or one core leaves nothing to share out.
+    On a CPU that is `graph` for networks without convolutions. Convolutions with a kernel for each
+    task are slow there if batched: `processes`, or `threads` where those cannot be had or one core
+    leaves nothing to share out. On a GPU it is `vmap`, until `graph` has been measured on one.
     """
     on_gpu, alone = device.type == "cuda", ranks.size() == 1
     if name == "auto":
         if on_gpu or not convolutional:
-            return "vmap"
+            return "vmap" if on_gpu or not alone else "graph"
         shared = processes.AVAILABLE and torch.get_num_threads() > 1 and alone
         return "processes" if shared else "threads"
     problems = {
         "processes needs Linux": name == "processes" and not processes.AVAILABLE,
         "processes is for a CPU": name == "processes" and on_gpu,
-        "graph is for a GPU": name == "graph" and not on_gpu,
         f"{name} is not for torchrun": name in ("processes", "graph") and not alone,
     }
     if found := [problem for problem, holds in problems.items() if holds]:
@@ -39,7 +38,12 @@ def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> st
 
 
 def computed_by(
-    name: str, engine: Engine, build: Callable[[Engine], Learner], *, splits: bool
+    name: str,
+    engine: Engine,
+    build: Callable[[Engine], Learner],
+    device: torch.device,
+    *,
+    splits: bool,
 ) -> Learner:
     """The learner that `build` makes of the engine of that name.
 
@@ -50,5 +54,5 @@ def computed_by(
         worker, cores = build(one_core_engine()), torch.get_num_threads()
         return InProcesses(learner, worker, processes=cores, splits=splits)
     if name == "graph":
-        return Recorded(learner, cuda_graph)
+        return Recorded(learner, cuda_graph if device.type == "cuda" else traced)
     return learner

@@ -4,7 +4,7 @@
 other, each on one core: the tensors of a few-shot task are small, so this beats splitting every
 operation over the cores; and they use blocks with a lean second derivative (`core/fused.py`).
 `vmap` batches every operation over the tasks, for networks of many tiny operations and for GPUs;
-`graph` is the same, recorded on a GPU as a whole and replayed.
+`graph` is the same, recorded as a whole and replayed.
 """
 
 from collections.abc import Callable, Iterable

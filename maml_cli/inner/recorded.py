@@ -1,23 +1,24 @@
-"""A learner whose meta-gradient is recorded once on a GPU and then replayed, without Python.
+"""A learner whose meta-gradient is recorded once and then replayed, without the Python it took.
 
-A few-shot step is thousands of kernels of some microseconds each, which a GPU runs faster than
-Python can launch them. A CUDA graph launches them all at once.
+A few-shot step is hundreds or thousands of small operations. To find out what they are, through
+transforms of transforms, takes longer than to do them; but they are the same at every iteration.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from maml_cli.core.learner import Learner, LearnerAround, MetaParameters, MetaStep
-from maml_cli.core.types import Episode, Progress, Tensors
+from maml_cli.core.types import Episode, Progress
 
 WARM_UPS = 3
 """Libraries choose their kernels and take their memory in the first runs, outside of the graph."""
 
-Record = Callable[[Callable[[], MetaStep]], tuple[Callable[[], None], MetaStep]]
-"""Runs some work; returns what runs it again, and the result, which every run writes anew."""
+Function = Callable[[list[Tensor]], list[Tensor]]
+Record = Callable[[Function, list[Tensor]], Function]
+"""Takes a function, and inputs to record it on; gives the same for others of their shapes."""
 
 
 class Recorded(LearnerAround):
@@ -29,74 +30,81 @@ class Recorded(LearnerAround):
     def __init__(self, learner: Learner, record: Record) -> None:
         super().__init__(learner)
         self._record = record
-        self._recording: _Recording | None = None
+        self._form: tuple[float, ...] = ()
+        self._replay: Function | None = None
 
     def meta_gradient(
         self, params: MetaParameters, episodes: Episode, progress: Progress
     ) -> MetaStep:
+        given = [*params.theta.values(), *params.state.values(), *episodes]
+        values = [tensor.detach() for tensor in given]
         form = self.order(progress), *self.step_weights(progress)
-        if self._recording is None or self._recording.form != form:
-            self._recording = None  # its memory goes before the next one takes its own
-            self._recording = self._recorded(form, params, episodes, progress)
-        return self._recording.replayed(params, episodes)
+        if self._replay is None or self._form != form:
+            self._replay = None  # its memory goes before the next one takes its own
+            self._replay = self._recorded(params, values, progress)
+            self._form = form
+        *found, loss, query_loss, query_metric = self._replay(values)
+        count = len(params.theta)
+        return MetaStep(
+            gradient=dict(zip(params.theta, found[:count], strict=True)),
+            state=dict(zip(params.state, found[count:], strict=True)),
+            loss=loss,
+            query_loss=query_loss,
+            query_metric=query_metric,
+            query_steps=self._query_steps,
+        )
 
     def _recorded(
-        self,
-        form: tuple[float, ...],
-        params: MetaParameters,
-        episodes: Episode,
-        progress: Progress,
-    ) -> "_Recording":
-        fixed = MetaParameters(
-            theta={n: t.detach().clone() for n, t in params.theta.items()},
-            state={n: t.clone() for n, t in params.state.items()},
-        )
-        given = Episode(*(field.clone() for field in episodes))
-        replay, step = self._record(lambda: self._learner.meta_gradient(fixed, given, progress))
-        return _Recording(form, fixed, given, replay, step)
+        self, params: MetaParameters, values: list[Tensor], progress: Progress
+    ) -> Function:
+        def step(values: list[Tensor]) -> list[Tensor]:
+            rest = iter(values)
+            own = MetaParameters(
+                theta={name: next(rest) for name in params.theta},
+                state={name: next(rest) for name in params.state},
+            )
+            found = self._learner.meta_gradient(own, Episode(*rest), progress)
+            self._query_steps = found.query_steps
+            tensors = *found.gradient.values(), *(found.state[name] for name in params.state)
+            return [*tensors, found.loss, found.query_loss, found.query_metric]
+
+        return self._record(step, values)
 
 
-class _Recording(NamedTuple):
-    form: tuple[float, ...]
-    params: MetaParameters
-    episodes: Episode
-    replay: Callable[[], None]
-    step: MetaStep
+def traced(function: Function, example: list[Tensor]) -> Function:
+    """The function's tensor operations in a row, as torch.fx writes them down; for a CPU."""
+    graph = make_fx(function)(example)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
 
-    def replayed(self, params: MetaParameters, episodes: Episode) -> MetaStep:
-        """The step for other values, which go where the recording reads them."""
-        given = [*params.theta.values(), *params.state.values(), *episodes]
-        places = [*self.params.theta.values(), *self.params.state.values(), *self.episodes]
-        for place, values in zip(places, given, strict=True):
-            place.copy_(values.detach())
-        self.replay()
-        found = self.step
-        return MetaStep(  # a copy: the next replay writes into the same places
-            gradient=_copies(found.gradient),
-            state=_copies(found.state),
-            loss=found.loss.clone(),
-            query_loss=found.query_loss.clone(),
-            query_metric=found.query_metric.clone(),
-            query_steps=found.query_steps,
-        )
+    def replay(values: list[Tensor]) -> list[Tensor]:
+        with torch.no_grad():
+            found: list[Tensor] = graph(values)
+        return found
+
+    return replay
 
 
-def _copies(tensors: Tensors) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in tensors.items()}
-
-
-def cuda_graph(work: Callable[[], MetaStep]) -> tuple[Callable[[], None], MetaStep]:
-    """Records work whose kernels need nothing of the CPU (a wait for the GPU raises RuntimeError).
+def cuda_graph(function: Function, example: list[Tensor]) -> Function:
+    """The function's kernels, launched all at once; a wait for the GPU within raises RuntimeError.
 
     Source: torch's notes on CUDA graphs, "whole-network capture".
     """
+    places = [tensor.clone() for tensor in example]
     aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
         for _ in range(WARM_UPS):
-            work()
+            function(places)
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        step = work()
-    return graph.replay, step
+        found = function(places)
+
+    def replay(values: list[Tensor]) -> list[Tensor]:
+        for place, value in zip(places, values, strict=True):
+            place.copy_(value)
+        graph.replay()
+        return [tensor.clone() for tensor in found]  # the next replay writes to the same places
+
+    return replay

@@ -17,7 +17,7 @@ from maml_cli.core.errors import Interrupted, OutOfTime, UserError
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 EXIT_CODE = 143
-"""Also for SIGHUP, the end of the terminal, for SIGUSR1 and 2, by which schedulers announce SIGTERM,
+"""Also for SIGHUP (the terminal is gone), for SIGUSR1 and 2 (schedulers announce SIGTERM by them),
 and for the end of the time."""
 EXIT_CODE_SIGINT = 130
 REPEAT_SECONDS = 0.5

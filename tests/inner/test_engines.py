@@ -29,7 +29,8 @@ def machine(monkeypatch):
         (CPU, True, {"cores": 1}, "threads"),
         (CPU, True, {"linux": False}, "threads"),
         (CPU, True, {"size": 2}, "threads"),
-        (CPU, False, {}, "vmap"),
+        (CPU, False, {}, "graph"),
+        (CPU, False, {"size": 2}, "vmap"),
         (GPU, True, {}, "vmap"),
     ],
 )
@@ -44,7 +45,6 @@ def test_what_is_chosen(machine, device, convolutional, has, chosen):
         ("processes", CPU, {"linux": False}, "engine=processes needs Linux"),
         ("processes", GPU, {}, "engine=processes is for a CPU"),
         ("processes", CPU, {"size": 2}, "engine=processes is not for torchrun"),
-        ("graph", CPU, {}, "engine=graph is for a GPU"),
         ("graph", GPU, {"size": 2}, "engine=graph is not for torchrun"),
     ],
 )

@@ -1,19 +1,16 @@
-"""A recorded meta-gradient, replayed for other values: that of the learner itself.
-
-The recorder here stands for a CUDA graph: every replay writes into the tensors of the recording.
-"""
-
-from types import SimpleNamespace
+"""A recorded meta-gradient, replayed for other values: that of the learner itself."""
 
 import pytest
 import torch
 from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images
 
 from maml_cli.algos.maml import MAML
+from maml_cli.algos.pretrained import Pretrained
 from maml_cli.algos.reptile import Reptile
+from maml_cli.backbones.mlp import MLP
 from maml_cli.core.types import Episode
 from maml_cli.inner.engines import make_engine
-from maml_cli.inner.recorded import Recorded
+from maml_cli.inner.recorded import Recorded, traced
 
 SOURCE = images(3)
 BATCH = image_batch(3, 3, 1, 2, SOURCE)
@@ -24,6 +21,7 @@ LEARNERS = {
     "maml++": MAML(**ALL_OFF | ALL_ON | {"msl_epochs": 3}),
     "annealed order, recomputed": MAML(**ALL_OFF | {"da": True, "da_epochs": 2, "recompute": True}),
     "meta-sgd": MAML(**ALL_OFF | {"lslr": True, "rate_per_weight": True}),
+    "pretrained": Pretrained(name="test", inner_steps=1, inner_lr=0.1, pretrain=True),
     "reptile": Reptile(
         name="test",
         inner_steps=3,
@@ -36,6 +34,19 @@ LEARNERS = {
 }
 
 
+NETWORKS = {
+    "conv4": conv4(),
+    "mlp": MLP(
+        name="mlp",
+        hidden=[8, 8],
+        batch_norm=True,
+        norm_gain=True,
+        norm_eps=1e-5,
+        weight_init="uniform",
+    ),
+}
+
+
 def tensors_of(step):
     named = {"loss": step.loss, "query_loss": step.query_loss, "query_metric": step.query_metric}
     for part in ("gradient", "state"):
@@ -43,28 +54,26 @@ def tensors_of(step):
     return named
 
 
-def recorder():
-    """Records as a CUDA graph does, and counts the recordings."""
-    counted = SimpleNamespace(recordings=0)
+def standing_in(function, example):
+    """Records as `cuda_graph` does: every replay reads from and writes into the same places."""
+    places = [tensor.clone() for tensor in example]
+    found = function(places)
 
-    def record(work):
-        counted.recordings += 1
-        places = work()
+    def replay(values):
+        for place, value in zip(places, values, strict=True):
+            place.copy_(value)
+        for place, value in zip(found, function(places), strict=True):
+            place.copy_(value)
+        return [tensor.clone() for tensor in found]
 
-        def replay():
-            values = tensors_of(work())
-            for name, place in tensors_of(places).items():
-                place.copy_(values[name])
-
-        return replay, places
-
-    return record, counted
+    return replay
 
 
+@pytest.mark.parametrize("record", [standing_in, traced])
+@pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("name", LEARNERS)
-def test_replays_are_the_steps_of_the_learner(name):
-    learner = LEARNERS[name].build(conv4(), SOURCE, TRAIN, make_engine("vmap"))
-    record, _ = recorder()
+def test_replays_are_the_steps_of_the_learner(name, network, record):
+    learner = LEARNERS[name].build(NETWORKS[network], SOURCE, TRAIN, make_engine("vmap"))
     recorded = Recorded(learner, record)
     params = double(learner.init(0))
     seen = []
@@ -83,14 +92,15 @@ def test_replays_are_the_steps_of_the_learner(name):
 def test_it_is_recorded_anew_when_the_order_or_the_weights_of_the_steps_change():
     annealed = {"da": True, "da_epochs": 2, "msl": True, "msl_epochs": 4}
     learner = MAML(**ALL_OFF | annealed).build(conv4(), SOURCE, TRAIN, make_engine("vmap"))
-    record, counted = recorder()
+    recordings = []
+
+    def record(function, _):
+        recordings.append(function)
+        return function
+
     recorded = Recorded(learner, record)
     counts = []
     for epoch in (0, 0, 1, 2, 3, 4, 5, 9):
-        recorded.meta_gradient(learner.init(0), single(BATCH), at_epoch(epoch))
-        counts.append(counted.recordings)
+        recorded.meta_gradient(double(learner.init(0)), BATCH, at_epoch(epoch))
+        counts.append(len(recordings))
     assert counts == [1, 1, 2, 3, 4, 5, 5, 5]  # from epoch 4 on only the last step counts
-
-
-def single(batch):
-    return Episode(*(f.float() if f.is_floating_point() else f for f in batch))
