@@ -15,5 +15,5 @@ def test_by_the_table():
 @pytest.mark.parametrize("value", [inf, nan])
 def test_an_episode_that_diverged_leaves_no_interval_and_no_warning(value):
     found = estimate([1.0, value, 2.0])
-    assert found.mean == value or isnan(value) == isnan(found.mean)
+    assert str(found.mean) == str(value)
     assert isnan(found.ci95)
