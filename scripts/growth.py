@@ -75,7 +75,7 @@ def figure(points: list[dict]) -> Figure:
     for row, label in enumerate(("seconds per iteration", "peak memory, GB")):
         panels[row, 0].set_ylabel(label)
         for axes in panels[row]:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.1 * axes.dataLim.ymax)
             axes.spines[["top", "right"]].set_visible(False)
     panels[0, 1].legend(frameon=False)
     return chart
