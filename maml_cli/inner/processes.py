@@ -63,12 +63,7 @@ class InProcesses(LearnerAround):
         answers = self._ask(_meta_gradient, params, shares, progress)
         steps = [_tensors(arrays) for arrays, _ in answers]
         weights = [len(share.support_x) / len(episodes.support_x) for share in shares]
-        mean = {
-            name: torch.stack([w * step[name] for w, step in zip(weights, steps, strict=True)]).sum(
-                0
-            )
-            for name in steps[0]
-        }
+        mean = {name: _weighted(weights, [step[name] for step in steps]) for name in steps[0]}
         return MetaStep(
             gradient=section(mean, "gradient"),
             state=section(mean, "state"),
@@ -105,9 +100,12 @@ class InProcesses(LearnerAround):
         except BrokenProcessPool as error:
             raise ProcessLost(
                 "a process that computed a part of the tasks was killed, perhaps because memory "
-                "ran out: the same command goes on from the last checkpoint, with engine=threads "
-                "in less memory"
+                "ran out: the same command goes on from the last checkpoint"
             ) from error
+
+
+def _weighted(weights: list[float], tensors: list[Tensor]) -> Tensor:
+    return torch.stack([w * tensor for w, tensor in zip(weights, tensors, strict=True)]).sum(0)
 
 
 def _arrays(tensors: Tensors) -> Arrays:
