@@ -38,23 +38,24 @@ def paired(
 
 
 def comparable(group: Group, other: Group) -> bool:
-    """Whether both met the same test episodes with the same seeds after equal budgets."""
+    """Whether both met the same test episodes, with a seed at least, after equal budgets."""
     return (
-        group.seeds == other.seeds
+        bool({*group.seeds} & {*other.seeds})
         and _task(group.runs[0]) == _task(other.runs[0])
         and all(group.first[key] == other.first[key] for key in SAME_BUDGET)
     )
 
 
 def compare_groups(group: Group, other: Group) -> Paired | None:
-    """The difference of two comparable groups, over seeds if there are several.
+    """The difference of two comparable groups, over the seeds of both if there are several.
 
-    None for a single seed if a run did not keep the scores of its episodes.
+    None for a single one if a run did not keep the scores of its episodes.
     """
-    if len(group.seeds) > 1:
-        ours, theirs = ([_end(run) for run in g.runs] for g in (group, other))
-        return paired(ours, theirs, over="seeds")
-    ours, theirs = (_episode_scores(g.runs[0]) for g in (group, other))
+    both = {*group.seeds} & {*other.seeds}
+    runs, counterparts = ([r for r in g.runs if r.results["seed"] in both] for g in (group, other))
+    if len(both) > 1:
+        return paired([_end(r) for r in runs], [_end(r) for r in counterparts], over="seeds")
+    ours, theirs = _episode_scores(runs[0]), _episode_scores(counterparts[0])
     return paired(ours, theirs, over="episodes") if ours and theirs else None
 
 

@@ -40,6 +40,19 @@ def test_approaches_are_compared_over_shared_seeds(make_run: MakeRun, tmp_path: 
     assert comparison.paired.over == "seeds"
 
 
+def test_of_unequal_seeds_those_count_that_both_have(make_run: MakeRun, tmp_path: Path) -> None:
+    for seed, plain in enumerate([0.90, 0.80, 0.70]):
+        make_run(f"plain{seed}", plain, seed=seed, scores=[0.0, 1.0, 0.0])
+    make_run("msl1", 0.82, seed=1, scores=[1.0, 1.0, 0.0], switches={"msl": True})
+    for seed in (0, 2):  # differences 0.03 and 0.05
+        make_run(f"lslr{seed}", 0.93 - 0.09 * seed, seed=seed, switches={"lslr": True})
+    lslr, msl = sorted(analyse(collect([tmp_path])).comparisons, key=lambda c: c.ours)
+    assert (lslr.ours, lslr.theirs, lslr.paired.over) == ("MAML + LSLR", "MAML", "seeds")
+    assert (lslr.paired.difference, lslr.paired.n) == (pytest.approx(0.04), 2)
+    assert (msl.ours, msl.theirs, msl.paired.over) == ("MAML + MSL", "MAML", "episodes")
+    assert msl.paired.difference == pytest.approx(1 / 3)
+
+
 def test_single_runs_are_compared_over_episodes(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("plain", scores=[1.0, 0.0, 1.0])
     make_run("msl", scores=[1.0, 1.0, 0.0], switches={"msl": True})
