@@ -10,22 +10,22 @@ from faults.conftest import MAML
 from faults.processes import LOG, done, ended, outcome, started
 
 import maml_cli.assembly
-from maml_cli.algos.gradient_learner import GradientLearner
+from maml_cli.inner.recorded import Recorded
 from maml_cli.training import checkpoint
 
 
 def at_iteration(monkeypatch, number, act):
     """Have `act` called in the middle of this iteration's meta-gradient (from 0)."""
-    real = GradientLearner.meta_gradient
+    real = Recorded.meta_gradient
 
     def meta_gradient(self, params, episodes, progress):
         step = real(self, params, episodes, progress)
         if progress.iteration == number:
-            monkeypatch.setattr(GradientLearner, "meta_gradient", real)
+            monkeypatch.setattr(Recorded, "meta_gradient", real)
             act()
         return step
 
-    monkeypatch.setattr(GradientLearner, "meta_gradient", meta_gradient)
+    monkeypatch.setattr(Recorded, "meta_gradient", meta_gradient)
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,10 @@ def test_five_signals_at_random_to_a_process_of_its_own(tmp_path, uninterrupted,
 def test_nohup_is_heard(monkeypatch, tmp_path, run_to):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        at_iteration(monkeypatch, 3, lambda: os.kill(os.getpid(), signal.SIGHUP))
+        sent = []
+        at_iteration(monkeypatch, 3, lambda: sent.append(os.kill(os.getpid(), signal.SIGHUP)))
         assert run_to(tmp_path / "run").code == 0
+        assert len(sent) == 1
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -6,13 +6,13 @@ import pytest
 import torch
 from faults.processes import outcome
 
-from maml_cli.algos.gradient_learner import GradientLearner
+from maml_cli.inner.recorded import Recorded
 from maml_cli.training.checkpoint import read
 
 
 def with_fault(monkeypatch, iterations, what, value):
     """Put a value into the loss or the meta-gradient of these iterations (from 0)."""
-    real, injected = GradientLearner.meta_gradient, []
+    real, injected = Recorded.meta_gradient, []
 
     def meta_gradient(self, params, episodes, progress):
         step = real(self, params, episodes, progress)
@@ -24,7 +24,7 @@ def with_fault(monkeypatch, iterations, what, value):
         name = next(iter(step.gradient))
         return replace(step, gradient={**step.gradient, name: step.gradient[name] + value})
 
-    monkeypatch.setattr(GradientLearner, "meta_gradient", meta_gradient)
+    monkeypatch.setattr(Recorded, "meta_gradient", meta_gradient)
     return injected
 
 
