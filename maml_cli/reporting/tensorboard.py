@@ -1,6 +1,8 @@
 """TensorBoard events; every algorithm's scalars have the same names."""
 
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -31,6 +33,7 @@ class TensorBoard(Sink):
         self._info = info
         directory = info.output_dir / "tensorboard"
         self._open.enter_context(storing(directory))  # its thread tells of a full disk when closed
+        self._open.enter_context(_no_traceback_of_storage())
         with storing(directory):
             writer = SummaryWriter(str(directory), purge_step=_purged(info))
             self._writer = self._open.enter_context(writer)
@@ -95,6 +98,22 @@ class TensorBoard(Sink):
     def _add(self, scalars: dict[str, float], step: int) -> None:
         for tag, value in scalars.items():
             self._writer.add_scalar(tag, value, step)
+
+
+@contextmanager
+def _no_traceback_of_storage() -> Iterator[None]:
+    """TensorBoard's thread hands its OSError to the main one, and would print it as well."""
+    before = threading.excepthook
+
+    def hook(args: threading.ExceptHookArgs) -> None:
+        if not issubclass(args.exc_type, OSError):
+            before(args)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def charts(metric: str) -> dict[str, dict[str, list[object]]]:
