@@ -154,9 +154,7 @@ class ReptileLearner(PlainInnerLoop):
         def outputs(episode: Episode, numerics: Numerics) -> Tensor:
             def answers(network: Tensors) -> Tensor:
                 forward = partial(self.forward, network)
-                return query_outputs(
-                    forward, episode, looks.bn_stats, running, numerics.batch_stats
-                )
+                return query_outputs(forward, episode, bn_stats, running, numerics.batch_stats)
 
             adapted = self.adapt(
                 theta,

@@ -30,8 +30,8 @@ class Recorded(LearnerAround):
     def __init__(self, learner: Learner, record: Record) -> None:
         super().__init__(learner)
         self._record = record
-        self._form: tuple[float, ...] = ()
-        self._replay: Function | None = None
+        self._replays: dict[tuple[float, ...], Function] = {}
+        self._query_steps: tuple[int, ...] = ()
 
     def meta_gradient(
         self, params: MetaParameters, episodes: Episode, progress: Progress
@@ -39,11 +39,10 @@ class Recorded(LearnerAround):
         given = [*params.theta.values(), *params.state.values(), *episodes]
         values = [tensor.detach() for tensor in given]
         form = self.order(progress), *self.step_weights(progress)
-        if self._replay is None or self._form != form:
-            self._replay = None  # its memory goes before the next one takes its own
-            self._replay = self._recorded(params, values, progress)
-            self._form = form
-        *found, loss, query_loss, query_metric = self._replay(values)
+        if form not in self._replays:
+            self._replays.clear()  # its memory goes before the next one takes its own
+            self._replays[form] = self._recorded(params, values, progress)
+        *found, loss, query_loss, query_metric = self._replays[form](values)
         count = len(params.theta)
         return MetaStep(
             gradient=dict(zip(params.theta, found[:count], strict=True)),
