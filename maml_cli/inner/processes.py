@@ -12,8 +12,9 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.synchronize import Barrier
 from typing import Any, ClassVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from maml_cli.core.types import Episode, Looks, Progress, Tensors
 AVAILABLE = sys.platform == "linux"
 """Elsewhere a process cannot be forked safely, or cannot end with the one that it belongs to."""
 PR_SET_PDEATHSIG = 1
+START_SECONDS = 60
 
 Arrays = dict[str, NDArray[Any]]
 """Tensors to be sent: as tensors each would take a file in shared memory."""
@@ -46,12 +48,16 @@ class InProcesses(LearnerAround):
         self._processes = processes
         self._splits = splits
         context = multiprocessing.get_context("fork")  # so that the learner need not be sent
-        self._pool = ProcessPoolExecutor(processes, context, _begin, (worker, os.getpid()))
+        ready = context.Barrier(processes + 1)  # a signal must not meet one that has hardly begun
+        begin = worker, os.getpid(), ready
+        self._pool = ProcessPoolExecutor(processes, context, _begin, begin)
         with warnings.catch_warnings():
             # of threads whose locks a fork may copy: those of torch and of a run before this one
             # are idle, and no others have begun
             warnings.simplefilter("ignore", DeprecationWarning)
-            wait([self._pool.submit(os.getpid) for _ in range(processes)])
+            for _ in range(processes):
+                self._pool.submit(os.getpid)
+        ready.wait(START_SECONDS)
         weakref.finalize(self, self._pool.shutdown, wait=True, cancel_futures=True)
 
     def meta_gradient(
@@ -123,7 +129,7 @@ class _Worker:
     learner: ClassVar[Learner]
 
 
-def _begin(learner: Learner, parent: int) -> None:
+def _begin(learner: Learner, parent: int, ready: Barrier) -> None:
     _Worker.learner = learner
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # also when the parent is killed
     if os.getppid() != parent:
@@ -132,6 +138,7 @@ def _begin(learner: Learner, parent: int) -> None:
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
+    ready.wait(START_SECONDS)
 
 
 def _meta_gradient(
