@@ -35,7 +35,7 @@ POINTS = [
 LABELS = {"tasks": "tasks per batch", "steps": "inner steps", "side": "pixels of an image"}
 
 
-def measure(varied: str, value: int, *, recompute: bool, iterations: int) -> float:
+def measure(varied: str, value: int, *, recompute: bool, engine: str, iterations: int) -> float:
     """Seconds per iteration."""
     algo = CASE.algo | {"recompute": recompute}
     changes = {
@@ -44,7 +44,7 @@ def measure(varied: str, value: int, *, recompute: bool, iterations: int) -> flo
         "side": {"tasks": 2, "algo": algo, "image": (1, value, value)},
     }
     case = dataclasses.replace(CASE, **changes[varied])
-    _, step = our_step(case, "auto")
+    _, step = our_step(case, engine)
     batch = batch_of(case)
     step(batch)
     seconds = []
@@ -87,22 +87,23 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--iterations", type=int, default=3)
+    parser.add_argument("--engine", default="auto", help="how tasks are computed (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("outputs/growth"))
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.point:
-        print(measure(**arguments.point, iterations=arguments.iterations))
+        print(measure(**arguments.point, engine=arguments.engine, iterations=arguments.iterations))
         return
     rows = []
     for point in POINTS:
         command = [sys.executable, __file__, "--iterations", str(arguments.iterations)]
-        command += ["--point", json.dumps(point)]
+        command += ["--engine", arguments.engine, "--point", json.dumps(point)]
         timed = subprocess.run(command, capture_output=True, text=True, check=True)
         seconds = float(timed.stdout)  # not of the run that is watched: watching takes time
         rows.append(point | {"seconds": seconds, "peak_gb": watched(command)})
         print(json.dumps(rows[-1]), file=sys.stderr)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    record = {"points": rows, **environment()}
+    record = {"engine": arguments.engine, "points": rows, **environment()}
     (arguments.out / "growth.json").write_text(json.dumps(record, indent=2) + "\n")
     figure(rows).savefig(arguments.out / "growth.png")
     print(tabulate(rows, headers="keys", tablefmt="github", floatfmt=".2f"))

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from maml_cli.core.types import Tensors
 
@@ -17,7 +16,11 @@ InnerGradient = Callable[[ScalarFunction, Tensors, bool], tuple[dict[str, Tensor
 """Gradient of a scalar function at some parameters; differentiable again if the flag says so."""
 
 Settle = Callable[[ScalarFunction, Tensors], tuple[Tensor, Any]]
-"""The value of a scalar function that only the outer gradient passes, and what else it keeps."""
+"""The value of a scalar function that only the outer gradient passes, and what else it keeps.
+
+Its gradient is taken at once, so that its graph is freed before the next one; a backward pass
+through the value multiplies that gradient, and cannot be differentiated again.
+"""
 
 TwoKinds = tuple[dict[str, Tensor], dict[str, Tensor]]
 """Named tensors to differentiate, and others that count as constants."""
@@ -91,38 +94,53 @@ def functional_pullback(
     function: Callable[[Tensors], TwoKinds], params: Tensors, cotangents: Tensors
 ) -> dict[str, Tensor]:
     """`Pullback` by `torch.func.vjp`; for use inside of `torch.func.vmap`."""
-    pull = torch.func.vjp(function, dict(params), has_aux=True)[1]
-    gradients: dict[str, Tensor] = pull(dict(cotangents))[0]
-    return gradients
+    with torch.enable_grad():
+        pull = torch.func.vjp(function, detached(params), has_aux=True)[1]
+        gradients: dict[str, Tensor] = pull(detached(cotangents))[0]
+    return detached(gradients)
 
 
-def settle_later(function: ScalarFunction, params: Tensors) -> tuple[Tensor, Any]:
-    """`Settle` by doing nothing special: the graph stays until the backward pass."""
-    return function(dict(params))
-
-
-def settle_now(function: ScalarFunction, params: Tensors) -> tuple[Tensor, Any]:
-    """`Settle` by taking the gradient at once, so that the graph is freed before the next one.
-
-    A backward pass through the value multiplies that gradient; it cannot be differentiated twice.
-    """
+def autograd_settle(function: ScalarFunction, params: Tensors) -> tuple[Tensor, Any]:
+    """`Settle` by reverse mode; not for functional transforms."""
     leaves = {n: p.detach().requires_grad_() for n, p in params.items()}
-    loss, kept = function(leaves)
+    with torch.enable_grad():
+        loss, kept = function(leaves)
     gradients = torch.autograd.grad(
         loss, list(leaves.values()), allow_unused=True, materialize_grads=True
     )
-    return _Settled.apply(loss.detach(), gradients, *params.values()), kept  # type: ignore[no-untyped-call]
+    return _settled(loss.detach(), params, gradients), kept
+
+
+def functional_settle(function: ScalarFunction, params: Tensors) -> tuple[Tensor, Any]:
+    """`Settle` by `torch.func.grad`; for use inside of `torch.func.vmap`."""
+
+    def loss_and_all(params: Tensors) -> tuple[Tensor, tuple[Tensor, Any]]:
+        loss, kept = function(dict(params))
+        return loss, (loss.detach(), kept)
+
+    gradients, (loss, kept) = torch.func.grad(loss_and_all, has_aux=True)(detached(params))
+    return _settled(loss, params, tuple(gradients[n].detach() for n in params)), kept
+
+
+def _settled(value: Tensor, params: Tensors, gradients: tuple[Tensor, ...]) -> Tensor:
+    settled: Tensor = _Settled.apply(value, *gradients, *params.values())  # type: ignore[no-untyped-call]
+    return settled
 
 
 class _Settled(Function):
-    """A value with the gradients that are already known."""
+    """A value of some parameters, whose gradients are already known."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, gradients: tuple[Tensor, ...], *_: Tensor) -> Tensor:
-        ctx.save_for_backward(*gradients)
+    def forward(value: Tensor, *_: Tensor) -> Tensor:
         return value.clone()
 
     @staticmethod
-    @once_differentiable
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], _: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1 : 1 + len(inputs) // 2])
+
+    @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, *torch._foreach_mul(ctx.saved_tensors, slope)
+        gradients = ctx.saved_tensors
+        return None, *(None for _ in gradients), *(g * slope for g in gradients)

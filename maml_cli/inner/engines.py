@@ -17,16 +17,15 @@ from torch import Tensor
 from maml_cli.core.batch_norm import BatchStats, FusedBatchStats, Norm
 from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap, TaskTensors
 from maml_cli.core.functional import (
-    Settle,
     autograd_gradient,
     autograd_pullback,
+    autograd_settle,
     detached,
     functional_gradient,
     functional_pullback,
+    functional_settle,
     prefixed,
     section,
-    settle_later,
-    settle_now,
 )
 from maml_cli.core.types import Episode, Tensors
 
@@ -46,12 +45,13 @@ class PerTask:
         name: str,
         run: Callable[..., Iterable[Any]],
         *,
-        settle: Settle,
         batch_stats: Callable[[], Norm],
     ) -> None:
         self.name = name
         self._run = run
-        self._numerics = Numerics(autograd_gradient, autograd_pullback, settle, batch_stats)
+        self._numerics = Numerics(
+            autograd_gradient, autograd_pullback, autograd_settle, batch_stats
+        )
 
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
@@ -88,7 +88,7 @@ class PerTask:
 class Vmap:
     """All tasks at once: every operation carries the tasks as one more dimension."""
 
-    _numerics = Numerics(functional_gradient, functional_pullback, settle_later, BatchStats)
+    _numerics = Numerics(functional_gradient, functional_pullback, functional_settle, BatchStats)
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -96,14 +96,19 @@ class Vmap:
     def mean_gradient(
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        def loss(theta: Tensors, *fields: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            return task_loss(theta, Episode(*fields), self._numerics)
+        def one_task(*fields: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+            def loss(theta: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
+                return task_loss(theta, Episode(*fields), self._numerics)
 
-        over_tasks = (None, *(0 for _ in episodes))
+            value, pullback, kept = torch.func.vjp(loss, dict(theta), has_aux=True)  # type: ignore[misc]
+            # Nothing differentiates the outermost gradient: no graph of it, unlike torch.func.grad,
+            # and that of the task goes while it is walked.
+            with torch.no_grad():
+                (gradient,) = pullback(torch.ones_like(value), retain_graph=False)
+            return gradient, kept
+
         with torch.no_grad():
-            gradients, kept = torch.func.vmap(
-                torch.func.grad(loss, has_aux=True), in_dims=over_tasks
-            )(dict(theta), *episodes)
+            gradients, kept = torch.func.vmap(one_task)(*episodes)
         return _means(gradients), _means(kept)
 
     def mean(self, function: TaskTensors, episodes: Episode) -> dict[str, Tensor]:
@@ -130,7 +135,7 @@ def make_engine(name: str) -> Engine:
     if name in ("vmap", "graph"):
         return Vmap(name)
     if name == "loop":
-        return PerTask("loop", map, settle=settle_later, batch_stats=BatchStats)
+        return PerTask("loop", map, batch_stats=BatchStats)
     cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
     return _lean(f"{name} ({cores})", pool.map)
@@ -142,4 +147,4 @@ def one_core_engine() -> Engine:
 
 
 def _lean(name: str, run: Callable[..., Iterable[Any]]) -> PerTask:
-    return PerTask(name, run, settle=settle_now, batch_stats=FusedBatchStats)
+    return PerTask(name, run, batch_stats=FusedBatchStats)

@@ -9,8 +9,8 @@ from maml_cli.core.engine import Numerics
 from maml_cli.core.functional import (
     autograd_gradient,
     autograd_pullback,
+    autograd_settle,
     section,
-    settle_later,
 )
 
 CONV4 = conv4()
@@ -34,7 +34,7 @@ def test_inner_steps_change_these_parameters_and_no_others(adapts, expected):
     found = learner(CONV4, source, adapts=adapts, inner_steps=2)
     theta = section(double(found.init(0)).theta, "model")
     episode = type(batch := image_batch(1, 3, 2, 1, source))(*(field[0] for field in batch))
-    numerics = Numerics(autograd_gradient, autograd_pullback, settle_later, BatchStats)
+    numerics = Numerics(autograd_gradient, autograd_pullback, autograd_settle, BatchStats)
     phi = theta
     for step in range(2):
         phi, _ = found.descent.step(
