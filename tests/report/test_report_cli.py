@@ -17,7 +17,7 @@ def test_the_kept_results_can_be_reported(capsys: pytest.CaptureFixture[str]) ->
     assert main([str(ROOT / "docs" / "results"), "--format", "markdown"]) == 0
     printed = capsys.readouterr().out
     assert "94.73 ± 0.82 % ‡" in printed  # omniglot_5way_1shot_maml_3000.json: 0.9473, 0.0082
-    assert "0.119 ± 0.019" in printed  # sinusoid_10shot_maml_70000.json after 10 steps
+    assert "0.119 ± 0.019" in printed  # sinusoid_10shot_maml.json after 10 steps
 
 
 @pytest.mark.parametrize("suffix", ["md", "tex", "csv", "json", "html"])
