@@ -102,7 +102,7 @@ def differences(
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0)
-        axes.set(xlabel=x)
+        figure.supxlabel(x, fontsize="medium")  # may be wider than the bars
         return _svg(figure)
 
 
