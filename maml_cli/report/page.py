@@ -119,11 +119,12 @@ def _per_step(
 
 def _differences(comparisons: Sequence[Comparison], *, percent: bool) -> Chart:
     scale, unit = (100, "percentage points") if percent else (1, comparisons[0].metric)
+    over = " or ".join(dict.fromkeys(c.paired.over for c in comparisons))
     svg = charts.differences(
         [c.ours for c in comparisons],
         [scale * c.paired.difference for c in comparisons],
         [scale * c.paired.ci95 for c in comparisons],
-        x=f"{unit}, ± 95 % interval over {comparisons[0].paired.over}",
+        x=f"{unit}, ± 95 % interval over {over}",
         higher_is_better=percent,
     )
     return Chart(f"Difference to {comparisons[0].theirs}", svg)
