@@ -45,12 +45,17 @@ def detached(tensors: Tensors) -> dict[str, Tensor]:
     return {n: t.detach() for n, t in tensors.items()}
 
 
+def as_leaves(tensors: Tensors) -> dict[str, Tensor]:
+    """The same values as the roots of a new graph."""
+    return {n: t.detach().requires_grad_() for n, t in tensors.items()}
+
+
 def autograd_gradient(
     function: ScalarFunction, params: Tensors, differentiable: bool
 ) -> tuple[dict[str, Tensor], Any]:
     """`InnerGradient` by reverse mode on the ambient graph; not for functional transforms."""
     if not differentiable:
-        params = {n: p.detach().requires_grad_() for n, p in params.items()}
+        params = as_leaves(params)
     with torch.enable_grad():
         loss, kept = function(dict(params))
         gradients = torch.autograd.grad(
@@ -67,7 +72,7 @@ def autograd_pullback(
     function: Callable[[Tensors], TwoKinds], params: Tensors, cotangents: Tensors
 ) -> dict[str, Tensor]:
     """`Pullback` by reverse mode; not for functional transforms."""
-    leaves = {n: p.detach().requires_grad_() for n, p in params.items()}
+    leaves = as_leaves(params)
     with torch.enable_grad():
         outputs, _ = function(leaves)
     gradients = torch.autograd.grad(
@@ -102,7 +107,7 @@ def functional_pullback(
 
 def autograd_settle(function: ScalarFunction, params: Tensors) -> tuple[Tensor, Any]:
     """`Settle` by reverse mode; not for functional transforms."""
-    leaves = {n: p.detach().requires_grad_() for n, p in params.items()}
+    leaves = as_leaves(params)
     with torch.enable_grad():
         loss, kept = function(leaves)
     gradients = torch.autograd.grad(

@@ -57,12 +57,10 @@ class PerTask:
         self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         def one_task(episode: Episode, numerics: Numerics) -> dict[str, Tensor]:
-            leaves = {n: t.detach().requires_grad_() for n, t in theta.items()}
-            loss, kept = task_loss(leaves, episode, numerics)
-            gradients = torch.autograd.grad(
-                loss, list(leaves.values()), allow_unused=True, materialize_grads=True
-            )
-            gradient = dict(zip(leaves, gradients, strict=True))
+            def loss(theta: Tensors) -> tuple[Tensor, dict[str, Tensor]]:
+                return task_loss(theta, episode, numerics)
+
+            gradient, kept = autograd_gradient(loss, theta, False)
             return prefixed(gradient, "gradient") | prefixed(kept, "kept")
 
         means = self.mean(one_task, episodes)
