@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, ScalarFormatter
 
 INK = "#000001"
 """Becomes the colour of the page's text."""
@@ -49,19 +49,20 @@ def lines(
     x: str,
     y: str,
     percent: bool,
-    markers: bool = False,
+    steps: bool = False,
     points: Sequence[Line] = (),
 ) -> str:
     """A line per series, and hollow points in the colour of the series of the same name.
 
-    Values that are no percentages are errors, on a logarithmic scale.
+    Values that are no percentages are errors, on a logarithmic scale. With `steps`, x counts inner
+    steps, and each value has its dot.
     """
     rows = -(-(len(series) + bool(points)) // 2)
     with mpl.rc_context(STYLE):
         figure, axes = _axes(HEIGHT + LEGEND_ROW * rows)
         for place, line in enumerate(series):
             colour, dash = _colour(place), DASHES[place // len(SERIES) % len(DASHES)]
-            marker = "o" if markers else None
+            marker = "o" if steps else None
             axes.plot(
                 line.x, line.y, dash, color=colour, label=line.name, marker=marker, markersize=3
             )
@@ -79,7 +80,10 @@ def lines(
         else:
             axes.set_yscale("log")
             axes.set_ylim(top=_highest(series, axes.get_ylim()[1]))
-        axes.locator_params(axis="x", nbins=6, integer=True)
+        if steps:
+            _scale_steps(axes, max(max(line.x) for line in series))
+        else:
+            axes.locator_params(axis="x", nbins=6, integer=True)
         axes.set(xlabel=x, ylabel=y)
         figure.legend(loc="outside lower center", ncols=2)
         return _svg(figure)
@@ -135,6 +139,18 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     axes.grid(color=INK, alpha=0.15, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _scale_steps(axes: Axes, last: float) -> None:
+    """Every step alike to the tenth; from there on by powers, so that the first ones keep room."""
+    if last > 10:
+        axes.set_xscale("symlog", linthresh=10)
+        axes.set_xticks(
+            [step for step in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step <= last]
+        )
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+    else:
+        axes.locator_params(axis="x", nbins=6, integer=True)
 
 
 def _highest(series: Sequence[Line], limit: float) -> float:

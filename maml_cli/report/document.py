@@ -97,7 +97,8 @@ def _setting(setting: Setting, groups: list[Group]) -> Section:
     table = _errors if groups[0].per_step else _accuracies
     header, rows = _without_empty_columns(*table(groups, sources, varying))
     facts_shared = "; ".join(f"{name} {value}" for name, value in shared.items())
-    notes = [sentence(f"For all rows: {facts_shared}")] if shared else []
+    notes = ["± is the 95 % Student-t interval."]
+    notes += [sentence(f"For all rows: {facts_shared}")] if shared else []
     notes += [legend(rows), *sources.notes()]
     notes += sorted({f"{MARK} {remark}" for group in groups for remark in remarks(group)})
     return Section(title(setting), header, rows, [note for note in notes if note])

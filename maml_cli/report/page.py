@@ -111,7 +111,7 @@ def _per_step(
         x="inner steps at test",
         y=f"test {metric}",
         percent=percent,
-        markers=True,
+        steps=True,
         points=[line for line in points if line.x],
     )
     return Chart("After each inner step", svg)

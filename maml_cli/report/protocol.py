@@ -29,7 +29,7 @@ def _setting(group: Group, key: str) -> str:
 
 
 FACTS: Mapping[str, Callable[[Group], str]] = {
-    "± is the 95 % Student-t interval over": over,
+    "± over": over,
     "split": lambda g: str(g.first.get("split", "test")),
     "seeds": lambda g: ", ".join(map(str, g.seeds)),
     "test episodes": lambda g: f"{g.first['test']['episodes']:,}",
