@@ -23,7 +23,7 @@ class Trained(NamedTuple):
     candidates: list[MetaParameters]
     """Those of the best epochs, best first, as many as `eval.ensemble` says."""
     facts: dict[str, Any]
-    """How it came about, for the results: `val`, `iterations` and `epochs`."""
+    """How it came about, for the results: the command, `val`, iterations, their time, epochs."""
     remarks: tuple[str, ...]
     """What a reader must know, such as that the run is not finished."""
 
@@ -57,8 +57,10 @@ def load_trained(
     return Trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
         facts={
+            "trained_by": content.get("command"),
             "val": checkpoints.summary(content["scores"]),
             "iterations": content["iteration"],
+            "seconds_per_iteration": content["seconds"] / content["iteration"],
             "epochs": done,
         },
         remarks=() if done == epochs else (f"not trained to the end: {done} of {epochs} epochs",),

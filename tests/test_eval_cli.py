@@ -61,6 +61,8 @@ def test_its_own_settings_give_its_own_result_in_a_new_folder_each_time(run, cap
         again = results_in(folders[-1])
         for name in ("test", "test_single", "test_per_step", "val", "iterations", "inner_steps"):
             assert again[name] == trained[name]
+        assert again["trained_by"] == trained["command"]
+        assert again["seconds_per_iteration"] == trained["seconds_per_iteration"]
     table = (folders[0] / "table.md").read_text()
     assert table.splitlines()[:-1] == (run / "table.md").read_text().splitlines()[:-1]
     assert table.splitlines()[-1] == f"`maml-eval run={run}`"

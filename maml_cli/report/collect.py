@@ -19,6 +19,8 @@ NEEDED = ("algo", "dataset", "ways", "shots", "seed", "metric", "test", "test_si
 """A JSON file that has these is the results of a run."""
 MACHINE = (*FREE, "seed", "device", "engine", "algo.recompute")
 """Settings in which runs of one protocol may differ."""
+PLACES = ("run", "output", "split")
+"""Arguments of `maml-eval` that are no settings."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +34,28 @@ class Run:
     def folder(self) -> Path:
         return self.file.parent
 
+    @property
+    def commands(self) -> list[str]:
+        """The command that made the results, after that of the training if it was another."""
+        first = self.results.get("trained_by")
+        return [*([first] if first else []), self.results["command"]]
+
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """What decides the numbers beside the seed: the configuration, flat.
 
-        Where no `config.yaml` lies beside the results, that of the command line alone.
+        Where no `config.yaml` lies beside the results, that of the command lines alone.
         """
         config = self.file.with_name("config.yaml")
         if self.file.name == "results.json" and config.is_file():
             settings = flat(yaml.safe_load(config.read_text(encoding="utf-8")))
         else:
-            overrides = shlex.split(self.results["command"])[1:]
+            overrides = [word for line in self.commands for word in shlex.split(line)[1:]]
             settings = dict(override.partition("=")[::2] for override in overrides)
         return {
             key: value
             for key, value in settings.items()
-            if key not in MACHINE and not key.startswith("hydra.")
+            if key not in (*MACHINE, *PLACES) and not key.startswith("hydra.")
         }
 
     @cached_property

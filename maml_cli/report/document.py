@@ -218,7 +218,7 @@ def _runs(report: Report) -> list[Section]:
             clock(run.results["iterations"] * run.results.get("seconds_per_iteration", 0)),
             str(run.results.get("cpu" if run.results.get("device") == "cpu" else "device", NONE)),
             str(run.file),
-            run.results["command"],
+            " && ".join(run.commands),
         )
         for group in report.groups
         for run in group.runs

@@ -47,6 +47,6 @@ def _row(group: Group) -> dict[str, Any]:
         "published_confirmed": nearest.confirmed if nearest else None,
         "published_iterations": full_iterations(group, published),
         "remarks": "; ".join(remarks(group)),
-        "command": group.first["command"],
+        "command": " && ".join(group.runs[0].commands),
         "files": " ".join(str(run.file) for run in group.runs),
     }

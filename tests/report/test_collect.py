@@ -37,6 +37,20 @@ def test_without_its_configuration_a_run_is_known_by_its_command(
     assert run.settings == {"algo": "maml", "algo.inner_lr": "0.4"}
 
 
+def test_a_run_that_was_tested_again_is_known_by_both_commands(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = make_run(
+        "run",
+        trained_by="maml-train algo=maml eval.ensemble=5 seed=7",
+        command="maml-eval run=outputs/some/run eval.ensemble=1 split=val output=elsewhere",
+    )
+    (folder / "config.yaml").unlink()
+    [run] = collect([tmp_path]).runs
+    assert run.settings == {"algo": "maml", "eval.ensemble": "1"}
+    assert run.commands == [run.results["trained_by"], run.results["command"]]
+
+
 def test_a_yaml_file_of_something_else_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("defaults: [train: htym]")
     assert collect([tmp_path]) == ([], [])
