@@ -10,9 +10,9 @@ from typing import Literal
 from maml_cli.command import exit_code, folders, parser, split_off
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.errors import UsageError
+from maml_cli.core.settings import EVAL_ARGUMENTS
 from maml_cli.streams import lasting
 
-OWN = ("run", "split", "output")
 CHANGEABLE = (
     *("ways", "shots", "queries", "seed", "device", "engine", "data_dir", "cache_dir", "download"),
     *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble"),
@@ -56,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(arguments: Sequence[str], command: str) -> None:
-    own, overrides = split_off(arguments, OWN)
+    own, overrides = split_off(arguments, EVAL_ARGUMENTS)
     (run,) = folders(own, ["run"])
     split = _split(own.get("split", "test"))
     experiment = trained_experiment(
         run,
         overrides,
         changeable=(*CHANGEABLE, f"eval.{split}_episodes"),
-        others=OWN,
+        others=EVAL_ARGUMENTS,
         command=command,
     )
     from maml_cli.retest import retest

@@ -13,6 +13,9 @@ from pydantic.dataclasses import dataclass
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For every settings class: unknown keys, silent conversions, inf and nan are errors."""
 
+EVAL_ARGUMENTS = ("run", "split", "output")
+"""Those of `maml-eval` that are no settings of the experiment."""
+
 BatchNormStats = Literal["batch", "support", "support_and_query", "running"]
 
 

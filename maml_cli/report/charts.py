@@ -80,10 +80,10 @@ def lines(
         else:
             axes.set_yscale("log")
             axes.set_ylim(top=_highest(series, axes.get_ylim()[1]))
-        if steps:
-            _scale_steps(axes, max(max(line.x) for line in series))
-        else:
-            axes.locator_params(axis="x", nbins=6, integer=True)
+        axes.locator_params(axis="x", nbins=6, integer=True)
+        last = max(max(line.x) for line in series)
+        if steps and last > 10:
+            _keep_room_for_ten(axes, last)
         axes.set(xlabel=x, ylabel=y)
         figure.legend(loc="outside lower center", ncols=2)
         return _svg(figure)
@@ -141,16 +141,11 @@ def _axes(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _scale_steps(axes: Axes, last: float) -> None:
-    """Every step alike to the tenth; from there on by powers, so that the first ones keep room."""
-    if last > 10:
-        axes.set_xscale("symlog", linthresh=10)
-        axes.set_xticks(
-            [step for step in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step <= last]
-        )
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-    else:
-        axes.locator_params(axis="x", nbins=6, integer=True)
+def _keep_room_for_ten(axes: Axes, last: float) -> None:
+    """Every step alike to the tenth; from there on by powers."""
+    axes.set_xscale("symlog", linthresh=10)
+    axes.set_xticks([step for step in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step <= last])
+    axes.xaxis.set_major_formatter(ScalarFormatter())
 
 
 def _highest(series: Sequence[Line], limit: float) -> float:

@@ -12,15 +12,13 @@ import yaml
 
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.records import Results
-from maml_cli.core.settings import flat
+from maml_cli.core.settings import EVAL_ARGUMENTS, flat
 from maml_cli.training.resume import FREE
 
 NEEDED = ("algo", "dataset", "ways", "shots", "seed", "metric", "test", "test_single", "iterations")
 """A JSON file that has these is the results of a run."""
 MACHINE = (*FREE, "seed", "device", "engine", "algo.recompute")
 """Settings in which runs of one protocol may differ."""
-PLACES = ("run", "output", "split")
-"""Arguments of `maml-eval` that are no settings."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Run:
         return {
             key: value
             for key, value in settings.items()
-            if key not in (*MACHINE, *PLACES) and not key.startswith("hydra.")
+            if key not in (*MACHINE, *EVAL_ARGUMENTS) and not key.startswith("hydra.")
         }
 
     @cached_property
