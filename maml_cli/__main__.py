@@ -2,6 +2,6 @@
 
 import sys
 
-from maml_cli.cli import main
+from maml_cli.commands.train import main
 
 sys.exit(main())

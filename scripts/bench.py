@@ -29,8 +29,8 @@ from maml_cli.algos.maml import MAML
 from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.types import Episode, Progress
-from maml_cli.inner.engine_choice import choose_engine, computed_by
-from maml_cli.inner.engines import make_engine
+from maml_cli.engines.choice import choose_engine, computed_by
+from maml_cli.engines.engines import make_engine
 from maml_cli.reporting.results import environment
 
 Step = Callable[[Episode], float]

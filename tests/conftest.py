@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maml_cli.cli import main
+from maml_cli.commands.train import main
 
 # One core is fastest for tensors this small; nothing above imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -14,7 +14,7 @@ from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
 from maml_cli.core.settings import BatchNormStats, TrainSettings
 from maml_cli.core.types import Episode, Looks, Progress
-from maml_cli.inner.engines import make_engine
+from maml_cli.engines.engines import make_engine
 
 ALL_OFF: dict[str, Any] = {
     "name": "test",

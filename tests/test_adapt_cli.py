@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from maml_cli.adapt_cli import main
-from maml_cli.cli import main as maml_train
+from maml_cli.commands.adapt import main
+from maml_cli.commands.train import main as maml_train
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.types import Looks
-from maml_cli.inner.engine_choice import choose_engine
-from maml_cli.inner.engines import make_engine
+from maml_cli.engines.choice import choose_engine
+from maml_cli.engines.engines import make_engine
 
 WAYS, SHOTS, QUERIES = 3, 2, 4
 TINY = [

@@ -4,7 +4,7 @@ import pytest
 from picture_trees import tree, write_files
 from PIL import Image
 
-from maml_cli.data_cli import main
+from maml_cli.commands.data import main
 
 
 @pytest.fixture

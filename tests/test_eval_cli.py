@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maml_cli.cli import main as maml_train
-from maml_cli.eval_cli import main
+from maml_cli.commands.evaluate import main
+from maml_cli.commands.train import main as maml_train
 
 TINY = [
     *("algo=mamlpp", "dataset=glyphs", "backbone.filters=4", "ways=3", "queries=2"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maml_cli.evaluation import steps_to_score
+from maml_cli.runs.evaluation import steps_to_score
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_the_installed_command_runs_elsewhere(installed: Path, tmp_path: Path) -
 
 
 def test_the_installed_command_reads_the_installed_files(installed: Path, tmp_path: Path) -> None:
-    code = "from maml_cli.paths import conf_dir; print(conf_dir())"
+    code = "from maml_cli.config.paths import conf_dir; print(conf_dir())"
     printed = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-import maml_cli.runner
+import maml_cli.runs.train
 
 TINY = (
     *("algo=metasgd", "dataset=sinusoid", "train.epochs=2", "train.iterations_per_epoch=3"),
@@ -91,7 +91,7 @@ def test_a_bug_is_told_where_its_log_cannot_be_written(monkeypatch, tmp_path, ma
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(path, *arguments, **options)
 
-    monkeypatch.setattr(maml_cli.runner, "run", run)
+    monkeypatch.setattr(maml_cli.runs.train, "run", run)
     monkeypatch.setattr(Path, "write_text", write_text)
     failed = maml_train(*TINY, f"hydra.run.dir={tmp_path / 'run'}")
     assert failed.code == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from maml_cli.cli import main
+from maml_cli.commands.train import main
 
 ROOT = Path(__file__).parents[1]
 ALGORITHMS = sorted(path.stem for path in (ROOT / "conf" / "algo").glob("*.yaml"))

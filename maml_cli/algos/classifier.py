@@ -10,11 +10,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from maml_cli.algos.pretrained import PretrainedLearner
-from maml_cli.core.engine import Engine
 from maml_cli.core.experiment import Backbone, Experiment
 from maml_cli.core.schedules import constant
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, TaskSource
+from maml_cli.engines.engine import Engine
 from maml_cli.inner.descent import Descent
 from maml_cli.inner.downstream import Downstream, FineTuning, NearestExample, with_blank_head
 from maml_cli.inner.norm_rows import SharedNorm

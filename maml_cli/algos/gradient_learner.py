@@ -10,12 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from maml_cli.core.engine import Engine, Numerics
 from maml_cli.core.functional import TwoKinds, detached, prefixed, section
 from maml_cli.core.learner import MetaParameters, MetaStep
 from maml_cli.core.recompute import Keep
 from maml_cli.core.schedules import Schedule
 from maml_cli.core.types import Episode, Looks, Progress, Tensors
+from maml_cli.engines.engine import Engine, Numerics
 from maml_cli.inner.descent import Descent
 from maml_cli.inner.step_weights import StepWeights
 

@@ -12,12 +12,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from maml_cli.algos.gradient_learner import GradientLearner
-from maml_cli.core.engine import Engine
 from maml_cli.core.experiment import Backbone, Experiment
 from maml_cli.core.recompute import keep_graph, keep_inputs
 from maml_cli.core.schedules import constant, cosine
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
+from maml_cli.engines.engine import Engine
 from maml_cli.inner.descent import Descent
 from maml_cli.inner.norm_rows import NormPerStep, SharedNorm
 from maml_cli.inner.partition import Part, part_of

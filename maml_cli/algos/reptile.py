@@ -15,7 +15,6 @@ from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
 from maml_cli.core.batch_norm import GivenStats, Norm
-from maml_cli.core.engine import Engine, Numerics
 from maml_cli.core.experiment import Backbone, Experiment
 from maml_cli.core.functional import detached, prefixed, section
 from maml_cli.core.learner import MetaParameters, MetaStep, PlainInnerLoop
@@ -23,6 +22,7 @@ from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, linear
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Looks, Progress, TaskSource, Tensors
+from maml_cli.engines.engine import Engine, Numerics
 from maml_cli.inner.descent import Forward
 from maml_cli.inner.minibatches import minibatches
 from maml_cli.inner.optimizers import SGD, Adam, InnerOptimizer

@@ -12,10 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from maml_cli.config import messages
-from maml_cli.core import ranks
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
+from maml_cli.distributed import ranks
 
 SETTINGS = {"run": RunSettings, "train": TrainSettings, "eval": EvalSettings}
 COMPONENTS = ("algo", "dataset", "backbone")

@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from maml_cli.config import resolvers
+from maml_cli.config.paths import conf_dir
 from maml_cli.core.errors import UsageError, UserError
-from maml_cli.paths import conf_dir
 
 CONFIG_NAME = "config"
 VERSION_BASE = "1.3"

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maml_cli.core import fused
 from maml_cli.core.types import Tensors
+from maml_cli.engines import fused
 
 EPS = 1e-5
 
@@ -51,7 +51,7 @@ class BatchStats(Norm):
 
 
 class FusedBatchStats(BatchStats):
-    """The same with blocks that differentiate twice at less cost (`core/fused.py`).
+    """The same with blocks that differentiate twice at less cost (`engines/fused.py`).
 
     A convolution's bias only moves the mean that is then subtracted, so it is left out of the work.
     """

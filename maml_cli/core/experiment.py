@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import torch
 
     from maml_cli.core.batch_norm import Norm
-    from maml_cli.core.engine import Engine
     from maml_cli.core.learner import Learner
     from maml_cli.core.types import TaskSource, Tensors
+    from maml_cli.engines.engine import Engine
 
 
 class Algorithm(Protocol):

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from maml_cli.core.batch_norm import GivenStats, Norm
-from maml_cli.core.engine import Numerics
 from maml_cli.core.functional import detached
 from maml_cli.core.objective import Objective
 from maml_cli.core.types import Episode, Looks, Tensors
+from maml_cli.engines.engine import Numerics
 from maml_cli.inner.norm_rows import NormRows
 from maml_cli.inner.queries import query_outputs
 from maml_cli.inner.rates import Rates

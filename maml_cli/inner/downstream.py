@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maml_cli.core.batch_norm import GivenStats
-from maml_cli.core.engine import Numerics
 from maml_cli.core.types import Episode, Looks, Tensors
+from maml_cli.engines.engine import Numerics
 from maml_cli.inner.descent import Descent, Forward
 from maml_cli.inner.queries import query_outputs
 from maml_cli.inner.running_stats import RunningStats

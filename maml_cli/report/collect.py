@@ -13,7 +13,7 @@ import yaml
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.records import Results
 from maml_cli.core.settings import EVAL_ARGUMENTS, flat
-from maml_cli.training.resume import FREE
+from maml_cli.storage.resume import FREE
 
 NEEDED = ("algo", "dataset", "ways", "shots", "seed", "metric", "test", "test_single", "iterations")
 """A JSON file that has these is the results of a run."""

@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from maml_cli.core.files import to_json
 from maml_cli.report.analysis import Report
 from maml_cli.report.document import Section, sections
 from maml_cli.report.flat import rows
+from maml_cli.storage.files import to_json
 
 COMMANDS = str.maketrans(
     {

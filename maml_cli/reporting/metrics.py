@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from maml_cli.core.files import storing, to_json, write_atomically
 from maml_cli.core.records import EpochRecord, IterationRecord, RunInfo, Sink
 from maml_cli.core.types import Episode
+from maml_cli.storage.files import storing, to_json, write_atomically
 
 
 class MetricsFile(Sink):

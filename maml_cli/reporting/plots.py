@@ -5,9 +5,9 @@ from math import ceil, sqrt
 import numpy as np
 from matplotlib.figure import Figure
 
-from maml_cli.core.files import storing
 from maml_cli.core.records import Curves, Results, RunInfo, Sink
 from maml_cli.core.types import Episode
+from maml_cli.storage.files import storing
 
 # Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
 TRUTH = {"color": "#C8C8C8", "linewidth": 7.0}

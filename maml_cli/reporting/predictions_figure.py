@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from maml_cli.core.files import storing
 from maml_cli.reporting.predictions import Predictions, score
+from maml_cli.storage.files import storing
 
 Pixels = NDArray[np.uint8]
 """(pictures, channels, height, width)"""

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from maml_cli.core.files import to_json, write_atomically
 from maml_cli.core.records import Curves, Results, RunInfo, Sink
 from maml_cli.core.types import Episode
+from maml_cli.storage.files import to_json, write_atomically
 
 PACKAGES = ("maml-train", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scipy")
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from maml_cli.core.files import to_json, write_atomically
 from maml_cli.core.records import RunInfo, Sink
 from maml_cli.core.types import Episode
+from maml_cli.storage.files import to_json, write_atomically
 
 
 class ScoresFile(Sink):

@@ -9,9 +9,9 @@ from typing import Any
 import yaml
 from tabulate import tabulate
 
-from maml_cli.core.files import locked, storing, write_atomically
 from maml_cli.core.settings import flat
 from maml_cli.reporting.format import show_interval
+from maml_cli.storage.files import locked, storing, write_atomically
 
 COLUMNS = {
     "algo.name": "algo",

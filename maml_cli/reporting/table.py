@@ -7,10 +7,10 @@ from rich import box
 from rich.table import Table as RichTable
 from tabulate import tabulate
 
-from maml_cli.core.files import write_atomically
 from maml_cli.core.records import Curves, Results, RunInfo, Sink
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show_interval
+from maml_cli.storage.files import write_atomically
 
 MARK = "†"
 """Marks the numbers that a remark is about."""

@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 
 from torch.utils.tensorboard import SummaryWriter
 
-from maml_cli.core.files import storing
 from maml_cli.core.records import (
     Curves,
     EpochRecord,
@@ -18,6 +17,7 @@ from maml_cli.core.records import (
 from maml_cli.core.types import Episode
 from maml_cli.reporting.images import episode_grid
 from maml_cli.reporting.plots import curves_figure
+from maml_cli.storage.files import storing
 
 IMAGE_BATCH = 4
 """Dimensions of images (examples, channels, height, width); points of a curve have two."""

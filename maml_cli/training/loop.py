@@ -13,7 +13,7 @@ from maml_cli.core.records import EpochRecord, IterationRecord, Sink
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Progress, TaskSource
-from maml_cli.training.checkpoint import Checkpoints
+from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.training.finite import diverged, is_finite, where_finite
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import Outcome, RunState

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from maml_cli.core import ranks
-from maml_cli.core.collectives import highest
 from maml_cli.core.errors import Interrupted, OutOfTime, UserError
+from maml_cli.distributed import ranks
+from maml_cli.distributed.collectives import highest
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 EXIT_CODE = 143

@@ -11,8 +11,8 @@ from maml_cli.algos.maml import MAML
 from maml_cli.algos.reptile import Reptile
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
-from maml_cli.inner.engines import make_engine
-from maml_cli.paths import conf_dir
+from maml_cli.config.paths import conf_dir
+from maml_cli.engines.engines import make_engine
 
 EXPERIMENT = SimpleNamespace(train=TRAIN)
 OPTIONS = {

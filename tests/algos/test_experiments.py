@@ -9,9 +9,9 @@ from problems import FakeSource, at_epoch, image_batch, images, looks, points
 
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
+from maml_cli.config.paths import conf_dir
 from maml_cli.core.objective import REGRESSION
-from maml_cli.inner.engines import make_engine
-from maml_cli.paths import conf_dir
+from maml_cli.engines.engines import make_engine
 
 PRESETS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 PUBLISHED = [name for name in PRESETS if name != "quickstart"]

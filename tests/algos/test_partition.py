@@ -5,13 +5,13 @@ import torch
 from problems import at_epoch, conv4, double, image_batch, images, learner
 
 from maml_cli.core.batch_norm import BatchStats
-from maml_cli.core.engine import Numerics
 from maml_cli.core.functional import (
     autograd_gradient,
     autograd_pullback,
     autograd_settle,
     section,
 )
+from maml_cli.engines.engine import Numerics
 
 CONV4 = conv4()
 HEAD = {"head.weight", "head.bias"}

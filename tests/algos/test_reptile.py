@@ -20,7 +20,7 @@ from problems import (
 
 from maml_cli.algos.reptile import Reptile
 from maml_cli.core.types import Episode
-from maml_cli.inner.engines import make_engine
+from maml_cli.engines.engines import make_engine
 from maml_cli.inner.minibatches import minibatches
 
 ENGINES = ["loop", "threads", "vmap"]

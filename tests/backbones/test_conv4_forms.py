@@ -8,8 +8,8 @@ from torch import nn
 
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
+from maml_cli.config.paths import conf_dir
 from maml_cli.core.batch_norm import BatchStats, FusedBatchStats
-from maml_cli.paths import conf_dir
 
 OMNIGLOT, MINI_IMAGENET = (1, 28, 28), (3, 84, 84)
 # By the papers' code: filters, how it halves, the slope, a gain, eps, the head's inputs.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-import maml_cli.runner
+import maml_cli.runs.train
 from maml_cli.core.errors import DataError, DivergedError
 from maml_cli.core.experiment import Experiment
 
@@ -26,7 +26,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
         (output_dir / "table.md").write_text("the table\n")
         return {}
 
-    monkeypatch.setattr(maml_cli.runner, "run", run)
+    monkeypatch.setattr(maml_cli.runs.train, "run", run)
     return started
 
 
@@ -43,7 +43,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
                 raise error
             return {}
 
-        monkeypatch.setattr(maml_cli.runner, "run", run)
+        monkeypatch.setattr(maml_cli.runs.train, "run", run)
         return seeds
 
     return fail

@@ -57,7 +57,7 @@ def test_options_of_a_folder_of_ones_own_are_shown(maml_train: Callable) -> None
 @pytest.mark.parametrize("flag", ["--help", "--version"])
 def test_it_is_quick_and_leaves_torch_alone(flag: str) -> None:
     code = (
-        "import sys; from maml_cli.cli import main; "
+        "import sys; from maml_cli.commands.train import main; "
         f"assert main(['{flag}']) == 0; sys.exit('torch' in sys.modules)"
     )
     start = time.perf_counter()
@@ -68,7 +68,7 @@ def test_it_is_quick_and_leaves_torch_alone(flag: str) -> None:
 @pytest.mark.parametrize("arguments", [["--cfg", "job"], ["--hydra-help"], ["--info", "defaults"]])
 def test_hydra_answers_without_torch(arguments: list[str]) -> None:
     code = (
-        "import sys; from maml_cli.cli import main; "
+        "import sys; from maml_cli.commands.train import main; "
         f"assert main({arguments}) == 0; sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import maml_cli.runner
+import maml_cli.runs.train
 
 KEYS = (
     "ways shots seed device data_dir algo dataset backbone train eval experiment protocol "
@@ -46,7 +46,7 @@ def refused_or_taken(
     maml_train: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[list[str]], None]:
     """Types a command line whose run does nothing, and looks at how it ended."""
-    monkeypatch.setattr(maml_cli.runner, "run", lambda *_: {})
+    monkeypatch.setattr(maml_cli.runs.train, "run", lambda *_: {})
 
     def type_in(arguments: list[str]) -> None:
         outcome = maml_train(*arguments)
@@ -59,7 +59,7 @@ def refused_or_taken(
 
 
 def test_the_lines_are_malformed(maml_train: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maml_cli.runner, "run", lambda *_: {})
+    monkeypatch.setattr(maml_cli.runs.train, "run", lambda *_: {})
     assert sum(maml_train(*malformed(seed)).code == 2 for seed in range(20)) >= 15
 
 
@@ -112,7 +112,7 @@ def broken_file(folder: Path, seed: int) -> None:
 def test_a_folder_with_a_broken_file(
     maml_train: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, twenty: int
 ) -> None:
-    monkeypatch.setattr(maml_cli.runner, "run", lambda *_: {})
+    monkeypatch.setattr(maml_cli.runs.train, "run", lambda *_: {})
     for seed in range(20 * twenty, 20 * twenty + 20):
         folder = tmp_path / str(seed)
         broken_file(folder, seed)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import maml_cli.runner
+import maml_cli.runs.train
 
 
 @pytest.fixture(autouse=True)
@@ -13,7 +13,7 @@ def _no_run(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object) -> None:
         pytest.fail("the run was started")
 
-    monkeypatch.setattr(maml_cli.runner, "run", run)
+    monkeypatch.setattr(maml_cli.runs.train, "run", run)
 
 
 def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from omegaconf import DictConfig
 
-import maml_cli.runner
+import maml_cli.runs.train
 from maml_cli.config.compose import Composer, keys
 
 VALUES = ("-1", "0", "1000000000", "nan", "inf")
@@ -34,7 +34,7 @@ def test_there_are_numbers_to_test() -> None:
 def test_a_number_out_of_range(
     maml_train: Callable, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    monkeypatch.setattr(maml_cli.runner, "run", lambda *_: {})
+    monkeypatch.setattr(maml_cli.runs.train, "run", lambda *_: {})
     dataset = ["dataset=image_folder"] if key.startswith("dataset.") else []
     codes = {}
     for value in VALUES:

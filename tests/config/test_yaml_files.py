@@ -9,8 +9,8 @@ import yaml
 from maml_cli.config import check
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
+from maml_cli.config.paths import conf_dir
 from maml_cli.core.experiment import Experiment
-from maml_cli.paths import conf_dir
 
 FILES = sorted(conf_dir().rglob("*.yaml"))
 OPTIONS = [

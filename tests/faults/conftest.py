@@ -9,7 +9,7 @@ import pytest
 from faults.processes import arguments_for, done, outcome
 
 from maml_cli.core.errors import CheckpointError
-from maml_cli.training.checkpoint import Checkpoints
+from maml_cli.storage.checkpoint import Checkpoints
 
 MAML = arguments_for("maml", "sinusoid")
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from maml_cli.cli import main
+from maml_cli.commands.train import main
 from maml_cli.config import check
-from maml_cli.paths import conf_dir
+from maml_cli.config.paths import conf_dir
 
 ALGORITHMS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TINY = (
@@ -30,7 +30,7 @@ _LIMIT = 300
 """Seconds after which a run must have ended, on a machine that others use too."""
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["maml_cli.runner", __name__])  # torch is imported once for all
+_server.set_forkserver_preload(["maml_cli.runs.train", __name__])  # torch is imported once for all
 
 
 def fits(algo: str, dataset: str) -> bool:

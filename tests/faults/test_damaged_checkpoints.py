@@ -16,8 +16,8 @@ from faults.damage import contents, flip, halve
 from faults.processes import outcome
 
 from maml_cli.core.errors import CheckpointError
-from maml_cli.training import checkpoint
-from maml_cli.training.checkpoint import FORMAT, Checkpoints, read
+from maml_cli.storage import checkpoint
+from maml_cli.storage.checkpoint import FORMAT, Checkpoints, read
 
 NEWEST = Path("checkpoints") / "epoch-0004.pt"
 

@@ -9,9 +9,9 @@ import pytest
 from faults.conftest import MAML
 from faults.processes import LOG, done, ended, outcome, started
 
-import maml_cli.assembly
-from maml_cli.inner.recorded import Recorded
-from maml_cli.training import checkpoint
+import maml_cli.runs.assembly
+from maml_cli.engines.recorded import Recorded
+from maml_cli.storage import checkpoint
 
 
 def at_iteration(monkeypatch, number, act):
@@ -57,7 +57,7 @@ def test_a_signal_stops_with_a_checkpoint(
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_a_signal_during_evaluation(monkeypatch, tmp_path, run_to, uninterrupted, split):
-    real, signalled = maml_cli.assembly.evaluate, []
+    real, signalled = maml_cli.runs.assembly.evaluate, []
 
     def evaluate(*arguments, **options):
         if options["split"] == split and not signalled:
@@ -65,7 +65,7 @@ def test_a_signal_during_evaluation(monkeypatch, tmp_path, run_to, uninterrupted
             os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(maml_cli.assembly, "evaluate", evaluate)
+    monkeypatch.setattr(maml_cli.runs.assembly, "evaluate", evaluate)
     assert run_to(tmp_path / "run").code == 143
     assert signalled == [split]
     assert run_to(tmp_path / "run").code == 0

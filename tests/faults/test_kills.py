@@ -10,7 +10,7 @@ from faults.conftest import MAML
 from faults.processes import ALGORITHMS, arguments_for, done, ended, fits, outcome, started
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from maml_cli.training import checkpoint
+from maml_cli.storage import checkpoint
 
 
 def kill_at_random(folder: Path, arguments: list[str], kills: int, dice: random.Random) -> int:

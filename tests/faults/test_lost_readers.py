@@ -10,7 +10,7 @@ import pytest
 from faults.conftest import MAML
 from faults.processes import done
 
-TRAIN = ("maml_cli.cli", *MAML, "train.epochs=1", "train.iterations_per_epoch=3")
+TRAIN = ("maml_cli.commands.train", *MAML, "train.epochs=1", "train.iterations_per_epoch=3")
 
 
 def python(code: str, output: int, *arguments: str) -> subprocess.Popen[bytes]:
@@ -54,11 +54,11 @@ def test_a_training_ends_well_without_its_terminal(tmp_path):
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (0, ["maml_cli.cli", "--help"]),
-        (2, ["maml_cli.cli", "algo=mam"]),
-        (2, ["maml_cli.eval_cli"]),
-        (0, ["maml_cli.data_cli", "dataset=sinusoid"]),
-        (0, ["maml_cli.report_cli", "--help"]),
+        (0, ["maml_cli.commands.train", "--help"]),
+        (2, ["maml_cli.commands.train", "algo=mam"]),
+        (2, ["maml_cli.commands.evaluate"]),
+        (0, ["maml_cli.commands.data", "dataset=sinusoid"]),
+        (0, ["maml_cli.commands.report", "--help"]),
     ],
 )
 def test_other_commands_end_as_they_would(tmp_path, monkeypatch, broken_pipe, code, words):
@@ -69,7 +69,7 @@ def test_other_commands_end_as_they_would(tmp_path, monkeypatch, broken_pipe, co
 def test_a_report_ends_well_without_a_reader(tmp_path, broken_pipe):
     done(tmp_path / "run", *TRAIN[1:])
     for form in ("terminal", "markdown"):
-        words = ("maml_cli.report_cli", str(tmp_path), "--format", form)
+        words = ("maml_cli.commands.report", str(tmp_path), "--format", form)
         assert begun(broken_pipe, *words).wait(300) == 0
 
 

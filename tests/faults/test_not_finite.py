@@ -6,8 +6,8 @@ import pytest
 import torch
 from faults.processes import outcome
 
-from maml_cli.inner.recorded import Recorded
-from maml_cli.training.checkpoint import read
+from maml_cli.engines.recorded import Recorded
+from maml_cli.storage.checkpoint import read
 
 
 def with_fault(monkeypatch, iterations, what, value):

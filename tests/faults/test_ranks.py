@@ -17,9 +17,9 @@ from faults.processes import outcome, pgrep, wait_for
 from problems import ALL_OFF, TRAIN
 
 from maml_cli.algos.maml import MAML
-from maml_cli.core import ranks
 from maml_cli.core.experiment import Experiment
-from maml_cli.training.checkpoint import read
+from maml_cli.distributed import ranks
+from maml_cli.storage.checkpoint import read
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
 SHORT = (

@@ -11,9 +11,9 @@ import pytest
 from faults.conftest import MAML
 from faults.processes import LOG, begun, done, ended, outcome
 
-from maml_cli.core import files
-from maml_cli.core.files import locked
-from maml_cli.training.checkpoint import read
+from maml_cli.storage import files
+from maml_cli.storage.checkpoint import read
+from maml_cli.storage.files import locked
 
 
 @pytest.mark.parametrize("epoch", [1, 3])

@@ -11,7 +11,7 @@ import pytest
 from faults.conftest import MAML
 from faults.processes import outcome
 
-from maml_cli.inner import processes
+from maml_cli.engines import processes
 
 pytestmark = pytest.mark.skipif(not processes.AVAILABLE, reason="needs Linux")
 SHARED = [*MAML, "engine=processes", "train.iterations_per_epoch=80"]

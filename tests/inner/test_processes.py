@@ -12,9 +12,9 @@ from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, image
 from maml_cli.algos.maml import MAML
 from maml_cli.algos.reptile import Reptile
 from maml_cli.core.errors import ProcessLost
-from maml_cli.inner import processes
-from maml_cli.inner.engines import one_core_engine
-from maml_cli.inner.processes import InProcesses
+from maml_cli.engines import processes
+from maml_cli.engines.engines import one_core_engine
+from maml_cli.engines.processes import InProcesses
 
 pytestmark = [
     pytest.mark.skipif(not processes.AVAILABLE, reason="needs Linux"),

@@ -9,8 +9,8 @@ from maml_cli.algos.pretrained import Pretrained
 from maml_cli.algos.reptile import Reptile
 from maml_cli.backbones.mlp import MLP
 from maml_cli.core.types import Episode
-from maml_cli.inner.engines import make_engine
-from maml_cli.inner.recorded import Recorded, traced
+from maml_cli.engines.engines import make_engine
+from maml_cli.engines.recorded import Recorded, traced
 
 SOURCE = images(3)
 BATCH = image_batch(3, 3, 1, 2, SOURCE)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maml_cli.report_cli import main
+from maml_cli.commands.report import main
 
 from .conftest import MakeRun
 
@@ -74,7 +74,7 @@ def test_mistakes_are_said_with_the_way_out(
 
 def test_help_is_quick_and_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from maml_cli.report_cli import main\n"
+        "import sys; from maml_cli.commands.report import main\n"
         "try: main(['--help'])\n"
         "finally: print(sorted({'torch', 'matplotlib', 'scipy', 'jinja2'} & set(sys.modules)))"
     )

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from maml_cli.core.errors import StorageError
-from maml_cli.core.files import to_json, write_atomically
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.results import ResultsFile, environment
 from maml_cli.reporting.table import TableFile
 from maml_cli.reporting.tensorboard import TensorBoard
+from maml_cli.storage.files import to_json, write_atomically
 
 
 def test_json_is_strict():

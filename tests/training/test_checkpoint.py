@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maml_cli.core.errors import CheckpointError, StorageError
-from maml_cli.training.checkpoint import FORMAT, Checkpoints, read, write
+from maml_cli.storage.checkpoint import FORMAT, Checkpoints, read, write
 
 CPU = torch.device("cpu")
 

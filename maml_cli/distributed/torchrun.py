@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 from contextlib import AbstractContextManager, nullcontext
 
-from maml_cli.core import ranks
 from maml_cli.core.errors import ProcessLost, UsageError, UserError
+from maml_cli.distributed import ranks
 
 
 def joined() -> AbstractContextManager[None]:
     """Within, this process is in contact with those that share the run."""
     if ranks.size() == 1:
         return nullcontext()
-    from maml_cli.core import collectives
+    from maml_cli.distributed import collectives
 
     return collectives.joined()
 
@@ -40,7 +40,7 @@ def leaves_it_unsaid(error: UserError) -> bool:
     """Whether it is the first process that says what went wrong; returns once that has ended."""
     if ranks.is_first() or isinstance(error, ProcessLost):
         return False
-    from maml_cli.core import collectives
+    from maml_cli.distributed import collectives
 
     collectives.await_end_of_first()
     return True

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from maml_cli.assembly import assemble, choose_device
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.files import write_atomically
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
-from maml_cli.trained import claim, load_trained, misfits
+from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.trained import claim, load_trained, misfits
+from maml_cli.storage.files import write_atomically
 
 
 def retest(

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from maml_cli.core import ranks
-from maml_cli.core.collectives import from_first
 from maml_cli.core.learner import MetaParameters
-from maml_cli.training.checkpoint import Checkpoints, Found
+from maml_cli.distributed import ranks
+from maml_cli.distributed.collectives import from_first
+from maml_cli.storage.checkpoint import Checkpoints, Found
 
 
 class SharedCheckpoints(Checkpoints):

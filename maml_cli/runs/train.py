@@ -7,21 +7,21 @@ from typing import Any
 
 import torch
 
-from maml_cli.assembly import assemble, choose_device
-from maml_cli.core import ranks
-from maml_cli.core.collectives import agreed, from_first, in_turn
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.files import locked, write_atomically
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
-from maml_cli.evaluation import estimates
+from maml_cli.distributed import ranks
+from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
-from maml_cli.training.checkpoint import Checkpoints, Found
+from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.evaluation import estimates
+from maml_cli.storage.checkpoint import Checkpoints, Found
+from maml_cli.storage.files import locked, write_atomically
+from maml_cli.storage.resume import other_machine, require_same_config
+from maml_cli.storage.shared_checkpoints import SharedCheckpoints
 from maml_cli.training.loop import Trainer
-from maml_cli.training.ranks import SharedCheckpoints
-from maml_cli.training.resume import other_machine, require_same_config
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import RunState
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from maml_cli.core import ranks
-from maml_cli.core.collectives import concatenated, weighted_sum
-from maml_cli.core.engine import Engine, TaskLoss, TaskMap, TaskTensors
 from maml_cli.core.functional import prefixed, section
 from maml_cli.core.types import Episode, Tensors
+from maml_cli.distributed import ranks
+from maml_cli.distributed.collectives import concatenated, weighted_sum
+from maml_cli.engines.engine import Engine, TaskLoss, TaskMap, TaskTensors
 
 
 class Ranked:

@@ -2,7 +2,7 @@
 
 `loop` is the reference that reads simplest. `threads` and `processes` run whole tasks beside each
 other, each on one core: the tensors of a few-shot task are small, so this beats splitting every
-operation over the cores; and they use blocks with a lean second derivative (`core/fused.py`).
+operation over the cores; and they use blocks with a lean second derivative (`engines/fused.py`).
 `vmap` batches every operation over the tasks, for networks of many tiny operations and for GPUs;
 `graph` is the same, recorded as a whole and replayed.
 """
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from maml_cli.core.batch_norm import BatchStats, FusedBatchStats, Norm
-from maml_cli.core.engine import Engine, Numerics, TaskLoss, TaskMap, TaskTensors
 from maml_cli.core.functional import (
     autograd_gradient,
     autograd_pullback,
@@ -28,6 +27,7 @@ from maml_cli.core.functional import (
     section,
 )
 from maml_cli.core.types import Episode, Tensors
+from maml_cli.engines.engine import Engine, Numerics, TaskLoss, TaskMap, TaskTensors
 
 
 def _tasks_of(episodes: Episode) -> list[Episode]:

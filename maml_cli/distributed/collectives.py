@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from maml_cli.core import ranks
 from maml_cli.core.errors import ProcessLost, UserError
 from maml_cli.core.types import Tensors
+from maml_cli.distributed import ranks
 
 TIMEOUT = timedelta(seconds=50)
 """For a process that says nothing, such as one whose machine lost power; a killed one is noticed at

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from maml_cli.command import exit_code, parser
+from maml_cli.commands.shared import exit_code, parser
+from maml_cli.commands.streams import lasting
 from maml_cli.config import check
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
 from maml_cli.core.errors import StorageError, UsageError
-from maml_cli.streams import lasting
 
 if TYPE_CHECKING:
     from maml_cli.core.experiment import Experiment

@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import torch
 
-from maml_cli.core import ranks
-from maml_cli.core.engine import Engine
 from maml_cli.core.errors import UsageError
 from maml_cli.core.learner import Learner
-from maml_cli.inner import processes
-from maml_cli.inner.engines import one_core_engine
-from maml_cli.inner.processes import InProcesses
-from maml_cli.inner.recorded import Recorded, cuda_graph, traced
+from maml_cli.distributed import ranks
+from maml_cli.engines import processes
+from maml_cli.engines.engine import Engine
+from maml_cli.engines.engines import one_core_engine
+from maml_cli.engines.processes import InProcesses
+from maml_cli.engines.recorded import Recorded, cuda_graph, traced
 
 
 def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> str:

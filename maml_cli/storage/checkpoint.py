@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 
 from maml_cli.core.errors import CheckpointError
-from maml_cli.core.files import storing, write_atomically
 from maml_cli.core.learner import MetaParameters
+from maml_cli.storage.files import storing, write_atomically
 
 FORMAT = 2
 KEPT_LAST = 3

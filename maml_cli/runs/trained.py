@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from maml_cli.assembly import Assembly
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.files import storing
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import Objective
-from maml_cli.training.checkpoint import Checkpoints
-from maml_cli.training.resume import require_same_config
+from maml_cli.runs.assembly import Assembly
+from maml_cli.storage.checkpoint import Checkpoints
+from maml_cli.storage.files import storing
+from maml_cli.storage.resume import require_same_config
 
 
 class Trained(NamedTuple):

@@ -6,9 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from maml_cli.command import exit_code, folders, parser, split_off
+from maml_cli.commands.shared import exit_code, folders, parser, split_off
+from maml_cli.commands.streams import lasting
 from maml_cli.config.trained import trained_experiment
-from maml_cli.streams import lasting
 
 OWN = ("run", "support", "query", "output")
 CHANGEABLE = ("eval.inner_steps", "eval.bn_stats", "eval.ensemble", "device", "engine")
@@ -57,8 +57,8 @@ def _main(arguments: Sequence[str], command: str) -> None:
     experiment = trained_experiment(
         run, overrides, changeable=CHANGEABLE, others=OWN, command=command
     )
-    from maml_cli.classify import classify
-    from maml_cli.trained import now
+    from maml_cli.runs.classify import classify
+    from maml_cli.runs.trained import now
 
     (output,) = folders({"output": str(run / "adapt" / now())} | own, ["output"])
     classify(run, experiment, support, query, output)

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from maml_cli.core.errors import CheckpointError
-from maml_cli.core.files import storing
 from maml_cli.core.settings import flat
+from maml_cli.storage.files import storing
 
 FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
 """Keys that may differ: they do not decide the numbers of a run that goes well."""

@@ -17,17 +17,17 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from maml_cli import __version__, torchrun
+from maml_cli import __version__
+from maml_cli.commands.streams import lasting
 from maml_cli.config import check, resolvers
 from maml_cli.config.begun import MODES, begun, require_begun
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
+from maml_cli.config.paths import conf_dir
 from maml_cli.config.sweep import SweepFolder
-from maml_cli.core import ranks
 from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
-from maml_cli.paths import conf_dir
-from maml_cli.streams import lasting
+from maml_cli.distributed import ranks, torchrun
 
 INTERRUPTED = 130
 
@@ -153,9 +153,9 @@ def _job(config: DictConfig) -> float | None:
 
     Returns what a search maximises: the best validation score, or minus it where less is better.
     """
-    from maml_cli.core.collectives import from_first
+    from maml_cli.distributed.collectives import from_first
     from maml_cli.reporting.sweep import search_value
-    from maml_cli.training.resume import FREE
+    from maml_cli.storage.resume import FREE
 
     output_dir = own_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
@@ -175,8 +175,8 @@ def _job(config: DictConfig) -> float | None:
 
 def _run(config: DictConfig, output_dir: Path) -> None:
     """Run what the configuration describes, unless the folder holds it, done."""
-    from maml_cli.core.collectives import from_first
-    from maml_cli.runner import run
+    from maml_cli.distributed.collectives import from_first
+    from maml_cli.runs.train import run
     from maml_cli.training.signals import end_with_parent
 
     experiment = build(config, _command())
@@ -194,7 +194,7 @@ def _fail(exit_code: int) -> NoReturn:
 
 def _show_finished(experiment: Experiment, output_dir: Path) -> bool:
     """Whether the folder holds this very run, done; then its table is shown again."""
-    from maml_cli.training.resume import finished
+    from maml_cli.storage.resume import finished
 
     if experiment.run.resume == "never" or not (table := finished(output_dir, experiment.resolved)):
         return False

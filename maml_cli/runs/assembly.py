@@ -10,20 +10,20 @@ import torch
 import yaml
 from torch import Tensor
 
-from maml_cli.core import ranks
-from maml_cli.core.collectives import together
-from maml_cli.core.engine import Engine
 from maml_cli.core.errors import DivergedError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, Looks, TaskSource
-from maml_cli.evaluation import Scores, course, evaluate, fitted_curves, summary
-from maml_cli.inner.engine_choice import choose_engine, computed_by
-from maml_cli.inner.engines import make_engine
-from maml_cli.inner.ranked import Ranked
+from maml_cli.distributed import ranks
+from maml_cli.distributed.collectives import together
+from maml_cli.engines.choice import choose_engine, computed_by
+from maml_cli.engines.engine import Engine
+from maml_cli.engines.engines import make_engine
+from maml_cli.engines.ranked import Ranked
 from maml_cli.reporting.results import environment
+from maml_cli.runs.evaluation import Scores, course, evaluate, fitted_curves, summary
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from maml_cli.command import exit_code, folders, parser, split_off
+from maml_cli.commands.shared import exit_code, folders, parser, split_off
+from maml_cli.commands.streams import lasting
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.errors import UsageError
 from maml_cli.core.settings import EVAL_ARGUMENTS
-from maml_cli.streams import lasting
 
 CHANGEABLE = (
     *("ways", "shots", "queries", "seed", "device", "engine", "data_dir", "cache_dir", "download"),
@@ -66,8 +66,8 @@ def _main(arguments: Sequence[str], command: str) -> None:
         others=EVAL_ARGUMENTS,
         command=command,
     )
-    from maml_cli.retest import retest
-    from maml_cli.trained import now
+    from maml_cli.runs.retest import retest
+    from maml_cli.runs.trained import now
 
     (output,) = folders({"output": str(run / "eval" / now())} | own, ["output"])
     retest(run, experiment, split, output)

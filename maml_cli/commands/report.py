@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maml_cli import __version__
+from maml_cli.commands.streams import lasting
 from maml_cli.core.errors import UsageError, UserError
-from maml_cli.streams import lasting
 
 if TYPE_CHECKING:
     from maml_cli.report.collect import Run
@@ -97,10 +97,10 @@ def _main(arguments: argparse.Namespace) -> None:
     if form == "terminal" and output:
         raise UsageError("--format terminal writes no file: use --format markdown for plain text")
 
-    from maml_cli.core.files import write_atomically
     from maml_cli.report import formats
     from maml_cli.report.analysis import analyse, pair
     from maml_cli.report.collect import collect
+    from maml_cli.storage.files import write_atomically
 
     compared = arguments.compare or []
     found = collect(arguments.places or compared or [Path("outputs")])

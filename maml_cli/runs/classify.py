@@ -5,10 +5,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from maml_cli.assembly import Assembly, assemble, choose_device
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.files import write_atomically
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.data.inventory import ImageDataset
 from maml_cli.data.own_pictures import OwnPictures, OwnTask, find_own_pictures
@@ -22,7 +20,9 @@ from maml_cli.reporting.predictions import (
 )
 from maml_cli.reporting.predictions_figure import write_figure
 from maml_cli.reporting.table import BATCH_NORM
-from maml_cli.trained import Trained, claim, load_trained, misfits
+from maml_cli.runs.assembly import Assembly, assemble, choose_device
+from maml_cli.runs.trained import Trained, claim, load_trained, misfits
+from maml_cli.storage.files import write_atomically
 
 
 def classify(
