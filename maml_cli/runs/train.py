@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
+from maml_cli.core.algorithm import MetaParameters, flat
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 from maml_cli.distributed import ranks
@@ -57,9 +57,9 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
         torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
         experiment = replace(experiment, command=found.content.get("command", experiment.command))
     parts = assemble(experiment, source, device)
-    learner = parts.learner
-    params = learner.init(experiment.run.seed).to(device)
-    state = RunState(params=params, optimizer=learner.optimizer(list(params.theta.values())))
+    params = parts.fresh().to(device)
+    optimizer = parts.engine.algorithm.optimizer(list(flat(params.theta).values()))
+    state = RunState(params=params, optimizer=optimizer)
     notes: list[str] = []
     checkpoints.tidy(found)
     if found is not None:
@@ -92,7 +92,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
             return estimates(scores.steps, scores.single)
 
         trainer = Trainer(
-            learner=learner,
+            engine=parts.engine,
             source=source,
             settings=experiment.train,
             checkpoints=checkpoints,
