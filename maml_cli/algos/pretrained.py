@@ -68,7 +68,7 @@ class PretrainedLearner(PlainInnerLoop):
         metric of the queries among them are recorded.
         """
         fields = (field.flatten(0, 1) for field in self.labelled(episodes))
-        support_x, support_y, query_x, query_y, _ = fields
+        support_x, support_y, query_x, query_y, *_ = fields
         x, y = torch.cat([support_x, query_x]), torch.cat([support_y, query_y])
 
         def joint_loss(network: Tensors) -> tuple[Tensor, tuple[Tensor, Tensors]]:

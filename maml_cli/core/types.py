@@ -20,6 +20,9 @@ class Episode(NamedTuple):
     int64, class-sorted, with labels 0 to ways-1; queries alike; label k is the class with the
     number `classes[k]` of its split, `(ways,)` int64. Regression: x and y are `(points, 1)` float,
     and `classes` is a single 0.
+
+    `key`, `(2,)` int64, is two random words, the source of all noise within the task. They take any
+    value of int64 and are a pure function of (seed, split, i).
     """
 
     support_x: Tensor
@@ -27,6 +30,7 @@ class Episode(NamedTuple):
     query_x: Tensor
     query_y: Tensor
     classes: Tensor
+    key: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class Split(NamedTuple):
 class TaskSource(Protocol):
     """A loaded data set: an endless, random-access supply of episodes per split (train, val, test).
 
-    Episode i is a pure function of (seed, split, i).
+    Episode i is a pure function of (seed, split, i); its key is `data.sampler.episode_keys`.
     """
 
     objective: Objective
