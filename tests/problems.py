@@ -112,7 +112,9 @@ def points(*targets: tuple[float, float], x: float = 1.0) -> Episode:
     support = torch.tensor([[[s]] for s, _ in targets])
     query = torch.tensor([[[q]] for _, q in targets])
     at = torch.full_like(support, x)
-    return Episode(at, support, at, query, torch.zeros(len(targets), 1, dtype=torch.int64))
+    classes = torch.zeros(len(targets), 1, dtype=torch.int64)
+    key = torch.arange(2 * len(targets)).view(-1, 2)
+    return Episode(at, support, at, query, classes, key)
 
 
 def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSource) -> Episode:
@@ -127,7 +129,9 @@ def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSou
         return torch.arange(ways).repeat_interleave(per_class).expand(tasks, -1)
 
     classes = torch.arange(ways).expand(tasks, -1)
-    return Episode(pictures(shots), labels(shots), pictures(queries), labels(queries), classes)
+    key = torch.arange(2 * tasks).view(tasks, 2)
+    support, query = (pictures(shots), labels(shots)), (pictures(queries), labels(queries))
+    return Episode(*support, *query, classes, key)
 
 
 def double(params: MetaParameters) -> MetaParameters:

@@ -43,7 +43,13 @@ def classify(
     best = trained.candidates[0]
     # an output for each of the classes that were told apart in training, whatever it learned from
     outputs = len(best.theta["model"]["head.weight"])
-    task = OwnTask(own, dataset.picture_form(), device, train_classes=outputs)
+    task = OwnTask(
+        own,
+        dataset.picture_form(),
+        device,
+        train_classes=outputs,
+        seed=experiment.run.seed,
+    )
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
         raise UsageError(_other_ways(support, task.output_size, outputs))

@@ -73,9 +73,9 @@ def nearest(backbone, source, engine="loop"):
 def episode(support, support_y, query):
     """One task as a batch."""
     y = torch.zeros(1, len(query), dtype=torch.int64)
-    classes = torch.tensor([[0, 1]])
+    classes, key = torch.tensor([[0, 1]]), torch.zeros(1, 2, dtype=torch.int64)
     return Episode(
-        torch.tensor([support]), torch.tensor([support_y]), torch.tensor([query]), y, classes
+        torch.tensor([support]), torch.tensor([support_y]), torch.tensor([query]), y, classes, key
     )
 
 
