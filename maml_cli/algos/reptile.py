@@ -12,7 +12,16 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
-from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Phase, Sections, TaskStep
+from maml_cli.core.algorithm import (
+    LOG,
+    Algorithm,
+    Merge,
+    MetaParameters,
+    Ops,
+    Phase,
+    Sections,
+    TaskStep,
+)
 from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.merging import merged

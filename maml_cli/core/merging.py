@@ -41,7 +41,8 @@ def merged_stack(stack: TaskStep, rules: Rules) -> TaskStep:
 def merged_shares(steps: Sequence[TaskStep], weights: Sequence[float], rules: Rules) -> TaskStep:
     """The same from the merged steps of shares of a batch, in order; the weights add up to 1."""
     weighted = (
-        _on_means(step, rules, partial(torch.mul, other=weight)) for step, weight in zip(steps, weights, strict=True)
+        _on_means(step, rules, partial(torch.mul, other=weight))
+        for step, weight in zip(steps, weights, strict=True)
     )
     return reduce(lambda one, other: _joined(one, other, rules), weighted)
 
@@ -70,7 +71,7 @@ def _check(outputs: Sections, rules: Rules) -> None:
             for name, tensor in tensors.items():
                 if not tensor.is_floating_point():
                     raise TypeError(
-                        f"{section}.{name} is {tensor.dtype}, of which no mean is taken over tasks: "
+                        f"{section}.{name} is {tensor.dtype}, which has no mean over tasks: "
                         "declare its section as 'last' or 'rows' in `merges`"
                     )
 

@@ -18,8 +18,8 @@ from maml_cli.core.autodiff import Autodiff
 from maml_cli.core.types import Episode
 
 Segment = Callable[[Any, Episode, int], tuple[Any, Any]]
-"""A part of the inner loop: takes a tree of inputs, an episode and the order of the meta-gradient (1
-or 2). Returns a tree to be differentiated, and a tree of constants."""
+"""A part of the inner loop: takes a tree of inputs, an episode and the order of the meta-gradient,
+1 or 2. Returns a tree to be differentiated, and a tree of constants."""
 
 Checkpointing = Callable[[Segment, Any, Episode, int, Autodiff], tuple[Any, Any]]
 """Runs a segment, keeping what its backward pass needs."""

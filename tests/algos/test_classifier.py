@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from maml_cli.engines.engines import make_engine
 from problems import (
     TRAIN,
     FakeSource,
@@ -21,7 +22,6 @@ from maml_cli.algos.classifier import FineTune, NearestNeighbour, by_class_numbe
 from maml_cli.config import check
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.types import Episode
-from maml_cli.engines.engines import make_engine
 
 ENGINES = ["loop", "threads", "vmap"]
 MODES = ["batch", "support", "support_and_query", "running"]

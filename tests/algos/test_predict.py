@@ -4,10 +4,10 @@ from itertools import combinations
 
 import pytest
 import torch
-from problems import FakeSource, Line, conv4, double, image_batch, images, learner, looks, points
-
 from maml_cli.core.batch_norm import BatchStats
 from maml_cli.core.functional import section
+from problems import FakeSource, Line, conv4, double, image_batch, images, learner, looks, points
+
 from maml_cli.core.types import Episode
 from maml_cli.inner import queries
 

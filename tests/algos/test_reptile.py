@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from maml_cli.engines.engines import make_engine
+from maml_cli.inner.minibatches import minibatches
 from problems import (
     TRAIN,
     FakeSource,
@@ -20,8 +22,6 @@ from problems import (
 
 from maml_cli.algos.reptile import Reptile
 from maml_cli.core.types import Episode
-from maml_cli.engines.engines import make_engine
-from maml_cli.inner.minibatches import minibatches
 
 ENGINES = ["loop", "threads", "vmap"]
 W = "model.head.weight"
