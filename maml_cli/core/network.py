@@ -32,6 +32,8 @@ class Network(ABC):
     Its gain and bias, where it has any, are the parameters `NAME.weight` and `NAME.bias`. A layer
     that mixes the examples of a batch in any other way cannot be declared and is not allowed.
     """
+    remarks: tuple[str, ...] = ()
+    """What a reader of the results must know of the network, such as what was guessed."""
     convolutional: bool = False
     """Whether it has convolutions, which decides what engine is quickest."""
 

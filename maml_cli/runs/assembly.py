@@ -13,6 +13,7 @@ from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.algorithm import flat as flat_tensors
 from maml_cli.core.errors import DivergedError, UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.network import Network
 from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, Evaluation, TaskSource
@@ -31,8 +32,12 @@ class Assembly:
     device: torch.device
     source: TaskSource
     engine: Engine
-    normalises: bool
-    """Whether the network has batch norms, so that `eval.bn_stats` matters."""
+    network: Network
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the network has batch norms, so that `eval.bn_stats` matters."""
+        return bool(self.network.norms)
 
     @property
     def steps(self) -> int:
@@ -124,7 +129,7 @@ class Assembly:
             "tasks_per_batch": experiment.train.tasks_per_batch,
             "parameters": sum(t.numel() for t in flat_tensors(params.theta).values()),
             "engine": self.engine.name,
-            "remarks": list(self.source.remarks),
+            "remarks": [*self.source.remarks, *self.network.remarks],
             "command": experiment.command,
             **environment(),
         }
@@ -182,7 +187,7 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
         device=device,
         source=source,
         engine=make_engine(name, algorithm, device),
-        normalises=bool(network.norms),
+        network=network,
     )
 
 
