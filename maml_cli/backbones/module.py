@@ -18,6 +18,7 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.settings import STRICT
+from maml_cli.core.torchvision_guard import import_torchvision
 from maml_cli.core.types import Tensors
 
 BODY = "body."
@@ -51,7 +52,7 @@ class Module:
     def make(self) -> nn.Module:
         """A new module; raises UsageError."""
         try:
-            made = resolve_name(self.module)(**(self.arguments or {}))
+            made = _found(self.module)(**(self.arguments or {}))
         except Exception as error:  # whatever the import or somebody's constructor raises
             raise UsageError(self._reason(error)) from error
         if not isinstance(made, nn.Module):
@@ -73,9 +74,28 @@ class Module:
             f"{self.arguments or {}} ({said}): give it the arguments that it takes"
         )
 
+    def check(self) -> list[str]:
+        """One sentence if the module cannot be made."""
+        try:
+            self.make()
+        except UsageError as error:
+            return list(error.messages)
+        return []
+
     def build(self, input_shape: tuple[int, ...]) -> Network:
         """The network for inputs of that shape; raises UsageError."""
         return ModuleNetwork(self, input_shape)
+
+
+def _found(name: str) -> Any:
+    """The class or function of that name, also where it needs torchvision beside a CPU build."""
+    try:
+        return resolve_name(name)
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        import_torchvision("torchvision")
+        return resolve_name(name)
 
 
 class ModuleNetwork(Network):
@@ -201,13 +221,10 @@ class ModuleNetwork(Network):
         module = self._settings.make()
         load_weights(module, self._settings.weights, head=self._head)
         for name, layer in module.named_modules():
-            if (
-                is_driven(layer)
-                and layer.running_mean is not None
-                and layer.running_var is not None
-            ):
-                statistics[f"{BODY}{name}.mean"] = layer.running_mean.clone()
-                statistics[f"{BODY}{name}.var"] = layer.running_var.clone()
+            for kind in ("mean", "var") if is_driven(layer) else ():
+                running = getattr(layer, f"running_{kind}")
+                if running is not None:
+                    statistics[f"{BODY}{name}.{kind}"] = running.clone()
         return statistics
 
     def features(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:

@@ -14,7 +14,8 @@ FLAG = "--module-path"
 
 def split_module_paths(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The arguments without `--module-path FOLDER`, and the folders; raises UsageError."""
-    rest, paths = [], []
+    rest: list[str] = []
+    paths: list[str] = []
     remaining: Iterator[str] = iter(words)
     for word in remaining:
         flag, equals, value = word.partition("=")

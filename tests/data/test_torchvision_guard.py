@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from maml_cli.core.errors import DataError
-from maml_cli.data.torchvision_guard import import_torchvision
+from maml_cli.core.torchvision_guard import import_torchvision
 
 
 def test_torchvision_can_be_imported_beside_this_torch():
