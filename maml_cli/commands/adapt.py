@@ -59,6 +59,7 @@ def _main(arguments: Sequence[str], command: str) -> None:
     )
     from maml_cli.runs.classify import classify
     from maml_cli.runs.trained import now
+    from maml_cli.storage.run_folder import RunFolder
 
-    (output,) = folders({"output": str(run / "adapt" / now())} | own, ["output"])
+    (output,) = folders({"output": str(RunFolder(run).adaptation(now()))} | own, ["output"])
     classify(run, experiment, support, query, output)
