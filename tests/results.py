@@ -8,7 +8,7 @@ from maml_cli.core.metric import ACCURACY
 from maml_cli.core.results import (
     Course,
     Environment,
-    Evaluation,
+    EvaluationResult,
     Protocol,
     RunResults,
     Validation,
@@ -61,7 +61,7 @@ OMNIGLOT = RunResults(
         command="maml-train",
     ),
     environment=CPU,
-    test=Evaluation(
+    test=EvaluationResult(
         split="test",
         bn_stats="batch",
         ensemble=course({0: (0.2, 0.0), 1: (0.8, 0.1), 2: (0.9, 0.01)}),

@@ -49,7 +49,7 @@ class Left(SystemExit):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-train` with these arguments; returns the exit code (see core/errors.py).
 
-    Without arguments, those of the process are meant, and a signal ends it in here.
+    Without arguments it takes those of the process, and a signal ends the process in here.
     """
     arguments = _normalised(sys.argv[1:] if argv is None else argv)
     try:

@@ -77,7 +77,7 @@ class Environment:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class EvaluationResult:
     """The metric of a run's best networks on the episodes of one split."""
 
     split: Split
@@ -129,7 +129,7 @@ class RunResults:
 
     protocol: Protocol
     environment: Environment
-    test: Evaluation
+    test: EvaluationResult
     validation: Validation
     iterations: int
     """Outer updates of the training."""

@@ -8,7 +8,7 @@ from maml_cli.core.metric import METRICS, Metric
 from maml_cli.core.results import (
     Course,
     Environment,
-    Evaluation,
+    EvaluationResult,
     Protocol,
     Retest,
     RunResults,
@@ -146,7 +146,7 @@ def _metric(entries: JsonObject) -> Metric:
     return replace(known, per_step="steps" in entries.object("test"))
 
 
-def _evaluation(entries: JsonObject) -> Evaluation:
+def _evaluation(entries: JsonObject) -> EvaluationResult:
     test, single = entries.object("test"), entries.object("test_single")
     episodes, per_step = test.integer("episodes"), "steps" in test
     ensemble = _read_course(test if per_step else entries.object("test_per_step"), episodes)
@@ -158,7 +158,7 @@ def _evaluation(entries: JsonObject) -> Evaluation:
         )
     if not per_step:
         ensemble = Course(estimates={**ensemble.estimates, last: _read_end(test, episodes)})
-    return Evaluation(
+    return EvaluationResult(
         split=_split(entries) if "split" in entries else "test",
         bn_stats=entries.text_or_null("bn_stats"),
         ensemble=ensemble,

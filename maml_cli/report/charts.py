@@ -144,7 +144,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _keep_room_for_ten(axes: Axes, last: float) -> None:
-    """Every step alike to the tenth; from there on by powers."""
+    """A linear axis up to step 10, and a logarithmic one beyond."""
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xticks([step for step in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step <= last])
     axes.xaxis.set_major_formatter(ScalarFormatter())

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from maml_cli.core.metric import Metric
-from maml_cli.core.results import Course, Evaluation, Protocol, RunResults
+from maml_cli.core.results import Course, EvaluationResult, Protocol, RunResults
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.report.collect import Run
 
@@ -95,5 +95,5 @@ def _over_runs(values: Sequence[Estimate]) -> Estimate:
     return values[0] if len(values) == 1 else estimate([value.mean for value in values])
 
 
-def _course(test: Evaluation, score: Score) -> Course:
+def _course(test: EvaluationResult, score: Score) -> Course:
     return test.ensemble if score == "ensemble" else test.single

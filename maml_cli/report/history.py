@@ -43,7 +43,7 @@ def history(run: Run) -> History | None:
 
 
 def mean_history(group: Group) -> History | None:
-    """Mean over the seeds; the rates are those of the first."""
+    """Mean over the seeds; the inner rates are of the first seed alone."""
     found = [one for run in group.runs if (one := history(run)) is not None]
     if not found:
         return None

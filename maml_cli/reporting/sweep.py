@@ -48,9 +48,9 @@ def write_sweep_table(directory: Path) -> Path:
 def _swept(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys whose values differ between jobs of the same algorithm and data set."""
     found: dict[str, None] = {}
-    alike: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    first_of: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for config in configs:
-        first = alike.setdefault((config["algo.name"], config["dataset.name"]), config)
+        first = first_of.setdefault((config["algo.name"], config["dataset.name"]), config)
         found |= dict.fromkeys(key for key in config if config[key] != first.get(key))
     return [key for key in found if key not in COLUMNS]
 

@@ -14,7 +14,7 @@ from maml_cli.core.errors import DivergedError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.records import Curves, RunInfo
-from maml_cli.core.results import Environment, Evaluation, Protocol, Split
+from maml_cli.core.results import Environment, EvaluationResult, Protocol, Split
 from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, Looks, TaskSource
 from maml_cli.distributed import ranks
@@ -158,9 +158,9 @@ class Assembly:
             },
         )
 
-    def evaluation(self, scores: Scores, split: Split, *, candidates: int) -> Evaluation:
+    def evaluation(self, scores: Scores, split: Split, *, candidates: int) -> EvaluationResult:
         """The scores of this many candidates as part of the results."""
-        return Evaluation(
+        return EvaluationResult(
             split=split,
             bn_stats=self.experiment.eval.bn_stats if self.normalises else None,
             ensemble=course(scores.steps, scores.ensemble),
