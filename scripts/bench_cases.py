@@ -96,4 +96,5 @@ def batch_of(case: Case) -> Episode:
         return torch.rand(shape, generator=generator), labels.expand(case.tasks, -1)
 
     classes = torch.arange(case.ways).expand(case.tasks, -1)
-    return Episode(*half(case.shots), *half(case.queries), classes)
+    key = torch.zeros(case.tasks, 2, dtype=torch.int64)
+    return Episode(*half(case.shots), *half(case.queries), classes, key)

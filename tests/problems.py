@@ -1,55 +1,48 @@
 """Small learning problems whose meta-gradients can be worked out on paper."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+import torch.nn.functional as F
+from torch import Tensor
 
-from maml_cli.algos.gradient_learner import GradientLearner
-from maml_cli.algos.maml import MAML
-from maml_cli.backbones.conv4 import Conv4
-from maml_cli.core.learner import MetaParameters
+from maml_cli.config.build import build
+from maml_cli.config.compose import Composer
+from maml_cli.core.algorithm import MetaParameters, MetaStep, flat, nested
+from maml_cli.core.network import Network
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
-from maml_cli.core.settings import BatchNormStats, TrainSettings
-from maml_cli.core.types import Episode, Looks, Progress
-from maml_cli.engines.engines import make_engine
+from maml_cli.core.settings import BatchNormStats
+from maml_cli.core.types import Episode, Evaluation, Progress
+from maml_cli.engines.choice import make_engine
+from maml_cli.engines.engine import Engine
 
-ALL_OFF: dict[str, Any] = {
-    "name": "test",
-    "inner_steps": 2,
-    "inner_lr": 0.1,
-    "inner_lr_max": None,
-    "adapts": ["body", "head"],
-    "order": 2,
-    "msl": False,
-    "msl_epochs": 10,
-    "da": False,
-    "da_epochs": 1,
-    "bnrs": False,
-    "bnwb": False,
-    "lslr": False,
-    "rate_per_weight": False,
-    "ca": False,
-    "recompute": False,
-}
-
-TRAIN = TrainSettings(
-    epochs=100,
-    iterations_per_epoch=500,
-    tasks_per_batch=2,
-    outer_lr=1e-3,
-    min_outer_lr=1e-5,
-    grad_clip=None,
-    on_nonfinite="stop",
-    max_time=None,
+CPU = torch.device("cpu")
+EXPERIMENT = build(
+    Composer().compose(["algo=maml", "train.epochs=100", "train.iterations_per_epoch=500"]),
+    command="",
 )
+"""MAML as it is shipped, 100 epochs of 500 iterations."""
+TRAIN = replace(EXPERIMENT.train, tasks_per_batch=2)
 
 
-def looks(after: Iterable[int], bn_stats: BatchNormStats) -> Looks:
-    """Looks at the queries after so many inner steps."""
-    return Looks(tuple(after), bn_stats)
+def shipped(group: str, name: str, **changes: Any) -> Any:
+    """The settings of a group's YAML, with changes."""
+    experiment = build(Composer().compose([f"{group}={name}"]), command="")
+    return replace(getattr(experiment, group), **changes)
+
+
+def maml(**changes: Any) -> Any:
+    """MAML's settings, all switches off but those named; two inner steps."""
+    return replace(
+        EXPERIMENT.algo, **{"inner_steps": 2, "msl_epochs": 10, "da_epochs": 1} | changes
+    )
+
+
+def evaluated(after: Iterable[int], bn_stats: BatchNormStats) -> Evaluation:
+    """An evaluation after so many inner steps."""
+    return Evaluation(tuple(after), bn_stats)
 
 
 def at_epoch(epoch: int) -> Progress:
@@ -57,33 +50,65 @@ def at_epoch(epoch: int) -> Progress:
     return Progress(iteration=epoch * 500, epoch=epoch, iterations=50_000, epochs=100)
 
 
-class Line:
-    """A network with one weight w: it answers `w * x`; the squared error is quadratic in w."""
+class Toy(Network):
+    """A network of one parameter, its head; subclasses answer with it."""
 
-    name = "line"
+    feature_shape = (1,)
+    start: tuple[float, ...] = (3.0,)
 
-    def init(
-        self, input_shape: tuple[int, ...], outputs: int, generator: Generator
-    ) -> dict[str, Tensor]:
-        return {"head.weight": torch.tensor([3.0])}
+    def init(self, generator: object) -> dict[str, Tensor]:
+        return {}
 
-    def apply(self, params: Mapping[str, Tensor], x: Tensor, norm: object) -> Tensor:
-        return params["head.weight"] * x
+    def init_head(self, outputs: int, generator: object) -> dict[str, Tensor]:
+        return {"head.weight": torch.tensor(self.start)}
+
+    def features(self, params: object, x: Tensor, norm: object) -> Tensor:
+        return x
+
+    def head(self, params: Any, features: Tensor) -> Tensor:
+        return params["head.weight"] * features
 
 
-def conv4(**changes: Any) -> Conv4:
+class Line(Toy):
+    """A network with one weight w = 3: it answers `w * x`; the squared error is quadratic in w."""
+
+
+class Body(Toy):
+    """The same, where the weight is the body's."""
+
+    def init(self, generator: object) -> dict[str, Tensor]:
+        return {"body.weight": torch.tensor([3.0])}
+
+    def init_head(self, outputs: int, generator: object) -> dict[str, Tensor]:
+        return {}
+
+    def features(self, params: Any, x: Tensor, norm: object) -> Tensor:
+        return params["body.weight"] * x
+
+    def head(self, params: Any, features: Tensor) -> Tensor:
+        return features
+
+
+class Linear(Toy):
+    """Features are the inputs, the head is linear and starts at 0."""
+
+    def __init__(self, size: int) -> None:
+        self.feature_shape = (size,)
+
+    def init_head(self, outputs: int, generator: object) -> dict[str, Tensor]:
+        size = self.feature_shape[0]
+        return {"head.weight": torch.zeros(outputs, size), "head.bias": torch.zeros(outputs)}
+
+    def head(self, params: Any, features: Tensor) -> Tensor:
+        return F.linear(features, params["head.weight"], params["head.bias"])
+
+
+def conv4(**changes: Any) -> Any:
     """MAML++'s network, of 4 filters."""
-    form: dict[str, Any] = {
-        "name": "conv4",
-        "filters": 4,
-        "downsample": "max_pool",
-        "negative_slope": 0.01,
-        "norm_gain": True,
-        "norm_eps": 1e-5,
-        "features": "flatten",
-        "head_init": "xavier",
-    }
-    return Conv4(**form | changes)
+    return shipped("backbone", "conv4", filters=4, **changes) if changes else SMALL
+
+
+SMALL = replace(EXPERIMENT.backbone, filters=4)
 
 
 @dataclass
@@ -101,10 +126,46 @@ def images(ways: int, channels: int = 1, side: int = 16) -> FakeSource:
     return FakeSource((channels, side, side), ways, CLASSIFICATION, train_classes=ways)
 
 
-def learner(backbone: Any, source: Any, *, engine: str = "loop", **changes: Any) -> GradientLearner:
-    """A learner with all switches off but those named."""
-    built = make_engine(engine)
-    return MAML(**{**ALL_OFF, **changes}).build(backbone, source, TRAIN, built)
+class Learner:
+    """An engine with an algorithm, whose parameters have flat names: `SECTION.NAME`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.algorithm = engine, engine.algorithm
+        self.steps = engine.algorithm.steps
+
+    def init(self, seed: int) -> MetaParameters:
+        params = self.algorithm.init(seed)
+        return MetaParameters(theta=flat(params.theta), state=flat(params.state))
+
+    def meta_gradient(self, params: Any, episodes: Episode, progress: Progress) -> MetaStep:
+        step = self.engine.meta_gradient(deep(params), episodes, progress)
+        return replace(step, gradient=flat(step.gradient), state=flat(step.state))
+
+    def predict(self, params: Any, episodes: Episode, evaluation: Evaluation) -> Tensor:
+        """Of one sample: `(tasks, evaluation steps, queries, outputs)`."""
+        return self.engine.predict(deep(params), episodes, evaluation).squeeze(2)
+
+
+def deep(params: MetaParameters) -> MetaParameters:
+    """From flat names to sections."""
+    return MetaParameters(theta=nested(params.theta), state=nested(params.state))
+
+
+def built(settings: Any, network: Any, source: Any, engine: str = "loop") -> Learner:
+    """An algorithm's settings for a network (or a backbone's settings) on an engine."""
+    if not isinstance(network, Network):
+        network = network.build(source.input_shape)
+    return Learner(make_engine(engine, settings.build(network, source, TRAIN), CPU))
+
+
+def learner(network: Any, source: Any, *, engine: str = "loop", **changes: Any) -> Learner:
+    """A learner of MAML's family with all switches off but those named."""
+    return built(maml(**changes), network, source, engine)
+
+
+def keys(tasks: int) -> Tensor:
+    """Different keys for so many episodes."""
+    return torch.arange(2 * tasks).view(tasks, 2)
 
 
 def points(*targets: tuple[float, float], x: float = 1.0) -> Episode:
@@ -112,7 +173,8 @@ def points(*targets: tuple[float, float], x: float = 1.0) -> Episode:
     support = torch.tensor([[[s]] for s, _ in targets])
     query = torch.tensor([[[q]] for _, q in targets])
     at = torch.full_like(support, x)
-    return Episode(at, support, at, query, torch.zeros(len(targets), 1, dtype=torch.int64))
+    tasks = len(targets)
+    return Episode(at, support, at, query, torch.zeros(tasks, 1, dtype=torch.int64), keys(tasks))
 
 
 def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSource) -> Episode:
@@ -127,7 +189,9 @@ def image_batch(tasks: int, ways: int, shots: int, queries: int, source: FakeSou
         return torch.arange(ways).repeat_interleave(per_class).expand(tasks, -1)
 
     classes = torch.arange(ways).expand(tasks, -1)
-    return Episode(pictures(shots), labels(shots), pictures(queries), labels(queries), classes)
+    return Episode(
+        pictures(shots), labels(shots), pictures(queries), labels(queries), classes, keys(tasks)
+    )
 
 
 def double(params: MetaParameters) -> MetaParameters:

@@ -3,26 +3,67 @@
 Source: Vinyals et al. 2016, section 4.1, and Ravi & Larochelle 2017, section 5.1.
 """
 
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
+import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
+from torch import Tensor
 
-from maml_cli.algos.pretrained import PretrainedLearner
-from maml_cli.core.experiment import Backbone, Experiment
+from maml_cli.algos.pretrained import (
+    RUNNING,
+    RUNNING_STATS,
+    Downstream,
+    FineTuning,
+    PretrainedLearner,
+)
+from maml_cli.core.algorithm import MetaParameters, Ops
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import constant
 from maml_cli.core.settings import STRICT, TrainSettings
-from maml_cli.core.types import Episode, TaskSource
-from maml_cli.engines.engine import Engine
-from maml_cli.inner.descent import Descent
-from maml_cli.inner.downstream import Downstream, FineTuning, NearestExample, with_blank_head
-from maml_cli.inner.norm_rows import SharedNorm
-from maml_cli.inner.partition import Part, part_of
+from maml_cli.core.types import Episode, Evaluation, TaskSource, Tensors
+from maml_cli.inner.loop import InnerLoop
+from maml_cli.inner.norm_policies import norm_policy
 from maml_cli.inner.rates import ConstantRate
-from maml_cli.inner.running_stats import RunningStats
+from maml_cli.inner.update_rules import DIRECTIONS, Descent, optional_toggles
 
-RUNNING_STATS = RunningStats(rows=1)
+
+@dataclass(frozen=True, kw_only=True)
+class NearestExample:
+    """Each query takes the class of the support example with the most similar features.
+
+    The output for class k is `max cos(f(query), f(x))` over the support examples x of k, from -1 to
+    1, where f are the network's features. No inner step changes it.
+    Source: Vinyals et al. 2016, section 4.1, the baseline classifier matched by cosine.
+    """
+
+    network: Network
+    ways: int
+
+    def predict(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        features = partial(self.network.features, params.theta["model"])
+        policy = norm_policy(evaluation.bn_stats, RUNNING)
+        running = RUNNING_STATS.at(params.state.get("running", {}), 0)
+        support = features(episode.support_x, policy.support(ops, running)).flatten(1)
+        query = policy.queries(features, episode, ops, running)[0].flatten(1)
+        similarity = F.normalize(query, dim=1) @ F.normalize(support, dim=1).T
+        labels = torch.arange(self.ways, device=similarity.device)
+        of_class = episode.support_y == labels.unsqueeze(1)
+        nearest = torch.where(of_class, similarity.unsqueeze(1), -torch.inf).amax(-1)
+        return nearest.expand(len(evaluation.after), 1, -1, -1)
+
+
+def with_blank_head(network: Tensors, ways: int) -> dict[str, Tensor]:
+    """The network with a zero head of `ways` outputs."""
+    head = network["head.weight"]
+    blank = {"head.weight": head.new_zeros(ways, head.shape[1]), "head.bias": head.new_zeros(ways)}
+    return {**network, **blank}
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -32,6 +73,14 @@ class FineTune:
     name: str
     inner_steps: Annotated[int, Field(ge=1, le=1000, description="gradient steps at evaluation")]
     inner_lr: Annotated[float, Field(gt=0, le=10, description="their learning rate")]
+    inner_optimizer: Annotated[
+        Literal["sgd", "momentum", "adam"],
+        Field(description="of those steps; momentum 0.9; adam with its usual constants"),
+    ]
+    proximal: Annotated[
+        float,
+        Field(ge=0, description="weight l of l/2 |phi - start|^2 in the support loss; 0: none"),
+    ]
     adapts: Annotated[
         list[Part],
         Field(min_length=1, description="parts of the network that they change"),
@@ -47,28 +96,32 @@ class FineTune:
         return problems
 
     @property
-    def splits(self) -> bool:
-        return False  # batch norm sees them as one batch
+    def together(self) -> bool:
+        """See `Algorithm.together`."""
+        return True
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force: what adapts."""
-        return {"adapts": " and ".join(self.adapts)}
+        return {
+            "adapts": " and ".join(self.adapts),
+            **optional_toggles(self.inner_optimizer, self.proximal),
+        }
 
     def build(
-        self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
+        self, network: Network, source: TaskSource, train: TrainSettings
     ) -> PretrainedLearner:
         """Turn the settings into parts."""
-        descent = Descent(
-            forward=backbone.apply,
+        rates = ConstantRate(self.inner_lr)
+        inner = InnerLoop(
+            network=network,
             objective=source.objective,
-            rates=ConstantRate(self.inner_lr),
-            norm_rows=SharedNorm(),
+            adapts=tuple(self.adapts),
+            rule=Descent(direction=DIRECTIONS[self.inner_optimizer], rates=rates),
             running_stats=RUNNING_STATS,
-            adapts=lambda name: part_of(name) in self.adapts,
+            start=partial(with_blank_head, ways=source.output_size),
+            proximal=self.proximal,
         )
-        start = partial(with_blank_head, ways=source.output_size)
-        downstream = FineTuning(descent=descent, start=start)
-        return classifier(backbone, source, train, engine, downstream, steps=self.inner_steps)
+        return classifier(network, source, train, FineTuning(inner), steps=self.inner_steps)
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -89,43 +142,39 @@ class NearestNeighbour:
         ]
 
     @property
-    def splits(self) -> bool:
-        return False
+    def together(self) -> bool:
+        """See `Algorithm.together`."""
+        return True
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force: none."""
         return {}
 
     def build(
-        self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
+        self, network: Network, source: TaskSource, train: TrainSettings
     ) -> PretrainedLearner:
         """Turn the settings into parts."""
-        downstream = NearestExample(
-            forward=backbone.apply, ways=source.output_size, running_stats=RUNNING_STATS
-        )
-        return classifier(backbone, source, train, engine, downstream, steps=0)
+        nearest = NearestExample(network=network, ways=source.output_size)
+        return classifier(network, source, train, nearest, steps=0)
 
 
 def classifier(
-    backbone: Backbone,
+    network: Network,
     source: TaskSource,
     train: TrainSettings,
-    engine: Engine,
     downstream: Downstream,
     *,
     steps: int,
 ) -> PretrainedLearner:
-    """A network with an output for every training class, and what is done with it at test."""
+    """A network with an output for every training class, and what is done with it at the test."""
     return PretrainedLearner(
         steps=steps,
-        init_network=partial(backbone.init, source.input_shape, source.train_classes),
-        forward=backbone.apply,
+        outputs=source.train_classes,
+        network=network,
         objective=source.objective,
         labelled=by_class_number,
-        running_stats=RUNNING_STATS,
         downstream=downstream,
-        engine=engine,
-        outer_lr=constant(train.outer_lr),
+        outer_lr_schedule=constant(train.outer_lr),
     )
 
 

@@ -4,26 +4,25 @@ Sources: Finn, Abbeel & Levine 2017 (MAML); Antoniou, Edwards & Storkey 2019 (MA
 Chen & Li 2017 (Meta-SGD); Raghu et al. 2020 (ANIL); Oh et al. 2021 (BOIL).
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from maml_cli.algos.gradient_learner import GradientLearner
-from maml_cli.core.experiment import Backbone, Experiment
-from maml_cli.core.recompute import keep_graph, keep_inputs
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import constant, cosine
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
-from maml_cli.engines.engine import Engine
-from maml_cli.inner.descent import Descent
-from maml_cli.inner.norm_rows import NormPerStep, SharedNorm
-from maml_cli.inner.partition import Part, part_of
+from maml_cli.inner.checkpointing import keep_graph, recompute
+from maml_cli.inner.loop import InnerLoop
+from maml_cli.inner.norm_policies import ByBatch
+from maml_cli.inner.outer_loss import InnerLoopPhase, last_step, multi_step
 from maml_cli.inner.rates import ConstantRate, LearnedRates, Rates
 from maml_cli.inner.running_stats import RunningStats
-from maml_cli.inner.step_weights import last_step, multi_step
+from maml_cli.inner.update_rules import DIRECTIONS, Descent, optional_toggles
+from maml_cli.inner.views import AsTheyAre, NormPerStep
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -39,6 +38,14 @@ class MAML:
     inner_lr_max: Annotated[
         float | None,
         Field(le=10, description="learned rates start between inner_lr and this; null: at it"),
+    ]
+    inner_optimizer: Annotated[
+        Literal["sgd", "momentum", "adam"],
+        Field(description="of the inner loop; momentum 0.9; adam with its usual constants"),
+    ]
+    proximal: Annotated[
+        float,
+        Field(ge=0, description="weight l of l/2 |phi - theta|^2 in the support loss; 0: none"),
     ]
     adapts: Annotated[
         list[Part],
@@ -91,43 +98,46 @@ class MAML:
             )
         return problems
 
-    @property
-    def splits(self) -> bool:
-        return True
-
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, and what adapts."""
         names = ("msl", "da", "bnrs", "bnwb", "lslr", "ca", "rate_per_weight")
         return {
             **{name: getattr(self, name) for name in names},
             "second_order": self.order == 2,
+            **optional_toggles(self.inner_optimizer, self.proximal),
             "adapts": " and ".join(self.adapts),
         }
 
-    def build(
-        self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
-    ) -> GradientLearner:
+    def build(self, network: Network, source: TaskSource, train: TrainSettings) -> GradientLearner:
         """Turn the switches into parts."""
         steps = self.inner_steps
-        descent = Descent(
-            forward=backbone.apply,
+        inner = InnerLoop(
+            network=network,
             objective=source.objective,
-            rates=self._rates(),
-            norm_rows=NormPerStep(steps) if self.bnwb else SharedNorm(),
+            adapts=tuple(self.adapts),
+            rule=Descent(direction=DIRECTIONS[self.inner_optimizer], rates=self._rates()),
+            view=NormPerStep(network=network, steps=steps) if self.bnwb else AsTheyAre(),
             running_stats=RunningStats(rows=steps if self.bnrs else 1),
-            adapts=lambda name: part_of(name) in self.adapts,
+            checkpointing=recompute if self.recompute else keep_graph,
+            proximal=self.proximal,
         )
+        annealed = cosine(train.outer_lr, train.min_outer_lr)
         return GradientLearner(
             steps=steps,
-            init_network=partial(backbone.init, source.input_shape, source.output_size),
-            descent=descent,
-            engine=engine,
-            keep=keep_inputs if self.recompute else keep_graph,
-            step_weights=multi_step(steps, self.msl_epochs) if self.msl else last_step(steps),
-            order=first_order_until(self.da_epochs) if self.da else lambda _: self.order,
-            outer_lr=cosine(train.outer_lr, train.min_outer_lr)
-            if self.ca
-            else constant(train.outer_lr),
+            outputs=source.output_size,
+            inner=inner,
+            policy=ByBatch(),
+            schedule=self._phase,
+            outer_lr_schedule=annealed if self.ca else constant(train.outer_lr),
+        )
+
+    def _phase(self, progress: Progress) -> InnerLoopPhase:
+        steps, first_order = self.inner_steps, self.da and progress.epoch < self.da_epochs
+        return InnerLoopPhase(
+            order=1 if first_order else self.order,
+            step_weights=multi_step(steps, self.msl_epochs, progress)
+            if self.msl
+            else last_step(steps),
         )
 
     def _rates(self) -> Rates:
@@ -139,8 +149,3 @@ class MAML:
             rows=self.inner_steps if self.lslr else 1,
             per_weight=self.rate_per_weight,
         )
-
-
-def first_order_until(epochs: int) -> Callable[[Progress], int]:
-    """Order 1 for the first `epochs` epochs, then 2 (MAML++, "DA")."""
-    return lambda progress: 1 if progress.epoch < epochs else 2

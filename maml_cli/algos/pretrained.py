@@ -1,104 +1,121 @@
-"""Baselines that learn one network for all tasks, or none, and only then look at each task.
+"""Baselines that learn one network for all tasks, or none, and only then turn to each task.
 
 Source: Finn, Abbeel & Levine 2017, section 5.1: for regression, the pretrained network, and the
 oracle, which is one whose inputs tell the task.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar, Protocol
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
-from maml_cli.core.batch_norm import BatchStats
-from maml_cli.core.experiment import Backbone, Experiment
-from maml_cli.core.functional import autograd_gradient, detached, prefixed, section
-from maml_cli.core.learner import MetaParameters, MetaStep, PlainInnerLoop
+from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Phase, Sections
+from maml_cli.core.autodiff import detached
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.network import Network
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, constant
 from maml_cli.core.settings import STRICT, TrainSettings
-from maml_cli.core.types import Episode, Looks, Progress, TaskSource, Tensors
-from maml_cli.engines.engine import Engine, Numerics
-from maml_cli.inner.descent import Descent, Forward
-from maml_cli.inner.downstream import Downstream, FineTuning
-from maml_cli.inner.norm_rows import SharedNorm
-from maml_cli.inner.partition import part_of
+from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
+from maml_cli.inner.loop import InnerLoop
+from maml_cli.inner.norm_policies import ByRunning, norm_policy
 from maml_cli.inner.rates import ConstantRate
 from maml_cli.inner.running_stats import RunningStats
+from maml_cli.inner.update_rules import SGD, Descent
+
+RUNNING_STATS = RunningStats(rows=1)
+RUNNING = ByRunning()
+STATISTICS = "statistics"
+
+
+class Downstream(Protocol):
+    """A way to use a pretrained network on one task."""
+
+    def predict(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        """Query outputs, `(evaluation steps, samples, queries, outputs)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """The inner loop on the support set, from where its `start` makes of the network."""
+
+    inner: InnerLoop
+
+    def predict(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        policy = norm_policy(evaluation.bn_stats, RUNNING)
+        return self.inner.begin(params, episode, ops, policy=policy, order=1).predict(
+            evaluation.after
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedLearner(PlainInnerLoop):
-    """Fits one network to the examples of all tasks, without a thought of adapting later.
+class PretrainedLearner(Algorithm):
+    """Fits one network to the examples of all tasks, as if there were no adaptation later.
 
-    theta holds `model.*`; state holds `running.*`, in one row.
+    theta holds `model`; state holds `running`, in one row.
     """
 
     steps: int
-    init_network: Callable[[torch.Generator], dict[str, Tensor]]
-    forward: Forward
+    outputs: int
+    network: Network
     objective: Objective
     labelled: Callable[[Episode], Episode]
     """A batch of episodes with targets that mean the same in all of them."""
-    running_stats: RunningStats
     downstream: Downstream
-    engine: Engine
-    outer_lr: Schedule
+    outer_lr_schedule: Schedule
+    together = True  # to batch norm, all examples are one batch
+    merges: ClassVar[Mapping[str, Merge]] = {STATISTICS: "mean"}
 
     def init(self, seed: int) -> MetaParameters:
-        network = self.init_network(torch.Generator().manual_seed(seed))
-        return MetaParameters(
-            theta=prefixed(network, "model"),
-            state=prefixed(self.running_stats.init(network), "running"),
-        )
+        generator = torch.Generator().manual_seed(seed)
+        body = self.network.init(generator)
+        model = body | self.network.init_head(self.outputs, generator)
+        running = RUNNING_STATS.init(self.network)
+        return MetaParameters(theta={"model": model}, state={"running": running})
 
-    def optimizer(self, theta: list[Tensor]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(theta)
+    def outer_lr(self, progress: Progress) -> float:
+        return self.outer_lr_schedule(progress)
 
-    def meta_gradient(
-        self, params: MetaParameters, episodes: Episode, progress: Progress
-    ) -> MetaStep:
-        """The gradient at theta of the mean loss of all examples, support and queries alike.
+    def query_steps(self, phase: Phase) -> tuple[int, ...]:
+        return (0,)
 
-        They are one batch, to batch norm too, and as many as other learners see. The loss and
-        metric of the queries among them are recorded.
+    def loss(
+        self, params: MetaParameters, episode: Episode, phase: Phase, ops: Ops
+    ) -> tuple[Tensor, Sections]:
+        """The mean loss of all examples of the batch of tasks, support and queries together.
+
+        They are as many as other learners see. The loss and metric of the queries are recorded.
         """
-        fields = (field.flatten(0, 1) for field in self.labelled(episodes))
-        support_x, support_y, query_x, query_y, _ = fields
+        fields = (field.flatten(0, 1) for field in self.labelled(episode)[:4])
+        support_x, support_y, query_x, query_y = fields
         x, y = torch.cat([support_x, query_x]), torch.cat([support_y, query_y])
+        norm = ops.batch_stats()
+        outputs = self.network.outputs(params.theta["model"], x, norm)
+        queried = outputs[len(support_y) :].detach()
+        log = {
+            "query_loss": self.objective.loss(queried, query_y).unsqueeze(0),
+            "query_metric": self.objective.metric(queried, query_y).unsqueeze(0),
+        }
+        return self.objective.loss(outputs, y), {LOG: log, STATISTICS: norm.statistics}
 
-        def joint_loss(network: Tensors) -> tuple[Tensor, tuple[Tensor, Tensors]]:
-            norm = BatchStats()
-            outputs = self.forward(network, x, norm)
-            return self.objective.loss(outputs, y), (outputs.detach(), norm.collected)
+    def next_state(self, state: Sections, outputs: Sections) -> Sections:
+        running = state.get("running", {})
+        return {"running": RUNNING_STATS.updated(running, outputs[STATISTICS])}
 
-        network = section(params.theta, "model")
-        gradient, (outputs, stats) = autograd_gradient(joint_loss, network, False)
-        queried = outputs[len(support_y) :]
-        running = self.running_stats.updated(section(params.state, "running"), stats)
-        return MetaStep(
-            gradient=prefixed(gradient, "model"),
-            state=prefixed(running, "running"),
-            loss=self.objective.loss(outputs, y),
-            query_loss=self.objective.loss(queried, query_y).unsqueeze(0),
-            query_metric=self.objective.metric(queried, query_y).unsqueeze(0),
-            query_steps=(0,),
-        )
-
-    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
-        network = section(detached(params.theta), "model")
-        running = section(params.state, "running")
-
-        def outputs(episode: Episode, numerics: Numerics) -> Tensor:
-            return self.downstream.predict(
-                network, running, episode, looks=looks, numerics=numerics
-            )
-
-        return self.engine.map(outputs, episodes)
+    def predict(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        return self.downstream.predict(fixed, episode, evaluation, ops)
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -121,36 +138,31 @@ class Pretrained:
         ]
 
     @property
-    def splits(self) -> bool:
-        return False  # batch norm sees them as one batch
+    def together(self) -> bool:
+        """See `Algorithm.together`."""
+        return True
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""
         return {"pretrain": self.pretrain}
 
     def build(
-        self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
+        self, network: Network, source: TaskSource, train: TrainSettings
     ) -> PretrainedLearner:
         """Turn the settings into parts."""
-        running_stats = RunningStats(rows=1)
+        inner = InnerLoop(
+            network=network,
+            objective=source.objective,
+            adapts=("body", "head"),
+            rule=Descent(direction=SGD(), rates=ConstantRate(self.inner_lr)),
+            running_stats=RUNNING_STATS,
+        )
         return PretrainedLearner(
             steps=self.inner_steps,
-            init_network=partial(backbone.init, source.input_shape, source.output_size),
-            forward=backbone.apply,
+            outputs=source.output_size,
+            network=network,
             objective=source.objective,
             labelled=lambda episodes: episodes,
-            running_stats=running_stats,
-            downstream=FineTuning(
-                descent=Descent(
-                    forward=backbone.apply,
-                    objective=source.objective,
-                    rates=ConstantRate(self.inner_lr),
-                    norm_rows=SharedNorm(),
-                    running_stats=running_stats,
-                    adapts=lambda name: part_of(name) != "norm",
-                ),
-                start=lambda network: network,
-            ),
-            engine=engine,
-            outer_lr=constant(train.outer_lr if self.pretrain else 0.0),
+            downstream=FineTuning(inner),
+            outer_lr_schedule=constant(train.outer_lr if self.pretrain else 0.0),
         )

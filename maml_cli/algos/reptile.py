@@ -3,174 +3,130 @@
 Source: Nichol, Achiam & Schulman 2018, and the official code.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from itertools import chain
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
-from maml_cli.core.batch_norm import GivenStats, Norm
-from maml_cli.core.experiment import Backbone, Experiment
-from maml_cli.core.functional import detached, prefixed, section
-from maml_cli.core.learner import MetaParameters, MetaStep, PlainInnerLoop
-from maml_cli.core.objective import Objective
+from maml_cli.core.algorithm import (
+    LOG,
+    Algorithm,
+    Merge,
+    MetaParameters,
+    Ops,
+    Phase,
+    Sections,
+    TaskStep,
+)
+from maml_cli.core.autodiff import detached
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.merging import merged
+from maml_cli.core.network import Network
 from maml_cli.core.schedules import Schedule, linear
 from maml_cli.core.settings import STRICT, TrainSettings
-from maml_cli.core.types import Episode, Looks, Progress, TaskSource, Tensors
-from maml_cli.engines.engine import Engine, Numerics
-from maml_cli.inner.descent import Forward
-from maml_cli.inner.minibatches import minibatches
-from maml_cli.inner.optimizers import SGD, Adam, InnerOptimizer
-from maml_cli.inner.queries import query_outputs
+from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
+from maml_cli.inner.feeds import Minibatches
+from maml_cli.inner.loop import InnerLoop
+from maml_cli.inner.norm_policies import ByBatch, ByRunning, norm_policy
+from maml_cli.inner.rates import ConstantRate
 from maml_cli.inner.running_stats import RunningStats
+from maml_cli.inner.update_rules import SGD, Adam, Descent, Direction
 
-
-class Adapted(NamedTuple):
-    """The network after some inner step, and what the inner optimiser remembers."""
-
-    params: Tensors
-    memory: Tensors
+STATISTICS = "statistics"
+MEMORY = ("square", "count")
+"""The sections of Adam's memory; those of the start of a task are state."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReptileLearner(PlainInnerLoop):
+class ReptileLearner(Algorithm):
     """Learns a start from which few minibatch steps on a support set do well on its queries.
 
-    theta holds `model.*`; state holds `memory.*`, the inner optimiser's at the start of a task, and
-    `running.*`.
+    theta holds `model`; state holds `running` and the inner optimiser's memory at the start of a
+    task. With `together` each task goes on with the memory of the task before.
     """
 
     steps: int
-    batch: int
-    """Support examples per inner step in training."""
-    eval_batch: int
-    """The same in evaluation."""
-    init_network: Callable[[torch.Generator], dict[str, Tensor]]
-    forward: Forward
-    objective: Objective
-    optimizer_inside: InnerOptimizer
-    carry: bool
-    """Whether a task's inner optimiser goes on with the memory of the task before."""
-    running_stats: RunningStats
-    engine: Engine
-    outer_lr: Schedule
+    together: bool
+    outputs: int
+    inner: InnerLoop
+    evaluated: InnerLoop
+    """The same with minibatches of evaluation."""
+    outer_lr_schedule: Schedule
+    merges: ClassVar[Mapping[str, Merge]] = {STATISTICS: "mean", **dict.fromkeys(MEMORY, "last")}
 
     def init(self, seed: int) -> MetaParameters:
-        network = self.init_network(torch.Generator().manual_seed(seed))
-        memory = self.optimizer_inside.init(network)
-        running = self.running_stats.init(network)
-        return MetaParameters(
-            theta=prefixed(network, "model"),
-            state=prefixed(memory, "memory") | prefixed(running, "running"),
-        )
+        theta = self.inner.init(self.outputs, torch.Generator().manual_seed(seed))
+        memory = self.inner.rule.memory(theta["model"])
+        return MetaParameters(theta=theta, state={**memory, "running": self.inner.init_running()})
 
     def optimizer(self, theta: list[Tensor]) -> torch.optim.Optimizer:
         """Plain descent: at rate e, `theta <- theta + e (mean(phi) - theta)`."""
         return torch.optim.SGD(theta)
 
-    def adapt(
-        self,
-        params: Tensors,
-        memory: Tensors,
-        episode: Episode,
-        *,
-        steps: int,
-        batch: int,
-        numerics: Numerics,
-        norm: Callable[[], Norm],
-    ) -> Iterator[Adapted]:
-        """Inner steps on minibatches of the support set, yielding the network after each."""
-        for rows in minibatches(episode.support_x, size=batch, count=steps):
-            x, y = episode.support_x[rows], episode.support_y[rows]
+    def outer_lr(self, progress: Progress) -> float:
+        return self.outer_lr_schedule(progress)
 
-            def loss(phi: Tensors, x: Tensor = x, y: Tensor = y) -> tuple[Tensor, Tensors]:
-                return self.objective.loss(self.forward(phi, x, norm()), y), {}
+    def task(self, params: MetaParameters, episode: Episode, phase: Phase, ops: Ops) -> TaskStep:
+        """`theta - phi` (Nichol et al. 2018, algorithms 1 and 2), of one task, or their mean.
 
-            gradient, _ = numerics.inner_gradient(loss, params, False)
-            params, memory = self.optimizer_inside.step(params, gradient, memory)
-            yield Adapted(params, memory)
-
-    def meta_gradient(
-        self, params: MetaParameters, episodes: Episode, progress: Progress
-    ) -> MetaStep:
-        """`theta - mean(phi)` over the tasks (Nichol et al. 2018, algorithms 1 and 2).
-
-        The queries are looked at for the record only. With `carry`, tasks run one after another.
+        The queries are scored for the record only.
         """
-        theta = section(detached(params.theta), "model")
+        memory = _memory(params.state)
+        if not self.together:
+            return self._one_task(params, memory, episode, ops)
+        steps = []
+        for one in zip(*episode, strict=True):
+            steps.append(self._one_task(params, memory, Episode(*one), ops))
+            memory = _memory(steps[-1].outputs)
+        return merged(steps, self.merges)
 
-        def one_task(memory: Tensors, episode: Episode, numerics: Numerics) -> dict[str, Tensor]:
-            *_, last = self.adapt(
-                theta,
-                memory,
-                episode,
-                steps=self.steps,
-                batch=self.batch,
-                numerics=numerics,
-                norm=numerics.batch_stats,
-            )
-            norm = numerics.batch_stats()
-            outputs = self.forward(last.params, episode.query_x, norm)
-            return {
-                "loss": self.objective.loss(outputs, episode.query_y),
-                "metric": self.objective.metric(outputs, episode.query_y),
-                **prefixed(last.params, "phi"),
-                **prefixed(last.memory, "memory"),
-                **prefixed(norm.collected, "stats"),
-            }
-
-        memory = section(params.state, "memory")
-        together = 1 if self.carry else len(episodes.support_x)
-        groups = []
-        for group in zip(*(torch.split(f, together) for f in episodes), strict=True):
-            found = self.engine.mean(partial(one_task, memory), Episode(*group))
-            memory = section(found, "memory") if self.carry else memory
-            groups.append(found)
-        mean = {n: torch.stack([g[n] for g in groups]).mean(0) for n in groups[0]}
-        running = self.running_stats.updated(
-            section(params.state, "running"), section(mean, "stats")
-        )
-        phi = section(mean, "phi")
-        return MetaStep(
-            gradient={f"model.{n}": t - phi[n] for n, t in theta.items()},
-            state=prefixed(memory, "memory") | prefixed(running, "running"),
-            loss=mean["loss"],
-            query_loss=mean["loss"].unsqueeze(0),
-            query_metric=mean["metric"].unsqueeze(0),
-            query_steps=(self.steps,),
+    def _one_task(
+        self, params: MetaParameters, memory: Sections, episode: Episode, ops: Ops
+    ) -> TaskStep:
+        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        task = self.inner.begin(fixed, episode, ops, policy=ByBatch(), order=1, memory=memory)
+        point = task.start
+        for step in range(self.steps):
+            point = task.step(point, step)
+        outputs, statistics = task.answer(point, self.steps - 1)
+        loss = self.inner.objective.loss(outputs, episode.query_y)
+        metric = self.inner.objective.metric(outputs, episode.query_y)
+        gradient = {n: t - point.phi[n] for n, t in fixed.theta["model"].items()}
+        return TaskStep(
+            {"model": gradient},
+            {
+                LOG: {
+                    "loss": loss,
+                    "query_loss": loss.unsqueeze(0),
+                    "query_metric": metric.unsqueeze(0),
+                },
+                STATISTICS: dict(statistics),
+                **point.memory,
+            },
         )
 
-    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
-        after, bn_stats = looks
-        theta = section(detached(params.theta), "model")
-        memory = section(params.state, "memory")
-        running = self.running_stats.at(section(params.state, "running"), 0)
+    def next_state(self, state: Sections, outputs: Sections) -> Sections:
+        running = self.inner.running_stats.updated(state.get("running", {}), outputs[STATISTICS])
+        memory = _memory(outputs if self.together else state)
+        return {**memory, "running": running}
 
-        def outputs(episode: Episode, numerics: Numerics) -> Tensor:
-            def answers(network: Tensors) -> Tensor:
-                forward = partial(self.forward, network)
-                return query_outputs(forward, episode, bn_stats, running, numerics.batch_stats)
+    def predict(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        policy = norm_policy(evaluation.bn_stats, ByRunning())
+        task = self.evaluated.begin(
+            fixed, episode, ops, policy=policy, order=1, memory=_memory(params.state)
+        )
+        return task.predict(evaluation.after)
 
-            adapted = self.adapt(
-                theta,
-                memory,
-                episode,
-                steps=after[-1],
-                batch=self.eval_batch,
-                numerics=numerics,
-                norm=partial(GivenStats, running)
-                if bn_stats == "running"
-                else numerics.batch_stats,
-            )
-            networks = chain([theta], (step.params for step in adapted))
-            return torch.stack([answers(n) for step, n in enumerate(networks) if step in after])
 
-        return self.engine.map(outputs, episodes)
+def _memory(sections: Sections) -> Sections:
+    return {name: sections[name] for name in MEMORY if name in sections}
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -204,27 +160,30 @@ class Reptile:
         return problems
 
     @property
-    def splits(self) -> bool:
-        return not self.carry_moments  # which tasks hand on
+    def together(self) -> bool:
+        """See `Algorithm.together`; a task hands its moments to the next one."""
+        return self.carry_moments
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""
         return {"inner_optimizer": self.inner_optimizer, "carry_moments": self.carry_moments}
 
-    def build(
-        self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
-    ) -> ReptileLearner:
+    def build(self, network: Network, source: TaskSource, train: TrainSettings) -> ReptileLearner:
         """Turn the settings into parts."""
+        direction: Direction = Adam(beta1=0.0) if self.inner_optimizer == "adam" else SGD()
+        inner = InnerLoop(
+            network=network,
+            objective=source.objective,
+            adapts=("body", "norm", "head"),
+            rule=Descent(direction=direction, rates=ConstantRate(self.inner_lr)),
+            feed=Minibatches(self.inner_batch),
+            running_stats=RunningStats(rows=1),
+        )
         return ReptileLearner(
             steps=self.inner_steps,
-            batch=self.inner_batch,
-            eval_batch=self.eval_inner_batch,
-            init_network=partial(backbone.init, source.input_shape, source.output_size),
-            forward=backbone.apply,
-            objective=source.objective,
-            optimizer_inside={"sgd": SGD, "adam": Adam}[self.inner_optimizer](self.inner_lr),
-            carry=self.carry_moments,
-            running_stats=RunningStats(rows=1),
-            engine=engine,
-            outer_lr=linear(train.outer_lr, train.min_outer_lr),
+            together=self.carry_moments,
+            outputs=source.output_size,
+            inner=inner,
+            evaluated=replace(inner, feed=Minibatches(self.eval_inner_batch)),
+            outer_lr_schedule=linear(train.outer_lr, train.min_outer_lr),
         )

@@ -1,5 +1,6 @@
 """The four-block convolutional network of Matching Networks, in the forms that papers give it."""
 
+from math import prod
 from typing import Annotated, Literal
 
 import torch
@@ -9,7 +10,8 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn.init import normal_, xavier_uniform_
 
-from maml_cli.core.batch_norm import Norm
+from maml_cli.core.network import Network
+from maml_cli.core.norms import Norm
 from maml_cli.core.settings import STRICT
 from maml_cli.core.types import Tensors
 
@@ -43,47 +45,61 @@ class Conv4:
         Literal["xavier", "normal"], Field(description="the head's weights; normal: N(0, 1)")
     ]
 
-    def init(
-        self, input_shape: tuple[int, ...], outputs: int, generator: Generator
-    ) -> dict[str, Tensor]:
-        """Fresh parameters for inputs `(channels, height, width)` and that many outputs."""
-        channels, height, width = input_shape
-        rest = 0 if self.downsample == "max_pool" else 1
+    def build(self, input_shape: tuple[int, ...]) -> Network:
+        """The network for inputs `(channels, height, width)`."""
+        return Conv4Network(self, input_shape)
+
+
+class Conv4Network(Network):
+    """See `Conv4`; the blocks are `body.0` to `body.3`, each with a `conv` and a `norm`."""
+
+    convolutional = True
+
+    def __init__(self, form: Conv4, input_shape: tuple[int, ...]) -> None:
+        self._form = form
+        self._channels, height, width = input_shape
+        rest = 0 if form.downsample == "max_pool" else 1
+        for _ in range(BLOCKS):
+            height, width = (height + rest) // 2, (width + rest) // 2
+        places = (height, width) if form.features == "flatten" else ()
+        self.feature_shape = (form.filters, *places)
+        self.norms = {f"body.{block}.norm": form.filters for block in range(BLOCKS)}
+
+    def init(self, generator: Generator) -> dict[str, Tensor]:
+        channels, filters = self._channels, self._form.filters
         params: dict[str, Tensor] = {}
         for block in range(BLOCKS):
-            kernel = torch.empty(self.filters, channels, KERNEL, KERNEL)
+            kernel = torch.empty(filters, channels, KERNEL, KERNEL)
             params[f"body.{block}.conv.weight"] = xavier_uniform_(kernel, generator=generator)
-            params[f"body.{block}.conv.bias"] = torch.zeros(self.filters)
-            if self.norm_gain:
-                params[f"body.{block}.norm.weight"] = torch.ones(self.filters)
-            params[f"body.{block}.norm.bias"] = torch.zeros(self.filters)
-            channels = self.filters
-            height, width = (height + rest) // 2, (width + rest) // 2
-        features = self.filters * (height * width if self.features == "flatten" else 1)
-        head = torch.empty(outputs, features)
-        start = xavier_uniform_ if self.head_init == "xavier" else normal_
-        params["head.weight"] = start(head, generator=generator)
-        params["head.bias"] = torch.zeros(outputs)
+            params[f"body.{block}.conv.bias"] = torch.zeros(filters)
+            if self._form.norm_gain:
+                params[f"body.{block}.norm.weight"] = torch.ones(filters)
+            params[f"body.{block}.norm.bias"] = torch.zeros(filters)
+            channels = filters
         return params
 
-    def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        """Outputs `(batch, outputs)` for inputs `(batch, channels, height, width)`."""
-        if not self.norm_gain:
-            ones = x.new_ones(self.filters)
-            params = {**params, **{f"body.{i}.norm.weight": ones for i in range(BLOCKS)}}
+    def init_head(self, outputs: int, generator: Generator) -> dict[str, Tensor]:
+        head = torch.empty(outputs, prod(self.feature_shape))
+        start = xavier_uniform_ if self._form.head_init == "xavier" else normal_
+        return {
+            "head.weight": start(head, generator=generator),
+            "head.bias": torch.zeros(outputs),
+        }
+
+    def features(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
         for block in (f"body.{i}" for i in range(BLOCKS)):
             # The activation increases, so it commutes with pooling: on a quarter of the values.
-            x = F.leaky_relu(self._halved(block, params, x, norm), self.negative_slope)
-        x = x.flatten(1) if self.features == "flatten" else x.mean((2, 3))
-        return F.linear(x, params["head.weight"], params["head.bias"])
+            x = F.leaky_relu(self._halved(block, params, x, norm), self._form.negative_slope)
+        return x if self._form.features == "flatten" else x.mean((2, 3))
 
     def _halved(self, block: str, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        if self.downsample == "max_pool":
-            return norm.conv_and_pool(block, x, params, self.norm_eps)
+        eps = self._form.norm_eps
+        if self._form.downsample == "max_pool":
+            return norm.conv_and_pool(block, x, params, eps)
         kernel, bias = params[f"{block}.conv.weight"], params[f"{block}.conv.bias"]
-        if self.downsample == "stride":
+        if self._form.downsample == "stride":
             height, width = x.shape[2:]
             x = F.pad(x, (width % 2, 1, height % 2, 1))  # SAME: of an odd sum, more at the end
-            return norm(f"{block}.norm", F.conv2d(x, kernel, bias, stride=2), params, self.norm_eps)
-        x = norm(f"{block}.norm", F.conv2d(x, kernel, bias, padding=1), params, self.norm_eps)
+            return norm(f"{block}.norm", F.conv2d(x, kernel, bias, stride=2), params, eps)
+        x = norm(f"{block}.norm", F.conv2d(x, kernel, bias, padding=1), params, eps)
         return F.max_pool2d(x, 2, ceil_mode=True)

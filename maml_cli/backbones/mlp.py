@@ -11,7 +11,8 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn.init import trunc_normal_, uniform_
 
-from maml_cli.core.batch_norm import Norm
+from maml_cli.core.network import Network
+from maml_cli.core.norms import Norm
 from maml_cli.core.settings import STRICT
 from maml_cli.core.types import Tensors
 
@@ -37,40 +38,49 @@ class MLP:
         Literal["truncated_normal", "uniform"], Field(description="how weights start")
     ]
 
-    def init(
-        self, input_shape: tuple[int, ...], outputs: int, generator: Generator
-    ) -> dict[str, Tensor]:
-        """Fresh parameters for inputs of that shape (flattened) and that many outputs."""
+    def build(self, input_shape: tuple[int, ...]) -> Network:
+        """The network for inputs of that shape, flattened."""
+        return MLPNetwork(self, input_shape)
+
+
+class MLPNetwork(Network):
+    """See `MLP`; the hidden layers are `body.0` and so on."""
+
+    def __init__(self, form: MLP, input_shape: tuple[int, ...]) -> None:
+        self._form = form
+        self._sizes = [prod(input_shape), *form.hidden]
+        self.feature_shape = (self._sizes[-1],)
+        units = enumerate(form.hidden)
+        self.norms = {f"body.{i}.norm": n for i, n in units} if form.batch_norm else {}
+
+    def init(self, generator: Generator) -> dict[str, Tensor]:
         params: dict[str, Tensor] = {}
-        sizes = [prod(input_shape), *self.hidden, outputs]
-        for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            prefix = self._prefix(layer)
-            weight, bias = torch.empty(fan_out, fan_in), torch.zeros(fan_out)
-            if self.weight_init == "truncated_normal":
-                trunc_normal_(weight, std=0.01, a=-0.02, b=0.02, generator=generator)
-            else:
-                bound = fan_in**-0.5
-                for tensor in (weight, bias):
-                    uniform_(tensor, -bound, bound, generator=generator)
-            params[f"{prefix}.weight"], params[f"{prefix}.bias"] = weight, bias
-            if self.batch_norm and layer < len(self.hidden):
-                if self.norm_gain:
-                    params[f"{prefix}.norm.weight"] = torch.ones(fan_out)
-                params[f"{prefix}.norm.bias"] = torch.zeros(fan_out)
+        for layer, (fan_in, fan_out) in enumerate(pairwise(self._sizes)):
+            params |= self._linear(f"body.{layer}", fan_in, fan_out, generator)
+            if self._form.batch_norm:
+                if self._form.norm_gain:
+                    params[f"body.{layer}.norm.weight"] = torch.ones(fan_out)
+                params[f"body.{layer}.norm.bias"] = torch.zeros(fan_out)
         return params
 
-    def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        """Outputs `(batch, outputs)` for inputs `(batch, ...)`."""
-        x = x.flatten(1)
-        if self.batch_norm and not self.norm_gain:
-            units = enumerate(self.hidden)
-            ones = {f"{self._prefix(layer)}.norm.weight": x.new_ones(n) for layer, n in units}
-            params = {**params, **ones}
-        for layer in range(len(self.hidden)):
-            prefix = self._prefix(layer)
-            x = F.linear(x, params[f"{prefix}.weight"], params[f"{prefix}.bias"])
-            x = F.relu(norm(f"{prefix}.norm", x, params, self.norm_eps) if self.batch_norm else x)
-        return F.linear(x, params["head.weight"], params["head.bias"])
+    def init_head(self, outputs: int, generator: Generator) -> dict[str, Tensor]:
+        return self._linear("head", self._sizes[-1], outputs, generator)
 
-    def _prefix(self, layer: int) -> str:
-        return f"body.{layer}" if layer < len(self.hidden) else "head"
+    def features(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
+        x, eps = x.flatten(1), self._form.norm_eps
+        for layer in (f"body.{i}" for i in range(len(self._form.hidden))):
+            x = F.linear(x, params[f"{layer}.weight"], params[f"{layer}.bias"])
+            x = F.relu(norm(f"{layer}.norm", x, params, eps) if self._form.batch_norm else x)
+        return x
+
+    def _linear(
+        self, name: str, fan_in: int, fan_out: int, generator: Generator
+    ) -> dict[str, Tensor]:
+        weight, bias = torch.empty(fan_out, fan_in), torch.zeros(fan_out)
+        if self._form.weight_init == "truncated_normal":
+            trunc_normal_(weight, std=0.01, a=-0.02, b=0.02, generator=generator)
+        else:
+            bound = fan_in**-0.5
+            for tensor in (weight, bias):
+                uniform_(tensor, -bound, bound, generator=generator)
+        return {f"{name}.weight": weight, f"{name}.bias": bias}

@@ -14,7 +14,8 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 from torch.nn.init import kaiming_normal_, xavier_uniform_
 
-from maml_cli.core.batch_norm import Norm
+from maml_cli.core.network import Network
+from maml_cli.core.norms import Norm
 from maml_cli.core.settings import STRICT
 from maml_cli.core.types import Tensors
 
@@ -38,10 +39,26 @@ class ResNet12:
     ]
     negative_slope: Annotated[float, Field(ge=0, le=1, description="of the leaky ReLU; 0: ReLU")]
 
-    def init(
-        self, input_shape: tuple[int, ...], outputs: int, generator: Generator
-    ) -> dict[str, Tensor]:
-        """Fresh parameters for inputs `(channels, height, width)` and that many outputs."""
+    def build(self, input_shape: tuple[int, ...]) -> Network:
+        """The network for inputs `(channels, height, width)`."""
+        return ResNet12Network(self, input_shape[0])
+
+
+class ResNet12Network(Network):
+    """See `ResNet12`; block b has the layers `body.b.0` to `body.b.2` and `body.b.shortcut`."""
+
+    convolutional = True
+
+    def __init__(self, form: ResNet12, channels: int) -> None:
+        self._form, self._channels = form, channels
+        self.feature_shape = (form.widths[-1],)
+        self.norms = {
+            f"body.{block}.{layer}.norm": width
+            for block, width in enumerate(form.widths)
+            for layer in (*range(LAYERS), "shortcut")
+        }
+
+    def init(self, generator: Generator) -> dict[str, Tensor]:
         params: dict[str, Tensor] = {}
 
         def add(layer: str, channels: int, width: int, size: int) -> None:
@@ -52,27 +69,31 @@ class ResNet12:
             params[f"{layer}.norm.weight"] = torch.ones(width)
             params[f"{layer}.norm.bias"] = torch.zeros(width)
 
-        for block, (channels, width) in enumerate(pairwise([input_shape[0], *self.widths])):
+        for block, (channels, width) in enumerate(pairwise([self._channels, *self._form.widths])):
             for layer in range(LAYERS):
                 add(f"body.{block}.{layer}", width if layer else channels, width, 3)
             add(f"body.{block}.shortcut", channels, width, 1)
-        head = torch.empty(outputs, self.widths[-1])
-        params["head.weight"] = xavier_uniform_(head, generator=generator)
-        params["head.bias"] = torch.zeros(outputs)
         return params
 
-    def apply(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        """Outputs `(batch, outputs)` for inputs `(batch, channels, height, width)`."""
+    def init_head(self, outputs: int, generator: Generator) -> dict[str, Tensor]:
+        head = torch.empty(outputs, self._form.widths[-1])
+        return {
+            "head.weight": xavier_uniform_(head, generator=generator),
+            "head.bias": torch.zeros(outputs),
+        }
+
+    def features(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
+        slope = self._form.negative_slope
 
         def normalised(layer: str, x: Tensor) -> Tensor:
             kernel = params[f"{layer}.conv.weight"]
             return norm(f"{layer}.norm", F.conv2d(x, kernel, padding="same"), params)
 
-        for block in (f"body.{i}" for i in range(len(self.widths))):
+        for block in (f"body.{i}" for i in range(len(self._form.widths))):
             rest = normalised(f"{block}.0", x)
             for layer in range(1, LAYERS):
-                rest = normalised(f"{block}.{layer}", F.leaky_relu(rest, self.negative_slope))
+                rest = normalised(f"{block}.{layer}", F.leaky_relu(rest, slope))
             x = rest + normalised(f"{block}.shortcut", x)
             # The activation increases, so it commutes with pooling: on a quarter of the values.
-            x = F.leaky_relu(F.max_pool2d(x, 2), self.negative_slope)
-        return F.linear(x.mean((2, 3)), params["head.weight"], params["head.bias"])
+            x = F.leaky_relu(F.max_pool2d(x, 2), slope)
+        return x.mean((2, 3))

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -23,6 +23,7 @@ from maml_cli.config import check, resolvers
 from maml_cli.config.begun import MODES, begun, require_begun
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
+from maml_cli.config.module_path import FLAG, split_module_paths, use_module_paths
 from maml_cli.config.paths import conf_dir
 from maml_cli.config.sweep import SweepFolder
 from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
@@ -41,6 +42,12 @@ class JobFailed(UserError):
         self.exit_code = exit_code
 
 
+class Command:
+    """What of the command line Hydra does not know."""
+
+    module_paths: ClassVar[list[str]] = []
+
+
 class Left(SystemExit):
     """A signal ended the run, and a sweep that it is a job of."""
 
@@ -51,10 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Without arguments it takes those of the process, and a signal ends the process in here.
     """
-    arguments = _normalised(sys.argv[1:] if argv is None else argv)
     try:
+        words, paths = split_module_paths(sys.argv[1:] if argv is None else argv)
         with torchrun.joined():
-            return _main(arguments)
+            return _main(_normalised(words), paths)
     except UserError as error:
         return _report(error)
     except Left as end:
@@ -68,11 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _main(argv: list[str]) -> int:
+def _main(argv: list[str], module_paths: list[str]) -> int:
     try:
         Path.cwd()
     except FileNotFoundError:
         raise StorageError("the folder you are in is gone: cd to one that is there") from None
+    use_module_paths(module_paths)
+    Command.module_paths = module_paths
     flags = _flags(argv)
     if flags.version:
         print(f"maml-train {__version__}")
@@ -221,6 +230,7 @@ def _command() -> str:
     settings = HydraConfig.get()
     sources = settings.runtime.config_sources
     extra = [("--config-dir", s.path) for s in sources if s.provider == "command-line"]
+    extra += [(FLAG, path) for path in Command.module_paths]
     words = ["maml-train", *(word for pair in extra for word in pair), *_overrides()]
     return shlex.join(words)
 

@@ -10,13 +10,12 @@ from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
 if TYPE_CHECKING:
     import torch
 
-    from maml_cli.core.batch_norm import Norm
-    from maml_cli.core.learner import Learner
-    from maml_cli.core.types import TaskSource, Tensors
-    from maml_cli.engines.engine import Engine
+    from maml_cli.core.algorithm import Algorithm
+    from maml_cli.core.network import Network
+    from maml_cli.core.types import TaskSource
 
 
-class Algorithm(Protocol):
+class AlgorithmSettings(Protocol):
     """The settings class that an `algo` YAML names in `_target_`."""
 
     @property
@@ -27,44 +26,31 @@ class Algorithm(Protocol):
         ...
 
     @property
-    def splits(self) -> bool:
-        """Whether a batch may be split over processes: its tasks know nothing of each other."""
+    def together(self) -> bool:
+        """Whether a batch cannot be split, because its tasks know of each other."""
         ...
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, to be shown and stored with the results."""
         ...
 
-    def build(
-        self, backbone: Backbone, source: TaskSource, train: TrainSettings, engine: Engine
-    ) -> Learner:
-        """The algorithm assembled for a network, a source of episodes and an engine."""
+    def build(self, network: Network, source: TaskSource, train: TrainSettings) -> Algorithm:
+        """The algorithm assembled for a network and a source of episodes."""
         ...
 
 
-class Backbone(Protocol):
-    """The settings class that a `backbone` YAML names in `_target_`: a network as pure functions.
-
-    Parameters are a flat dictionary. Those of batch norms are named `*.norm.weight|bias`, those of
-    the last layer, which is linear, `head.weight|bias`; the inner loop tells what to adapt by these
-    names, and a pretrained network gets another head under them.
-    """
+class BackboneSettings(Protocol):
+    """The settings class that a `backbone` YAML names in `_target_`."""
 
     @property
     def name(self) -> str: ...
 
-    def init(
-        self, input_shape: tuple[int, ...], outputs: int, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
-        """Fresh parameters for inputs of a shape (without batch) and a number of outputs."""
-        ...
-
-    def apply(self, params: Tensors, x: torch.Tensor, norm: Norm) -> torch.Tensor:
-        """Outputs `(batch, outputs)` for inputs `(batch, *input_shape)`."""
+    def build(self, input_shape: tuple[int, ...]) -> Network:
+        """The network for inputs of a shape (without batch); raises UsageError."""
         ...
 
 
-class Dataset(Protocol):
+class DatasetSettings(Protocol):
     """The settings class that a `dataset` YAML names in `_target_`."""
 
     @property
@@ -86,9 +72,9 @@ class Experiment:
     run: RunSettings
     train: TrainSettings
     eval: EvalSettings
-    algo: Algorithm
-    dataset: Dataset
-    backbone: Backbone
+    algo: AlgorithmSettings
+    dataset: DatasetSettings
+    backbone: BackboneSettings
     resolved: str
     """The composed configuration with every interpolation resolved, as YAML text."""
     command: str
@@ -102,7 +88,7 @@ class Experiment:
 
     def _check_processes(self) -> list[str]:
         tasks, processes = self.train.tasks_per_batch, self.processes
-        if processes > 1 and not self.algo.splits:
+        if processes > 1 and self.algo.together:
             return [
                 f"algo={self.algo.name}, as it is set, does not compute the tasks of a batch apart "
                 f"from each other, so {processes} processes cannot share them: start it without "

@@ -1,5 +1,6 @@
 """What an episode is judged by: the loss that is differentiated and the metric that is reported."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,18 @@ from maml_cli.core.metric import ACCURACY, MSE, Metric
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     answered = logits.isfinite().all(-1)  # else argmax would name a class all the same
     return ((logits.argmax(-1) == labels) & answered).float().mean(-1)
+
+
+def _mean_probability(outputs: Tensor) -> Tensor:
+    """The logarithm of the samples' mean probability: `(..., samples, queries, classes)`."""
+    if outputs.shape[-3] == 1:
+        return outputs.squeeze(-3)
+    samples = outputs.shape[-3]
+    return outputs.log_softmax(-1).logsumexp(-3) - math.log(samples)
+
+
+def _mean_output(outputs: Tensor) -> Tensor:
+    return outputs.squeeze(-3) if outputs.shape[-3] == 1 else outputs.mean(-3)
 
 
 def _squared_error(prediction: Tensor, target: Tensor) -> Tensor:
@@ -30,7 +43,11 @@ class Objective:
     metric: Callable[[Tensor, Tensor], Tensor]
     reported: Metric
     """The metric's name, direction and unit."""
+    combine: Callable[[Tensor], Tensor]
+    """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
 
 
-CLASSIFICATION = Objective(loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY)
-REGRESSION = Objective(loss=F.mse_loss, metric=_squared_error, reported=MSE)
+CLASSIFICATION = Objective(
+    loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY, combine=_mean_probability
+)
+REGRESSION = Objective(loss=F.mse_loss, metric=_squared_error, reported=MSE, combine=_mean_output)

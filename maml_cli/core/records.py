@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,10 +78,8 @@ class EpochRecord:
     inner_rates: Mapping[str, tuple[float, ...]]
     """Inner learning rates by adapted tensor, one per inner step (their mean, if each element
     has one); empty if they are not learned."""
-    step_weights: tuple[float, ...]
-    """Weight of the query loss after each inner step; empty if the algorithm has none."""
-    order: int
-    """Order of the meta-gradient in this epoch: 1 or 2."""
+    phase: Mapping[str, Any]
+    """What the epoch changed in the computation of a task: the fields of the algorithm's phase."""
 
     @property
     def reported(self) -> Estimate:

@@ -17,9 +17,10 @@ class Episode(NamedTuple):
     """One few-shot task, or a batch of them with one more leading dimension on every field.
 
     Classification: x is `(ways * shots, channels, height, width)` float, y is `(ways * shots,)`
-    int64, class-sorted, with labels 0 to ways-1; queries alike; label k is the class with the
-    number `classes[k]` of its split, `(ways,)` int64. Regression: x and y are `(points, 1)` float,
-    and `classes` is a single 0.
+    int64, class-sorted, with labels 0 to ways-1; the queries have the same form. Label k is the
+    class with the number `classes[k]` of its split, `(ways,)` int64. Regression: x and y are
+    `(points, 1)` float, and `classes` is a single 0. `key` is two random int64 words, `(2,)`, the
+    source of all noise within the task (`core/noise.py`).
     """
 
     support_x: Tensor
@@ -27,6 +28,7 @@ class Episode(NamedTuple):
     query_x: Tensor
     query_y: Tensor
     classes: Tensor
+    key: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,13 +41,13 @@ class Progress:
     epochs: int
 
 
-class Looks(NamedTuple):
-    """When evaluation looks at a task's queries, and which statistics normalise them."""
+class Evaluation(NamedTuple):
+    """When the queries of a task are scored, and which statistics normalise them."""
 
     after: tuple[int, ...]
-    """Numbers of inner steps, ascending, from 0 (before any step)."""
+    """Evaluation steps: numbers of inner steps, ascending, from 0 (before any step)."""
     bn_stats: BatchNormStats
-    """See `inner/queries.py`."""
+    """See `inner/norm_policies.py`."""
 
 
 class Split(NamedTuple):

@@ -15,6 +15,7 @@ from maml_cli.core.types import Episode, Split
 from maml_cli.data.sampler import (
     Classes,
     Indices,
+    episode_keys,
     episode_words,
     image_indices,
     words_per_episode,
@@ -156,6 +157,7 @@ class ImageTasks:
             query_x=pool.images[query],
             query_y=self._labels.repeat_interleave(queries).expand(count, -1),
             classes=classes,
+            key=torch.from_numpy(episode_keys(self._seed, split, start, count)).to(self._device),
         )
 
     def curve_episodes(self, count: int) -> None:

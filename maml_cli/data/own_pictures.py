@@ -16,6 +16,7 @@ from maml_cli.core.types import Episode
 from maml_cli.data.files import FolderFiles
 from maml_cli.data.image_folder import classes_in
 from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, is_picture
+from maml_cli.data.sampler import episode_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ class OwnTask:
     """The one task that the pictures make, whatever episode is asked for.
 
     Classes are numbered as in `OwnPictures.labels`; they may have different numbers of pictures.
+    The task's key depends on the seed alone.
     Raises DataError naming the pictures that cannot be read.
     """
 
@@ -86,7 +88,13 @@ class OwnTask:
     remarks: tuple[str, ...] = ()
 
     def __init__(
-        self, own: OwnPictures, form: PictureForm, device: torch.device, *, train_classes: int
+        self,
+        own: OwnPictures,
+        form: PictureForm,
+        device: torch.device,
+        *,
+        train_classes: int,
+        seed: int,
     ) -> None:
         self.input_shape: tuple[int, ...] = form.shape
         self.output_size = len(own.classes)
@@ -108,6 +116,7 @@ class OwnTask:
             query_x=inputs(self.query_pixels),
             query_y=torch.tensor(own.truth or [0] * len(own.queries)),
             classes=torch.arange(self.output_size),
+            key=torch.from_numpy(episode_keys(seed, "test", 0, 1)[0]),
         )
         self._episode = Episode(*(field.to(device) for field in fields))
 

@@ -1,8 +1,9 @@
 """Which classes, images and numbers make up episode i: a pure function of (seed, split, i).
 
-Random words come from Philox4x64, a counter-based generator: (seed, split) is the key, and every
-episode owns a range of the counter. Consecutive episodes are thus one call, and an episode stays
-the same in whatever batch it is asked for.
+Random words come from Philox4x64, a counter-based generator: (seed, split) is the generator's key,
+and every episode owns a range of the counter. Consecutive episodes are thus one call, and an
+episode stays the same in whatever batch it is asked for. The keys of the episodes come from other
+streams.
 
 Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
 """
@@ -18,12 +19,27 @@ Words = NDArray[np.uint64]
 Indices = NDArray[np.int64]
 
 _WORDS_PER_COUNT = 4
+_WORDS_PER_KEY = 2
 
 
 def episode_words(seed: int, split: str, start: int, count: int, size: int) -> Words:
     """The `size` random words of each of episodes start to start+count-1: `(count, size)`."""
+    return _words(seed, SPLITS.index(split), start, count, size)
+
+
+def episode_keys(seed: int, split: str, start: int, count: int) -> Indices:
+    """The keys of episodes start to start+count-1: `(count, 2)`, words as signed integers.
+
+    No word of a key is among the words that `episode_words` draws an episode from.
+    """
+    words = _words(seed, SPLITS.index(split) + len(SPLITS), start, count, _WORDS_PER_KEY)
+    return np.ascontiguousarray(words).view(np.int64)
+
+
+def _words(seed: int, stream: int, start: int, count: int, size: int) -> Words:
+    """The `size` first words of each episode's range of a stream: `(count, size)`."""
     counts = -(-size // _WORDS_PER_COUNT)
-    generator = np.random.Philox(key=[seed, SPLITS.index(split)], counter=start * counts)
+    generator = np.random.Philox(key=[seed, stream], counter=start * counts)
     words = generator.random_raw(count * counts * _WORDS_PER_COUNT)
     return words.reshape(count, counts * _WORDS_PER_COUNT)[:, :size]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from maml_cli.core.objective import REGRESSION
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Episode
-from maml_cli.data.sampler import episode_words, uniform
+from maml_cli.data.sampler import Indices, episode_keys, episode_words, uniform
 
 AMPLITUDES = (0.1, 5.0)
 INPUTS = (-5.0, 5.0)
@@ -61,7 +61,8 @@ class SinusoidTasks:
         """Episodes start to start+count-1 of the split; fields are `(count, points, 1 or 3)`."""
         amplitude, phase, x = self._draw(split, start, count)
         support_x, query_x = np.split(x, [self._shots_in(split)], axis=1)
-        return self._episode(amplitude, phase, support_x, query_x)
+        keys = episode_keys(self._seed, split, start, count)
+        return self._episode(amplitude, phase, support_x, query_x, keys)
 
     def curve_episodes(self, count: int) -> Episode | None:
         """Test episodes 0 to count-1 with queries on a regular grid over [-5, 5], ends included."""
@@ -69,7 +70,8 @@ class SinusoidTasks:
             return None
         amplitude, phase, x = self._draw("test", 0, count)
         grid = np.broadcast_to(np.linspace(*INPUTS, _GRID_POINTS), (count, _GRID_POINTS))
-        return self._episode(amplitude, phase, x[:, : self._shots_in("test")], grid)
+        keys = episode_keys(self._seed, "test", 0, count)
+        return self._episode(amplitude, phase, x[:, : self._shots_in("test")], grid, keys)
 
     def _draw(self, split: str, start: int, count: int) -> tuple[NDArray[np.float64], ...]:
         size = 2 + self._shots_in(split) + self._queries_in(split)
@@ -84,6 +86,7 @@ class SinusoidTasks:
         phase: NDArray[np.float64],
         support_x: NDArray[np.float64],
         query_x: NDArray[np.float64],
+        keys: Indices,
     ) -> Episode:
         def column(values: NDArray[np.float64]) -> Tensor:
             return torch.from_numpy(values.astype(np.float32)).unsqueeze(-1).to(self._device)
@@ -98,4 +101,5 @@ class SinusoidTasks:
             query_x=inputs(query_x),
             query_y=column(amplitude * np.sin(query_x - phase)),
             classes=torch.zeros(len(amplitude), 1, dtype=torch.int64, device=self._device),
+            key=torch.from_numpy(keys).to(self._device),
         )

@@ -14,9 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from maml_cli.core.errors import ProcessLost, UserError
-from maml_cli.core.types import Tensors
 from maml_cli.distributed import ranks
 
 TIMEOUT = timedelta(seconds=50)
@@ -44,21 +44,52 @@ def joined() -> Iterator[None]:
     dist.destroy_process_group()  # not after an error: others may have left in mid-sentence
 
 
-def together() -> bool:
+def joined_others() -> bool:
     """Whether this process has joined others."""
     return dist.is_initialized()
 
 
-def weighted_sum(tensors: Tensors, weight: float) -> dict[str, Tensor]:
+def weighted_sum(tree: T, weight: float) -> T:
     """`sum over processes of weight * tensor`, of all tensors in one message; equal for all.
 
     The message has the widest of their types, and each sum that of its tensor.
     """
-    flat = weight * torch.cat([t.reshape(-1) for t in tensors.values()])
+    leaves, form = tree_flatten(tree)
+    message = weight * torch.cat([t.reshape(-1) for t in leaves])
     with _in_contact():
-        dist.all_reduce(flat)
-    pieces = torch.split(flat, [t.numel() for t in tensors.values()])
-    return {n: p.view_as(t).to(t) for (n, t), p in zip(tensors.items(), pieces, strict=True)}
+        dist.all_reduce(message)
+    pieces = torch.split(message, [t.numel() for t in leaves])
+    sums = [piece.view_as(t).to(t) for t, piece in zip(leaves, pieces, strict=True)]
+    found: T = tree_unflatten(sums, form)
+    return found
+
+
+def gathered(tree: T) -> list[T]:
+    """The trees of tensors of all processes, by rank; they have one form, but for first dimensions.
+
+    All tensors travel in one message.
+    """
+    leaves, form = tree_flatten(tree)
+    sizes = torch.tensor([len(t) if t.ndim else 1 for t in leaves])
+    of_all = concatenated(sizes.unsqueeze(0).to(leaves[0].device)).tolist()
+    kinds = dict.fromkeys(t.dtype for t in leaves)
+    pieces = [[_empty_like(t, rows) for t, rows in zip(leaves, own, strict=True)] for own in of_all]
+    for kind in kinds:  # one message per type, so that no value is rounded
+        mine = torch.cat([t.reshape(-1) for t in leaves if t.dtype == kind])
+        lengths = [sum(t.numel() for t in ts if t.dtype == kind) for ts in pieces]
+        padded = mine.new_zeros(max(lengths))
+        padded[: len(mine)] = mine
+        for rank, row in enumerate(concatenated(padded.unsqueeze(0))):
+            start = 0
+            for place in pieces[rank]:
+                if place.dtype == kind:
+                    place.copy_(row[start : start + place.numel()].view_as(place))
+                    start += place.numel()
+    return [tree_unflatten(ts, form) for ts in pieces]
+
+
+def _empty_like(tensor: Tensor, rows: int) -> Tensor:
+    return tensor.new_empty((rows, *tensor.shape[1:]) if tensor.ndim else ())
 
 
 def concatenated(tensor: Tensor) -> Tensor:
@@ -71,7 +102,7 @@ def concatenated(tensor: Tensor) -> Tensor:
 
 def highest(number: int) -> int:
     """The highest of the numbers of all processes."""
-    if not together():
+    if not joined_others():
         return number
     numbers = torch.tensor(number)  # on the CPU, so that no GPU is waited for
     with _in_contact():
@@ -88,7 +119,7 @@ def agreed() -> Iterator[None]:
     except UserError as error:
         own = error
     found: list[UserError | None] = [own]
-    if together():
+    if joined_others():
         found *= ranks.size()
         with _in_contact():
             dist.all_gather_object(found, own)
@@ -102,7 +133,7 @@ def from_first(make: Callable[[], T]) -> T:
     with agreed():
         if ranks.is_first():
             made = [make()]
-    if together():
+    if joined_others():
         with _in_contact():
             dist.broadcast_object_list(made, src=0)
     return made[0]  # type: ignore[return-value]  # None only where T is
@@ -111,7 +142,7 @@ def from_first(make: Callable[[], T]) -> T:
 @contextmanager
 def in_turn() -> Iterator[None]:
     """The first process of each machine leaves the block before the others of it enter."""
-    if not together():
+    if not joined_others():
         yield
         return
     with _in_contact():
@@ -129,7 +160,7 @@ def in_turn() -> Iterator[None]:
 
 def await_end_of_first() -> None:
     """Return once the first process has ended; torchrun would end it as soon as this one ends."""
-    if together():
+    if joined_others():
         with suppress(RuntimeError):
             dist.recv(torch.empty(1), src=0)  # which it never sends
 

@@ -23,6 +23,10 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def share(tasks: int) -> slice:
-    """The tasks of a batch that are this process's: the shares differ by one task at most."""
-    return slice(tasks * rank() // size(), tasks * (rank() + 1) // size())
+def share(tasks: int, of: int | None = None) -> slice:
+    """The tasks of a batch that a process computes, this one or that of rank `of`.
+
+    The shares differ by one task at most.
+    """
+    number = rank() if of is None else of
+    return slice(tasks * number // size(), tasks * (number + 1) // size())

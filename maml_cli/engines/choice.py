@@ -1,25 +1,26 @@
-"""Which engine computes a learner's tasks, and the learner that has its tasks computed by it."""
-
-from collections.abc import Callable
+"""Which engine computes an algorithm's tasks."""
 
 import torch
 
+from maml_cli.core.algorithm import Algorithm
 from maml_cli.core.errors import UsageError
-from maml_cli.core.learner import Learner
 from maml_cli.distributed import ranks
+from maml_cli.distributed.collectives import joined_others
 from maml_cli.engines import processes
 from maml_cli.engines.engine import Engine
-from maml_cli.engines.engines import one_core_engine
-from maml_cli.engines.processes import InProcesses
+from maml_cli.engines.per_task import loop, threads
+from maml_cli.engines.processes import Processes
+from maml_cli.engines.ranked import Ranked
 from maml_cli.engines.recorded import Recorded, cuda_graph, traced
+from maml_cli.engines.vmap import Vmap
 
 
 def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> str:
     """The named engine; `auto` takes what was measured fastest. Raises UsageError.
 
     On a CPU that is `graph` for networks without convolutions. Convolutions with a kernel for each
-    task are slow there if batched: `processes`, or `threads` where those cannot be had or one core
-    leaves nothing to share out. On a GPU it is `vmap`, until `graph` has been measured on one.
+    task are slow there if batched: `processes`, or `threads` where processes cannot be had or there
+    is one core only. On a GPU it is `vmap`, until `graph` has been measured on one.
     """
     on_gpu, alone = device.type == "cuda", ranks.size() == 1
     if name == "auto":
@@ -37,22 +38,11 @@ def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> st
     return name
 
 
-def computed_by(
-    name: str,
-    engine: Engine,
-    build: Callable[[Engine], Learner],
-    device: torch.device,
-    *,
-    splits: bool,
-) -> Learner:
-    """The learner that `build` makes of the engine of that name.
-
-    `splits` is whether the tasks of a batch know nothing of each other.
-    """
-    learner = build(engine)
+def make_engine(name: str, algorithm: Algorithm, device: torch.device) -> Engine:
+    """The named engine for an algorithm; of several processes, each has its share of the tasks."""
     if name == "processes":
-        worker, cores = build(one_core_engine()), torch.get_num_threads()
-        return InProcesses(learner, worker, processes=cores, splits=splits)
+        return Processes(algorithm, processes=torch.get_num_threads())
     if name == "graph":
-        return Recorded(learner, cuda_graph if device.type == "cuda" else traced)
-    return learner
+        return Recorded(Vmap(algorithm), cuda_graph if device.type == "cuda" else traced)
+    engine = {"loop": loop, "threads": threads, "vmap": Vmap}[name](algorithm)
+    return Ranked(engine) if joined_others() else engine

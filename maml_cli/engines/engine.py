@@ -1,50 +1,78 @@
-"""The seam between an algorithm, which describes one task, and whatever runs a batch of tasks."""
+"""An engine holds an algorithm and computes its tasks, one by one or many at once."""
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
-from maml_cli.core.batch_norm import Norm
-from maml_cli.core.functional import InnerGradient, Pullback, Settle
-from maml_cli.core.types import Episode, Tensors
+from maml_cli.core.algorithm import (
+    LOG,
+    Algorithm,
+    MetaParameters,
+    MetaStep,
+    Phase,
+    Sections,
+    TaskStep,
+    check_phase,
+    flat,
+)
+from maml_cli.core.types import Episode, Evaluation, Progress
 
 
-class Numerics(NamedTuple):
-    """How an engine computes what every task needs."""
-
-    inner_gradient: InnerGradient
-    pullback: Pullback
-    settle: Settle
-    batch_stats: Callable[[], Norm]
-    """A fresh normalisation by batch statistics."""
-
-
-TaskLoss = Callable[[Tensors, Episode, Numerics], tuple[Tensor, dict[str, Tensor]]]
-"""One task's outer loss at theta, a scalar, and named tensors to be averaged over the tasks."""
-
-TaskMap = Callable[[Episode, Numerics], Tensor]
-"""Anything computed from one task."""
-
-TaskTensors = Callable[[Episode, Numerics], dict[str, Tensor]]
-"""Named tensors computed from one task, to be averaged over the tasks."""
-
-
-class Engine(Protocol):
-    """Runs a function of one task over a batch of tasks."""
+class Engine(ABC):
+    """Computes what a batch of tasks says; every engine gives the same results."""
 
     name: str
+    """With the number of its cores, if it has several."""
 
-    def mean_gradient(
-        self, task_loss: TaskLoss, theta: Tensors, episodes: Episode
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The gradient at theta of the tasks' mean loss, and the means of what they kept."""
-        ...
+    def __init__(self, algorithm: Algorithm) -> None:
+        self.algorithm = algorithm
 
-    def mean(self, function: TaskTensors, episodes: Episode) -> dict[str, Tensor]:
-        """The means over the tasks of the function's tensors, as constants."""
-        ...
+    @abstractmethod
+    def step(self, params: MetaParameters, episodes: Episode, phase: Phase) -> TaskStep:
+        """What the tasks of a batch contribute, merged."""
 
-    def map(self, function: TaskMap, episodes: Episode) -> Tensor:
-        """The function's values on every task, stacked."""
-        ...
+    @abstractmethod
+    def predict(self, params: MetaParameters, episodes: Episode, evaluation: Evaluation) -> Tensor:
+        """Query outputs, `(tasks, evaluation steps, samples, queries, outputs)`, as constants."""
+
+    def meta_gradient(
+        self, params: MetaParameters, episodes: Episode, progress: Progress
+    ) -> MetaStep:
+        """What the outer optimiser should descend along, from a batch of episodes.
+
+        Raises TypeError where the algorithm does not keep its own contract.
+        """
+        phase = self.algorithm.phase(progress)
+        check_phase(phase)
+        found = self.step(self._with_inputs(params, progress), episodes, phase)
+        state = self.algorithm.next_state(params.state, found.outputs)
+        _check_state(params.state, state)
+        log = found.outputs[LOG]
+        return MetaStep(
+            gradient=found.gradient,
+            state=state,
+            loss=log["loss"],
+            query_loss=log["query_loss"],
+            query_metric=log["query_metric"],
+            query_steps=self.algorithm.query_steps(phase),
+        )
+
+    def _with_inputs(self, params: MetaParameters, progress: Progress) -> MetaParameters:
+        inputs = self.algorithm.inputs(progress)
+        if not inputs:
+            return params
+        device = next(iter(flat(params.theta).values())).device
+        tensors = {n: torch.tensor(value, device=device) for n, value in inputs.items()}
+        return MetaParameters(theta=params.theta, state=params.state, inputs=tensors)
+
+
+def _check_state(before: Sections, after: Sections) -> None:
+    forms = [{n: (t.shape, t.dtype) for n, t in flat(s).items()} for s in (before, after)]
+    for name in forms[0] | forms[1]:
+        old, new = (form.get(name) for form in forms)
+        if old != new:
+            raise TypeError(
+                f"next_state changes shape and type of state.{name} from {old} to {new}: they must "
+                "stay what `init` made them, or a run could not be resumed"
+            )

@@ -1,4 +1,4 @@
-"""A learner whose batches of tasks are shared out to processes of this machine.
+"""An engine that shares a batch of tasks out to processes of this machine.
 
 Python runs one thread at a time, and a few-shot task is thousands of small operations with Python
 between them: threads wait for each other where processes do not.
@@ -19,37 +19,37 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
+from maml_cli.core.algorithm import Algorithm, MetaParameters, Phase, TaskStep
 from maml_cli.core.errors import ProcessLost
-from maml_cli.core.functional import prefixed, section
-from maml_cli.core.learner import Learner, LearnerAround, MetaParameters, MetaStep
-from maml_cli.core.types import Episode, Looks, Progress, Tensors
+from maml_cli.core.merging import merged_shares
+from maml_cli.core.types import Episode, Evaluation
+from maml_cli.engines.engine import Engine
+from maml_cli.engines.per_task import lean_loop
 
 AVAILABLE = sys.platform == "linux"
 """Elsewhere a process cannot be forked safely, or cannot end with the one that it belongs to."""
 PR_SET_PDEATHSIG = 1
 START_SECONDS = 60
 
-Arrays = dict[str, NDArray[Any]]
-"""Tensors to be sent: as tensors each would take a file in shared memory."""
 
+class Processes(Engine):
+    """Merges what the shares of a batch say, each of which another process computes.
 
-class InProcesses(LearnerAround):
-    """Computes means over a batch from those over its shares, each taken by another process.
-
-    `worker` is the learner as it is forked, for one core. Where `splits` is false, the tasks of
-    a batch know of each other, and `learner` itself takes the meta-gradient. Raises ProcessLost.
+    An algorithm that needs all tasks of a batch at once is computed in this process, with all
+    cores. Raises ProcessLost.
     """
 
-    def __init__(self, learner: Learner, worker: Learner, *, processes: int, splits: bool) -> None:
-        super().__init__(learner)
+    def __init__(self, algorithm: Algorithm, *, processes: int) -> None:
+        super().__init__(algorithm)
+        self.name = f"processes ({processes})"
+        self._here = lean_loop(algorithm)
         self._processes = processes
-        self._splits = splits
-        context = multiprocessing.get_context("fork")  # so that the learner need not be sent
+        context = multiprocessing.get_context("fork")  # so that the algorithm need not be sent
         ready = context.Barrier(processes + 1)  # a signal must not meet one that has hardly begun
-        begin = worker, os.getpid(), ready
+        begin = self._here, os.getpid(), ready
         self._pool = ProcessPoolExecutor(processes, context, _begin, begin)
         with warnings.catch_warnings():
             # of threads whose locks a fork may copy: those of torch and of a run before this one
@@ -60,28 +60,17 @@ class InProcesses(LearnerAround):
         ready.wait(START_SECONDS)
         weakref.finalize(self, self._pool.shutdown, wait=True, cancel_futures=True)
 
-    def meta_gradient(
-        self, params: MetaParameters, episodes: Episode, progress: Progress
-    ) -> MetaStep:
-        if not self._splits:
-            return super().meta_gradient(params, episodes, progress)
+    def step(self, params: MetaParameters, episodes: Episode, phase: Phase) -> TaskStep:
+        if self.algorithm.together:
+            return self._here.step(params, episodes, phase)
         shares = self._shares(episodes)
-        answers = self._ask(_meta_gradient, params, shares, progress)
-        steps = [_tensors(arrays) for arrays, _ in answers]
+        steps = [_tensors(found) for found in self._ask(_step, params, shares, phase)]
         weights = [len(share.support_x) / len(episodes.support_x) for share in shares]
-        mean = {name: _weighted(weights, [step[name] for step in steps]) for name in steps[0]}
-        return MetaStep(
-            gradient=section(mean, "gradient"),
-            state=section(mean, "state"),
-            loss=mean["loss"],
-            query_loss=mean["query_loss"],
-            query_metric=mean["query_metric"],
-            query_steps=answers[0][1],
-        )
+        return merged_shares(steps, weights, self.algorithm.merges)
 
-    def predict(self, params: MetaParameters, episodes: Episode, looks: Looks) -> Tensor:
-        answers = self._ask(_predict, params, self._shares(episodes), looks)
-        return torch.cat([torch.from_numpy(outputs) for outputs in answers])
+    def predict(self, params: MetaParameters, episodes: Episode, evaluation: Evaluation) -> Tensor:
+        answers = self._ask(_predict, params, self._shares(episodes), evaluation)
+        return torch.cat([_tensors(outputs) for outputs in answers])
 
     def _shares(self, episodes: Episode) -> list[Episode]:
         """Nearly equal ones, none of them empty."""
@@ -96,11 +85,10 @@ class InProcesses(LearnerAround):
         shares: list[Episode],
         *others: Any,
     ) -> list[Any]:
-        theta, state = _arrays(params.theta), _arrays(params.state)
+        sent = _arrays((params.theta, params.state, params.inputs))
         try:
             answers = [
-                self._pool.submit(question, theta, state, _arrays(share._asdict()), *others)
-                for share in shares
+                self._pool.submit(question, sent, _arrays(share), *others) for share in shares
             ]
             return [answer.result() for answer in answers]
         except BrokenProcessPool as error:
@@ -110,27 +98,24 @@ class InProcesses(LearnerAround):
             ) from error
 
 
-def _weighted(weights: list[float], tensors: list[Tensor]) -> Tensor:
-    return torch.stack([w * tensor for w, tensor in zip(weights, tensors, strict=True)]).sum(0)
+def _arrays(tree: Any) -> Any:
+    """The tree to be sent, as arrays: as tensors each would take a file in shared memory."""
+    return tree_map(lambda t: t.detach().numpy(), tree)
 
 
-def _arrays(tensors: Tensors) -> Arrays:
-    return {name: tensor.detach().numpy() for name, tensor in tensors.items()}
-
-
-def _tensors(arrays: Arrays) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
+def _tensors(tree: Any) -> Any:
+    return tree_map(lambda array: torch.from_numpy(np.asarray(array)), tree)
 
 
 # What follows runs in the workers.
 
 
 class _Worker:
-    learner: ClassVar[Learner]
+    engine: ClassVar[Engine]
 
 
-def _begin(learner: Learner, parent: int, ready: Barrier) -> None:
-    _Worker.learner = learner
+def _begin(engine: Engine, parent: int, ready: Barrier) -> None:
+    _Worker.engine = engine
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # also when the parent is killed
     if os.getppid() != parent:
         os._exit(1)
@@ -141,18 +126,14 @@ def _begin(learner: Learner, parent: int, ready: Barrier) -> None:
     ready.wait(START_SECONDS)
 
 
-def _meta_gradient(
-    theta: Arrays, state: Arrays, episodes: Arrays, progress: Progress
-) -> tuple[Arrays, tuple[int, ...]]:
-    params = MetaParameters(theta=_tensors(theta), state=_tensors(state))
-    step = _Worker.learner.meta_gradient(params, Episode(**_tensors(episodes)), progress)
-    found = prefixed(step.gradient, "gradient") | prefixed(step.state, "state")
-    found |= {"loss": step.loss, "query_loss": step.query_loss, "query_metric": step.query_metric}
-    return _arrays(found), step.query_steps
+def _step(sent: Any, episodes: Any, phase: Phase) -> Any:
+    return _arrays(_Worker.engine.step(_params(sent), _tensors(episodes), phase))
 
 
-def _predict(theta: Arrays, state: Arrays, episodes: Arrays, looks: Looks) -> NDArray[Any]:
-    params = MetaParameters(theta=_tensors(theta), state=_tensors(state))
-    outputs = _Worker.learner.predict(params, Episode(**_tensors(episodes)), looks)
-    found: NDArray[Any] = outputs.detach().numpy()
-    return found
+def _predict(sent: Any, episodes: Any, evaluation: Evaluation) -> Any:
+    return _arrays(_Worker.engine.predict(_params(sent), _tensors(episodes), evaluation))
+
+
+def _params(sent: Any) -> MetaParameters:
+    theta, state, inputs = _tensors(sent)
+    return MetaParameters(theta=theta, state=state, inputs=inputs)

@@ -1,17 +1,20 @@
-"""A learner whose meta-gradient is recorded once and then replayed, without the Python it took.
+"""An engine whose computation is recorded once and then replayed, without the Python it took.
 
 A few-shot step is hundreds or thousands of small operations. To find out what they are, through
 transforms of transforms, takes longer than to do them; but they are the same at every iteration.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from maml_cli.core.learner import Learner, LearnerAround, MetaParameters, MetaStep
-from maml_cli.core.types import Episode, Progress
+from maml_cli.core.algorithm import MetaParameters, Phase, TaskStep
+from maml_cli.core.types import Episode, Evaluation
+from maml_cli.engines.engine import Engine
 
 WARM_UPS = 3
 """Libraries choose their kernels and take their memory in the first runs, outside of the graph."""
@@ -21,51 +24,43 @@ Record = Callable[[Function, list[Tensor]], Function]
 """Takes a function, and inputs to record it on; gives the same for others of their shapes."""
 
 
-class Recorded(LearnerAround):
-    """Replays the meta-gradient, which is recorded anew when the outer loop changes its form.
+class Recorded(Engine):
+    """Replays what a batch of tasks says, computed by another engine when it was recorded.
 
-    That is when its order or the weights of its steps change; of the tensors only the values may.
+    It is recorded again when the phase changes, or the shape of any tensor: of tensors only the
+    values may differ between replays.
     """
 
-    def __init__(self, learner: Learner, record: Record) -> None:
-        super().__init__(learner)
+    def __init__(self, engine: Engine, record: Record) -> None:
+        super().__init__(engine.algorithm)
+        self.name = "graph"
+        self._engine = engine
         self._record = record
-        self._replays: dict[tuple[float, ...], Function] = {}
-        self._query_steps: tuple[int, ...] = ()
+        self._key: object = None
+        self._replay: Function | None = None
+        self._form: Any = None
 
-    def meta_gradient(
-        self, params: MetaParameters, episodes: Episode, progress: Progress
-    ) -> MetaStep:
-        given = [*params.theta.values(), *params.state.values(), *episodes]
+    def step(self, params: MetaParameters, episodes: Episode, phase: Phase) -> TaskStep:
+        given, form = tree_flatten((params.theta, params.state, params.inputs, tuple(episodes)))
         values = [tensor.detach() for tensor in given]
-        form = self.order(progress), *self.step_weights(progress)
-        if form not in self._replays:
-            self._replays.clear()  # its memory goes before the next one takes its own
-            self._replays[form] = self._recorded(params, values, progress)
-        *found, loss, query_loss, query_metric = self._replays[form](values)
-        count = len(params.theta)
-        return MetaStep(
-            gradient=dict(zip(params.theta, found[:count], strict=True)),
-            state=dict(zip(params.state, found[count:], strict=True)),
-            loss=loss,
-            query_loss=query_loss,
-            query_metric=query_metric,
-            query_steps=self._query_steps,
-        )
+        key = type(phase), phase, form, tuple((t.shape, t.dtype) for t in values)
+        if self._replay is None or self._key != key:
+            self._replay = None  # its memory goes before the next one takes its own
+            self._replay = self._recorded(form, values, phase)
+            self._key = key
+        found: TaskStep = tree_unflatten(self._replay(values), self._form)
+        return found
 
-    def _recorded(
-        self, params: MetaParameters, values: list[Tensor], progress: Progress
-    ) -> Function:
+    def predict(self, params: MetaParameters, episodes: Episode, evaluation: Evaluation) -> Tensor:
+        return self._engine.predict(params, episodes, evaluation)
+
+    def _recorded(self, form: TreeSpec, values: list[Tensor], phase: Phase) -> Function:
         def step(values: list[Tensor]) -> list[Tensor]:
-            rest = iter(values)
-            own = MetaParameters(
-                theta={name: next(rest) for name in params.theta},
-                state={name: next(rest) for name in params.state},
-            )
-            found = self._learner.meta_gradient(own, Episode(*rest), progress)
-            self._query_steps = found.query_steps
-            tensors = *found.gradient.values(), *(found.state[name] for name in params.state)
-            return [*tensors, found.loss, found.query_loss, found.query_metric]
+            theta, state, inputs, episodes = tree_unflatten(values, form)
+            own = MetaParameters(theta=theta, state=state, inputs=inputs)
+            found = self._engine.step(own, Episode(*episodes), phase)
+            tensors, self._form = tree_flatten(found)
+            return tensors
 
         return self._record(step, values)
 

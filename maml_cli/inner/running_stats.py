@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from maml_cli.core.network import Network
 from maml_cli.core.types import Tensors
-from maml_cli.inner.partition import part_of
 
 MOMENTUM = 0.1
 
@@ -22,13 +21,9 @@ class RunningStats:
 
     rows: int
 
-    def init(self, params: Tensors) -> dict[str, Tensor]:
-        """`NAME.mean` zeros and `NAME.var` ones, shape `(rows, features)`, for every batch norm."""
-        norms = {n: p for n, p in params.items() if part_of(n) == "norm"}
-        biases = {n.removesuffix(".bias"): p for n, p in norms.items() if n.endswith(".bias")}
-        means = {f"{n}.mean": torch.zeros(self.rows, p.shape[-1]) for n, p in biases.items()}
-        variances = {f"{n}.var": torch.ones(self.rows, p.shape[-1]) for n, p in biases.items()}
-        return means | variances
+    def init(self, network: Network) -> dict[str, Tensor]:
+        """`NAME.mean` and `NAME.var`, shape `(rows, features)`, for every batch norm."""
+        return {name: t.repeat(self.rows, 1) for name, t in network.init_statistics().items()}
 
     def at(self, running: Tensors, step: int) -> Tensors:
         """The statistics of one step (from 0); beyond the trained steps, the last row."""
@@ -38,7 +33,7 @@ class RunningStats:
     def updated(self, running: Tensors, batch: Tensors) -> dict[str, Tensor]:
         """The averages after one more outer update with the statistics `batch`.
 
-        They are `(steps, features)`, or `(features,)` if they are not of steps.
+        They are `(steps, features)`, or `(features,)` if they do not belong to steps.
         """
         return {
             name: stats + MOMENTUM * (self._rows_of(batch[name]) - stats)

@@ -59,15 +59,17 @@ class TensorBoard(Sink):
         scalars = {
             f"val/{metric}": record.reported.mean,
             f"val/{metric}_ci95": record.reported.ci95,
-            "train/gradient_order": float(record.order),
         }
         for step, estimate in record.val.items():
             scalars[f"val/{metric}/step_{step}"] = estimate.mean
         for name, rates in record.inner_rates.items():
             for step, rate in enumerate(rates, start=1):
                 scalars[f"inner_rates/{name}/step_{step}"] = rate
-        for step, weight in enumerate(record.step_weights, start=1):
-            scalars[f"step_weights/step_{step}"] = weight
+        for name, value in record.phase.items():
+            if isinstance(value, int | float):
+                scalars[f"phase/{name}"] = float(value)
+            elif isinstance(value, tuple):
+                scalars |= {f"{name}/step_{step}": v for step, v in enumerate(value, start=1)}
         self._add(scalars, record.iteration)
 
     def flush(self) -> None:

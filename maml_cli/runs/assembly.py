@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,40 +9,46 @@ import torch
 import yaml
 from torch import Tensor
 
+from maml_cli.core.algorithm import MetaParameters
+from maml_cli.core.algorithm import flat as flat_tensors
 from maml_cli.core.errors import DivergedError, UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.learner import Learner, MetaParameters
+from maml_cli.core.network import Network
 from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.results import Environment, EvaluationResult, Protocol, Split
 from maml_cli.core.settings import flat
-from maml_cli.core.types import Episode, Looks, TaskSource
+from maml_cli.core.types import Episode, Evaluation, TaskSource
 from maml_cli.distributed import ranks
-from maml_cli.distributed.collectives import together
-from maml_cli.engines.choice import choose_engine, computed_by
+from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.engines.engine import Engine
-from maml_cli.engines.engines import make_engine
-from maml_cli.engines.ranked import Ranked
 from maml_cli.reporting.results import environment
 from maml_cli.runs.evaluation import Scores, course, evaluate, fitted_curves
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """A learner for a source of episodes on a device; nothing of it changes during a run."""
+    """An engine for a source of episodes on a device; nothing of it changes during a run."""
 
     experiment: Experiment
     device: torch.device
     source: TaskSource
     engine: Engine
-    learner: Learner
-    normalises: bool
-    """Whether the network has batch norms, so that `eval.bn_stats` matters."""
+    network: Network
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the network has batch norms, so that `eval.bn_stats` matters."""
+        return bool(self.network.norms)
 
     @property
     def steps(self) -> int:
         """Inner steps in evaluation."""
         steps = self.experiment.eval.inner_steps
-        return self.learner.steps if steps is None else steps
+        return self.engine.algorithm.steps if steps is None else steps
+
+    def fresh(self) -> MetaParameters:
+        """The meta-parameters before any training."""
+        return self.engine.algorithm.init(self.experiment.run.seed)
 
     @property
     def machine(self) -> dict[str, Any]:
@@ -68,7 +73,7 @@ class Assembly:
         `on_progress` is told the split, how many episodes are done and how many there are.
         """
         return evaluate(
-            self.learner,
+            self.engine,
             candidates,
             self.source,
             split=split,
@@ -85,8 +90,8 @@ class Assembly:
         finite.
         """
         bn_stats = self.experiment.eval.bn_stats
-        looks = Looks((self.steps,), bn_stats)
-        outputs = [self.learner.predict(c, episodes, looks) for c in candidates]
+        evaluation, combine = Evaluation((self.steps,), bn_stats), self.source.objective.combine
+        outputs = [combine(self.engine.predict(c, episodes, evaluation)) for c in candidates]
         mean = torch.stack(outputs).mean(0)[:, -1]
         if not mean.isfinite().all():
             raise DivergedError(
@@ -99,7 +104,7 @@ class Assembly:
     def curves(self, params: MetaParameters) -> Curves | None:
         """Fits to some test tasks, to draw; None if inputs are no numbers."""
         return fitted_curves(
-            self.learner,
+            self.engine,
             params,
             self.source,
             steps=self.steps,
@@ -122,8 +127,8 @@ class Assembly:
             metric=self.source.objective.reported,
             backbone=experiment.backbone.name,
             tasks_per_batch=experiment.train.tasks_per_batch,
-            parameters=sum(t.numel() for t in params.theta.values()),
-            remarks=tuple(self.source.remarks),
+            parameters=sum(t.numel() for t in flat_tensors(params.theta).values()),
+            remarks=(*self.source.remarks, *self.network.remarks),
             command=experiment.command,
         )
 
@@ -170,21 +175,16 @@ class Assembly:
 
 
 def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -> Assembly:
-    """The learner of an experiment, for the episodes of a source that is on the device."""
-    weights = experiment.backbone.init(source.input_shape, source.output_size, torch.Generator())
-    convolutional = any(weight.ndim == 4 for weight in weights.values())
-    name = choose_engine(experiment.run.engine, device, convolutional=convolutional)
-    engine = make_engine(name)
-    if together():
-        engine = Ranked(engine)
-    build = partial(experiment.algo.build, experiment.backbone, source, experiment.train)
+    """The engine of an experiment, for the episodes of a source that is on the device."""
+    network = experiment.backbone.build(source.input_shape)
+    algorithm = experiment.algo.build(network, source, experiment.train)
+    name = choose_engine(experiment.run.engine, device, convolutional=network.convolutional)
     return Assembly(
         experiment=experiment,
         device=device,
         source=source,
-        engine=engine,
-        learner=computed_by(name, engine, build, device, splits=experiment.algo.splits),
-        normalises=any(".norm." in name for name in weights),
+        engine=make_engine(name, algorithm, device),
+        network=network,
     )
 
 

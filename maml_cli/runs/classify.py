@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from maml_cli.core.algorithm import misfits
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import CLASSIFICATION
@@ -21,7 +22,7 @@ from maml_cli.reporting.predictions import (
 from maml_cli.reporting.predictions_figure import write_figure
 from maml_cli.reporting.table import BATCH_NORM
 from maml_cli.runs.assembly import Assembly, assemble, choose_device
-from maml_cli.runs.trained import Trained, claim, load_trained, misfits
+from maml_cli.runs.trained import Trained, claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
@@ -42,10 +43,16 @@ def classify(
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
     best = trained.candidates[0]
     # the network has one output per class of a training episode
-    outputs = len(best.theta["model.head.weight"])
-    task = OwnTask(own, dataset.picture_form(), device, train_classes=outputs)
+    outputs = len(best.theta["model"]["head.weight"])
+    task = OwnTask(
+        own,
+        dataset.picture_form(),
+        device,
+        train_classes=outputs,
+        seed=experiment.run.seed,
+    )
     parts = assemble(experiment, task, device)
-    if misfits(parts, best):
+    if misfits(parts.fresh(), best):
         raise UsageError(_other_ways(support, task.output_size, outputs))
     probabilities = parts.probabilities(trained.candidates, task.episodes("test", 0, 1))
     claim(output_dir)

@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maml_cli.core.learner import Learner, MetaParameters
+from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.records import Curves
 from maml_cli.core.results import Course
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.stats import Estimate, estimate
-from maml_cli.core.types import Looks, TaskSource
+from maml_cli.core.types import Evaluation, TaskSource
+from maml_cli.engines.engine import Engine
 
 EPISODES_AT_ONCE = 20
 CURVES_DRAWN = 4
@@ -31,7 +32,7 @@ class Scores(NamedTuple):
 
 
 def evaluate(
-    learner: Learner,
+    engine: Engine,
     candidates: Sequence[MetaParameters],
     source: TaskSource,
     split: str,
@@ -46,24 +47,26 @@ def evaluate(
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
-    metric, looks = source.objective.metric, Looks(steps_to_score(steps), bn_stats)
+    objective, evaluation = source.objective, Evaluation(steps_to_score(steps), bn_stats)
     ensemble, single = [], []
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
-        outputs = torch.stack([learner.predict(c, batch, looks) for c in candidates])
-        ensemble.append(metric(outputs.mean(0), targets).cpu())
-        single.append(metric(outputs[0], targets).cpu())
+        outputs = torch.stack(
+            [objective.combine(engine.predict(c, batch, evaluation)) for c in candidates]
+        )
+        ensemble.append(objective.metric(outputs.mean(0), targets).cpu())
+        single.append(objective.metric(outputs[0], targets).cpu())
         on_progress(start + count)
-    return Scores(looks.after, torch.cat(ensemble), torch.cat(single))
+    return Scores(evaluation.after, torch.cat(ensemble), torch.cat(single))
 
 
 def steps_to_score(steps: int) -> tuple[int, ...]:
     """Those of the numbers 0 to `steps` after which queries are scored, `steps` among them.
 
-    Scoring can be dearer than a step, so beyond the tenth it is done after few of them.
+    Scoring can cost more than a step, so after step 10 only some steps are scored.
     """
     return (*(n for n in (*range(11), 20, 50, 100, 200, 500) if n < steps), steps)
 
@@ -79,7 +82,7 @@ def course(steps: Sequence[int], scores: Tensor) -> Course:
 
 
 def fitted_curves(
-    learner: Learner,
+    engine: Engine,
     params: MetaParameters,
     source: TaskSource,
     *,
@@ -90,7 +93,8 @@ def fitted_curves(
     episodes = source.curve_episodes(CURVES_DRAWN)
     if episodes is None:
         return None
-    outputs = learner.predict(params, episodes, Looks(tuple(range(steps + 1)), bn_stats))
+    evaluation = Evaluation(tuple(range(steps + 1)), bn_stats)
+    outputs = source.objective.combine(engine.predict(params, episodes, evaluation))
 
     def array(column: Tensor) -> NDArray[np.float32]:
         numbers: NDArray[np.float32] = column.squeeze(-1).cpu().numpy()

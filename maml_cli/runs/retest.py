@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from maml_cli.core.algorithm import misfits
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import Retest, RunResults, Split
@@ -13,7 +14,7 @@ from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
-from maml_cli.runs.trained import claim, load_trained, misfits
+from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
@@ -29,7 +30,7 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
     best = trained.candidates[0]
-    if problems := misfits(parts, best):
+    if problems := misfits(parts.fresh(), best):
         asked = f"ways={source.output_size} on inputs of shape {list(source.input_shape)}"
         raise UsageError(
             *(f"{asked}: {problem}" for problem in problems),

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from maml_cli.core.algorithm import MetaParameters, flat
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.results import RunResults
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
@@ -59,9 +59,9 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
         experiment = replace(experiment, command=found.content.get("command", experiment.command))
     parts = assemble(experiment, source, device)
-    learner = parts.learner
-    params = learner.init(experiment.run.seed).to(device)
-    state = RunState(params=params, optimizer=learner.optimizer(list(params.theta.values())))
+    params = parts.fresh().to(device)
+    optimizer = parts.engine.algorithm.optimizer(list(flat(params.theta).values()))
+    state = RunState(params=params, optimizer=optimizer)
     notes: list[str] = []
     checkpoints.tidy(found)
     if found is not None:
@@ -99,7 +99,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             return estimates(scores.steps, scores.single)
 
         trainer = Trainer(
-            learner=learner,
+            engine=parts.engine,
             source=source,
             settings=experiment.train,
             checkpoints=checkpoints,

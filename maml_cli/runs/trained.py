@@ -7,12 +7,11 @@ from typing import NamedTuple
 import torch
 import yaml
 
+from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import Objective
 from maml_cli.core.results import Validation
-from maml_cli.runs.assembly import Assembly
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
 from maml_cli.storage.resume import require_same_config
@@ -69,21 +68,6 @@ def load_trained(
         command=content.get("command"),
         remarks=() if done == epochs else (f"not trained to the end: {done} of {epochs} epochs",),
     )
-
-
-def misfits(parts: Assembly, params: MetaParameters) -> list[str]:
-    """One phrase per tensor whose shape under these settings differs from the learned one's."""
-    needed = parts.learner.init(parts.experiment.run.seed)
-    return [
-        f"{name} would have to be {_by(tensor.shape)}, but is {_by(learned[name].shape)}"
-        for wanted, learned in ((needed.theta, params.theta), (needed.state, params.state))
-        for name, tensor in wanted.items()
-        if learned[name].shape != tensor.shape
-    ]
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape)) or "one number"
 
 
 def claim(folder: Path) -> None:

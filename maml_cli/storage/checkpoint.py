@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from maml_cli.core.algorithm import MetaParameters, nested
 from maml_cli.core.errors import CheckpointError
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.metric import Metric
 from maml_cli.core.results import Validation
 from maml_cli.storage.files import storing, write_atomically
@@ -69,7 +69,8 @@ class Checkpoints:
     def load(self, epoch: int, device: torch.device) -> MetaParameters:
         """The meta-parameters after an epoch; raises CheckpointError."""
         content = read(self._path(epoch))
-        return MetaParameters(theta=content["theta"], state=content["state"]).to(device)
+        theta, state = nested(content["theta"]), nested(content["state"])
+        return MetaParameters(theta=theta, state=state).to(device)
 
     def newest(self) -> Found | None:
         """The newest whole checkpoint; None if there is none at all.

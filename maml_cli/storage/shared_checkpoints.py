@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from maml_cli.core.learner import MetaParameters
+from maml_cli.core.algorithm import MetaParameters
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import from_first
 from maml_cli.storage.checkpoint import Checkpoints, Found

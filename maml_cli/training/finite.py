@@ -7,24 +7,25 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
+from torch.utils._pytree import tree_map
 
+from maml_cli.core.algorithm import MetaStep, Sections, flat
 from maml_cli.core.errors import DivergedError
-from maml_cli.core.learner import MetaStep
 from maml_cli.training.state import Outcome
 
 
 def is_finite(step: MetaStep) -> Tensor:
     """Whether the outer loss and all of the meta-gradient are finite: a boolean on the device."""
-    largest = get_total_norm([step.loss, *step.gradient.values()], norm_type=math.inf)
+    largest = get_total_norm([step.loss, *flat(step.gradient).values()], norm_type=math.inf)
     return torch.isfinite(largest)
 
 
-def where_finite(finite: Tensor, step: MetaStep, state: dict[str, Tensor]) -> MetaStep:
+def where_finite(finite: Tensor, step: MetaStep, state: Sections) -> MetaStep:
     """The step, or where it is not finite one with a gradient of zero and the state of before."""
     return replace(
         step,
-        gradient={n: torch.where(finite, g, 0) for n, g in step.gradient.items()},
-        state={n: torch.where(finite, t, state[n]) for n, t in step.state.items()},
+        gradient=tree_map(lambda g: torch.where(finite, g, 0), step.gradient),
+        state=tree_map(lambda new, old: torch.where(finite, new, old), step.state, state),
     )
 
 

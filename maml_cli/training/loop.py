@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 
+from maml_cli.core.algorithm import MetaParameters, MetaStep, flat
 from maml_cli.core.errors import DivergedError, ProcessLost
-from maml_cli.core.learner import Learner, MetaParameters, MetaStep
 from maml_cli.core.records import EpochRecord, IterationRecord, Sink
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Progress, TaskSource
+from maml_cli.engines.engine import Engine
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.training.finite import diverged, is_finite, where_finite
 from maml_cli.training.signals import Stop, StopRequests
@@ -28,7 +29,7 @@ SKIP_LIMIT = 100
 class Trainer:
     """Fits meta-parameters to the training episodes of a source."""
 
-    learner: Learner
+    engine: Engine
     source: TaskSource
     settings: TrainSettings
     checkpoints: Checkpoints
@@ -64,8 +65,8 @@ class Trainer:
             with self.stop.interruptible():
                 tasks = self.settings.tasks_per_batch
                 episodes = self.source.episodes("train", run.iteration * tasks, tasks)
-                step = self.learner.meta_gradient(run.params, episodes, progress)
-            self._update(run, step, self.learner.outer_lr(progress))
+                step = self.engine.meta_gradient(run.params, episodes, progress)
+            self._update(run, step, self.engine.algorithm.outer_lr(progress))
             run.iteration += 1
             recorded = run.iteration % RECORD_EVERY == 0 or run.iteration == end
             if recorded:
@@ -91,10 +92,11 @@ class Trainer:
             raise self._diverged(run, run.recent[-1], run.iteration + 1)
         if not (on_cpu and finite):
             step = where_finite(finite, step, run.params.state)
-        for name, tensor in run.params.theta.items():
-            tensor.grad = step.gradient[name]
+        theta, gradient = flat(run.params.theta), flat(step.gradient)
+        for name, tensor in theta.items():
+            tensor.grad = gradient[name]
         if self.settings.grad_clip is not None:
-            torch.nn.utils.clip_grad_value_(run.params.theta.values(), self.settings.grad_clip)
+            torch.nn.utils.clip_grad_value_(theta.values(), self.settings.grad_clip)
         for group in run.optimizer.param_groups:
             group["lr"] = outer_lr
         run.optimizer.step()
@@ -117,12 +119,12 @@ class Trainer:
         run.recent = [outcome for outcome in run.recent if outcome.finite]
 
     def _diverged(self, run: RunState, outcome: Outcome, iteration: int) -> DivergedError:
-        rates = self.learner.inner_rates(run.params)
+        rates = self.engine.algorithm.learned_rates(run.params)
         return diverged(outcome, iteration, self.settings.tasks_per_batch, rates)
 
     def _record(self, run: RunState, progress: Progress) -> None:
         if run.recent:
-            self.reporter.iteration(_record(run, self.learner.outer_lr(progress)))
+            self.reporter.iteration(_record(run, self.engine.algorithm.outer_lr(progress)))
         run.recent, run.recent_seconds = [], 0.0
 
     def _end_epoch(self, run: RunState) -> None:
@@ -130,7 +132,7 @@ class Trainer:
             val = self.validate(run.params)
         progress = self._progress(run.iteration - 1, run.epoch)
         run.scores[run.epoch] = val[max(val)].mean
-        rates = self.learner.inner_rates(run.params)
+        rates = self.engine.algorithm.learned_rates(run.params)
         self.reporter.epoch(
             EpochRecord(
                 epoch=run.epoch,
@@ -138,8 +140,7 @@ class Trainer:
                 val=val,
                 best=self.checkpoints.best(run.scores)[0] == run.epoch,
                 inner_rates={name: tuple(values) for name, values in rates.items()},
-                step_weights=tuple(self.learner.step_weights(progress)),
-                order=self.learner.order(progress),
+                phase=asdict(self.engine.algorithm.phase(progress)),
             )
         )
         run.epoch += 1

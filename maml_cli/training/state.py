@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from maml_cli.core.algorithm import MetaParameters, flat, misfits, nested
 from maml_cli.core.errors import CheckpointError
-from maml_cli.core.learner import MetaParameters
 
 
 class Outcome(NamedTuple):
@@ -47,28 +47,25 @@ class RunState:
         """The same as tensors and plain values, to be stored."""
         return {
             **{name: getattr(self, name) for name in _PLAIN},
-            "theta": self.params.theta,
-            "state": self.params.state,
+            "theta": flat(self.params.theta),
+            "state": flat(self.params.state),
             "optimizer": self.optimizer.state_dict(),
             "recent": [tuple(outcome) for outcome in self.recent],
         }
 
     def restore(self, content: dict[str, Any]) -> None:
         """Take over what was stored; raises CheckpointError if the tensors are not the same."""
-        for name, now in (("theta", self.params.theta), ("state", self.params.state)):
-            if {n: t.shape for n, t in content[name].items()} != {
-                n: t.shape for n, t in now.items()
-            }:
-                raise CheckpointError(
-                    f"the checkpoint's {name} has other tensors than this program"
-                )
-        device = next(iter(self.params.theta.values())).device
-        for name, tensor in self.params.theta.items():
+        stored = MetaParameters(theta=nested(content["theta"]), state=nested(content["state"]))
+        if phrases := misfits(self.params, stored):
+            raise CheckpointError(
+                "the checkpoint has other tensors than this configuration: " + "; ".join(phrases)
+            )
+        theta = flat(self.params.theta)
+        device = next(iter(theta.values())).device
+        for name, tensor in theta.items():
             tensor.copy_(content["theta"][name])
-        self.params = MetaParameters(
-            theta=self.params.theta,
-            state={n: t.to(device) for n, t in content["state"].items()},
-        )
+        state = {**self.params.state, **stored.to(device).state}  # empty sections are not stored
+        self.params = MetaParameters(theta=self.params.theta, state=state)
         self.optimizer.load_state_dict(content["optimizer"])
         self.recent = [
             Outcome(

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from maml_cli.engines.engines import make_engine
 from problems import (
     TRAIN,
     FakeSource,
@@ -21,7 +22,6 @@ from maml_cli.algos.classifier import FineTune, NearestNeighbour, by_class_numbe
 from maml_cli.config import check
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.types import Episode
-from maml_cli.engines.engines import make_engine
 
 ENGINES = ["loop", "threads", "vmap"]
 MODES = ["batch", "support", "support_and_query", "running"]
@@ -73,9 +73,9 @@ def nearest(backbone, source, engine="loop"):
 def episode(support, support_y, query):
     """One task as a batch."""
     y = torch.zeros(1, len(query), dtype=torch.int64)
-    classes = torch.tensor([[0, 1]])
+    classes, key = torch.tensor([[0, 1]]), torch.zeros(1, 2, dtype=torch.int64)
     return Episode(
-        torch.tensor([support]), torch.tensor([support_y]), torch.tensor([query]), y, classes
+        torch.tensor([support]), torch.tensor([support_y]), torch.tensor([query]), y, classes, key
     )
 
 

@@ -33,7 +33,8 @@ def test_every_weight_has_a_rate_of_its_own(engine):
     params.theta[RATE].copy_(torch.tensor([[0.1, 0.5]]))
     inputs = torch.eye(2).unsqueeze(0)
     targets = torch.ones(1, 2, 1)
-    episode = Episode(inputs, targets, inputs, 2 * targets, torch.zeros(1, 1, dtype=torch.int64))
+    classes, key = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64)
+    episode = Episode(inputs, targets, inputs, 2 * targets, classes, key)
     gradient = found.meta_gradient(params, episode, at_epoch(0)).gradient
     torch.testing.assert_close(gradient[RATE], torch.tensor([[-1.6, -4.0]]))
     torch.testing.assert_close(gradient["model.head.weight"], torch.tensor([0.72, 0.5]))

@@ -4,10 +4,10 @@ from itertools import combinations
 
 import pytest
 import torch
-from problems import FakeSource, Line, conv4, double, image_batch, images, learner, looks, points
-
 from maml_cli.core.batch_norm import BatchStats
 from maml_cli.core.functional import section
+from problems import FakeSource, Line, conv4, double, image_batch, images, learner, looks, points
+
 from maml_cli.core.types import Episode
 from maml_cli.inner import queries
 
@@ -88,7 +88,7 @@ def test_the_order_of_queries_and_of_the_support_set_does_not_matter(mode, engin
     found = learner(CONV4, images(3), engine=engine)
     params, batch = double(found.init(0)), image_batch(2, 3, 2, 2, images(3))
     straight = found.predict(params, batch, looks(range(3), mode))
-    turned = Episode(*(f.flip(1) for f in batch[:4]), batch.classes)
+    turned = Episode(*(f.flip(1) for f in batch[:4]), batch.classes, batch.key)
     back = found.predict(params, turned, looks(range(3), mode)).flip(2)
     torch.testing.assert_close(straight, back, rtol=1e-9, atol=1e-11)
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 import torch
+from maml_cli.engines.engines import make_engine
+from maml_cli.inner.minibatches import minibatches
 from problems import (
     TRAIN,
     FakeSource,
@@ -20,8 +22,6 @@ from problems import (
 
 from maml_cli.algos.reptile import Reptile
 from maml_cli.core.types import Episode
-from maml_cli.engines.engines import make_engine
-from maml_cli.inner.minibatches import minibatches
 
 ENGINES = ["loop", "threads", "vmap"]
 W = "model.head.weight"
@@ -140,7 +140,8 @@ def test_a_minibatch_sees_its_rows_only():
     found = reptile(Line(), FakeSource(), inner_steps=1)
     support = torch.tensor([[[1.0], [1.5]]])
     targets = torch.tensor([[[1.0], [0.0]]])
-    episode = Episode(support, targets, support, targets, torch.zeros(1, 1, dtype=torch.int64))
+    classes, key = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64)
+    episode = Episode(support, targets, support, targets, classes, key)
     phi = 3 - found.meta_gradient(found.init(0), episode, at_epoch(0)).gradient[W].item()
     # first point: 3 - 0.1 * 2 * (3 - 1) = 2.6; second: 3 - 0.1 * 2 * 1.5 * 4.5 = 1.65
     expected = [2.6, 1.65][minibatches(support[0], size=1, count=1).item()]

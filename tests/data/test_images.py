@@ -8,6 +8,7 @@ import torch
 
 from maml_cli.core.types import Split
 from maml_cli.data.images import ImageTasks, image_pool, shortfalls
+from maml_cli.data.sampler import episode_keys
 
 CPU = torch.device("cpu")
 CORNERS = np.array([[1, 2], [4, 3]], np.uint8)  # clockwise from the top left
@@ -55,7 +56,7 @@ def test_labels_pixels_and_shapes(run_settings):
     assert episode.support_x.dtype == torch.float32
     assert episode.support_y.dtype == episode.classes.dtype == torch.int64
     assert episode.support_y.tolist() == episode.query_y.tolist() == [[0, 1, 2]] * 50
-    for support, _, query, _, classes in zip(*episode, strict=True):
+    for support, _, query, _, classes, _ in zip(*episode, strict=True):
         left, right = [decode(x) for x in support], [decode(x) for x in query]
         assert [c for c, _, _ in left] == [c for c, _, _ in right] == classes.tolist()
         assert all(i + j == 1 for (_, i, _), (_, j, _) in zip(left, right, strict=True))
@@ -84,7 +85,7 @@ def test_episode_rotation_turns_all_images_of_a_class_alike(run_settings):
     source = tasks(corner_images(5, 2), "episode", run_settings(ways=3, shots=1, queries=1))
     seen = Counter()
     episode = source.episodes("train", 0, 400)
-    for support, _, query, _, classes in zip(*episode, strict=True):
+    for support, _, query, _, classes, _ in zip(*episode, strict=True):
         left, right = [decode(x) for x in support], [decode(x) for x in query]
         assert [(c, k) for c, _, k in left] == [(c, k) for c, _, k in right]
         assert [c for c, _, _ in left] == classes.tolist()  # a turned class keeps its number
@@ -109,6 +110,16 @@ def test_an_episode_does_not_depend_on_its_batch(run_settings):
     eight, one = source.episodes("train", 0, 8), source.episodes("train", 3, 1)
     assert all(torch.equal(many[3], single[0]) for many, single in zip(eight, one, strict=True))
     assert not torch.equal(eight.support_x[3], eight.support_x[4])
+
+
+def test_every_episode_has_a_key_of_its_own(run_settings):
+    run = run_settings(ways=2, shots=1, queries=1, seed=5)
+    pools = {split: image_pool(corner_images(4, 2), CPU, "none") for split in ("train", "test")}
+    source = ImageTasks(pools, run, scale=[1.0], shift=[0.0], checksum="")
+    for split in pools:
+        key = source.episodes(split, 3, 2).key
+        assert key.dtype == torch.int64
+        assert key.tolist() == episode_keys(5, split, 3, 2).tolist()
 
 
 def test_what_a_data_set_lacks_is_said_with_the_arithmetic(run_settings):

@@ -10,6 +10,7 @@ from maml_cli.data.images import consecutive
 from maml_cli.data.sampler import (
     Classes,
     choose,
+    episode_keys,
     episode_words,
     image_indices,
     uniform,
@@ -28,6 +29,25 @@ def test_words_differ_between_seeds_splits_and_episodes():
     first = episode_words(0, "train", 0, 1, size=8)
     for other in ((1, "train", 0), (0, "val", 0), (0, "test", 0), (0, "train", 1)):
         assert not np.isin(episode_words(*other, 1, size=8), first).any()
+
+
+def test_keys_are_two_words_of_a_stream_beside_those_of_the_splits():
+    for split, stream in (("train", 3), ("val", 4), ("test", 5)):  # 0, 1 and 2 draw episodes
+        words = np.random.Philox(key=[7, stream]).random_raw(4 * 6).reshape(6, 4)[:, :2].tolist()
+        signed = [[w - 2**64 if w >= 2**63 else w for w in row] for row in words]
+        assert episode_keys(7, split, 0, 6).tolist() == signed
+        assert episode_keys(7, split, 4, 2).tolist() == signed[4:]
+        assert episode_keys(7, split, 0, 6).dtype == np.int64
+
+
+def test_no_key_is_met_twice():
+    keys = [
+        episode_keys(seed, split, start, 1000)
+        for seed in (0, 1)
+        for split in ("train", "val", "test")
+        for start in (0, 10**12)
+    ]
+    assert len(np.unique(np.concatenate(keys))) == 2 * 2 * 3 * 2 * 1000  # every word is another
 
 
 def test_far_episodes_and_the_largest_seed_are_reachable():
@@ -76,6 +96,23 @@ def test_choose_stays_below_the_limit_of_each_draw():
     largest = np.full((1, 3), 2**64 - 1, np.uint64)
     assert choose(largest, 1, below=np.array([1])).tolist() == [[0]]
     assert choose(largest, 3, below=np.array([3])).tolist() == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("split", "support", "query", "numbers"),
+    [
+        ("train", [16, 2, 8], [17, 19, 3, 0, 10, 11], [4, 0, 2]),
+        ("val", [8, 7, 1], [11, 9, 4, 6, 2, 0], [2, 1, 0]),
+        ("test", [9, 3, 7], [8, 11, 1, 0, 6, 4], [2, 0, 1]),
+    ],
+)
+def test_episodes_stay_what_they_were_when_the_first_results_were_found(
+    split, support, query, numbers
+):
+    classes = consecutive(np.array([4] * 6))
+    words = episode_words(3, split, 6, 1, words_per_episode(classes, 3))
+    found = image_indices(words, classes, ways=3, shots=1, queries=2)
+    assert [rows[0].tolist() for rows in found] == [support, query, numbers]
 
 
 def test_classes_are_drawn_alike_and_so_are_the_images_of_each_whatever_their_number():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
+from maml_cli.data.sampler import episode_keys
 from maml_cli.data.sinusoid import Sinusoid
 
 CPU = torch.device("cpu")
@@ -64,6 +65,14 @@ def test_an_episode_does_not_depend_on_its_batch(sinusoid, run_settings):
     assert all(torch.equal(many[3], single[0]) for many, single in zip(eight, one, strict=True))
 
 
+def test_every_wave_has_a_key_of_its_own(sinusoid, run_settings):
+    source = sinusoid.load(run_settings(ways=1, seed=5), CPU)
+    for split in ("train", "val", "test"):
+        key = source.episodes(split, 3, 2).key
+        assert key.dtype == torch.int64
+        assert key.tolist() == episode_keys(5, split, 3, 2).tolist()
+
+
 def test_seeds_and_splits_have_waves_of_their_own(sinusoid, run_settings):
     def first(seed: int, split: str) -> float:
         source = sinusoid.load(run_settings(ways=1, seed=seed), CPU)
@@ -77,6 +86,7 @@ def test_curves_continue_the_test_episodes_on_a_regular_grid(sinusoid, run_setti
     curves, episodes = source.curve_episodes(3), source.episodes("test", 0, 3)
     assert torch.equal(curves.support_x, episodes.support_x)
     assert torch.equal(curves.support_y, episodes.support_y)
+    assert torch.equal(curves.key, episodes.key)
     grid = curves.query_x[0].flatten()
     assert (grid[0], grid[-1]) == (-5, 5)
     assert torch.allclose(grid.diff(), torch.tensor(10 / (len(grid) - 1)), atol=1e-6)

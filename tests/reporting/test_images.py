@@ -3,13 +3,15 @@ import torch
 from maml_cli.core.types import Episode
 from maml_cli.reporting.images import BAND, GAP, episode_grid
 
+KEY = torch.zeros(2, dtype=torch.int64)
+
 
 def test_classes_are_columns_with_the_support_above_the_queries():
     """2 ways, 1 shot, 2 queries of 3x4 pixels; each image is a constant, class-sorted."""
     grey = torch.tensor([0.0, 1.0, 2.0, 3.0, 4.0, 10.0])
     images = grey.view(-1, 1, 1, 1).expand(-1, 1, 3, 4)
     labels = torch.tensor([0, 1])
-    episode = Episode(images[:2], labels, images[2:], labels.repeat_interleave(2), labels)
+    episode = Episode(images[:2], labels, images[2:], labels.repeat_interleave(2), labels, KEY)
 
     grid = episode_grid(episode, ways=2)
 
@@ -28,7 +30,7 @@ def test_classes_are_columns_with_the_support_above_the_queries():
 def test_colours_are_kept_and_an_even_image_is_no_error():
     red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     label = torch.tensor([0])
-    grid = episode_grid(Episode(red, label, red, label, label), 1)
+    grid = episode_grid(Episode(red, label, red, label, label, KEY), 1)
     assert grid[:, GAP, GAP].tolist() == [1, 0, 0]
     even = torch.full((1, 1, 2, 2), 7.0)
-    assert episode_grid(Episode(even, label, even, label, label), 1).isfinite().all()
+    assert episode_grid(Episode(even, label, even, label, label, KEY), 1).isfinite().all()

@@ -10,9 +10,10 @@ from maml_cli.core.types import Episode
 from maml_cli.reporting.images import episode_grid
 from maml_cli.reporting.tensorboard import TensorBoard
 
+KEY = torch.zeros(2, dtype=torch.int64)
 PICTURES, LABELS = torch.rand(5, 1, 8, 8), torch.arange(5)
-IMAGES = Episode(PICTURES, LABELS, torch.rand(5, 1, 8, 8), LABELS, LABELS)
-POINTS = Episode(*(torch.zeros(10, 1) for _ in range(4)), torch.zeros(1, dtype=torch.int64))
+IMAGES = Episode(PICTURES, LABELS, torch.rand(5, 1, 8, 8), LABELS, LABELS, KEY)
+POINTS = Episode(*(torch.zeros(10, 1) for _ in range(4)), torch.zeros(1, dtype=torch.int64), KEY)
 
 
 def record(info, preview, *records, results, curves=None):

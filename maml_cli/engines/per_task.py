@@ -1,0 +1,79 @@
+"""Engines that compute whole tasks, one after the other or beside each other in threads.
+
+`loop` is the reference that reads simplest. `threads` runs tasks beside each other, each on one
+core: the tensors of a few-shot task are small, so this beats splitting every operation over the
+cores. It uses blocks with a lean second derivative (`engines/fused.py`).
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maml_cli.core.algorithm import Algorithm, MetaParameters, Ops, Phase, TaskStep
+from maml_cli.core.autodiff import Autograd, detached
+from maml_cli.core.merging import merged
+from maml_cli.core.norms import BatchStats, Norm
+from maml_cli.core.types import Episode, Evaluation
+from maml_cli.engines.engine import Engine
+from maml_cli.engines.fused_norm import FusedBatchStats
+
+
+class PerTask(Engine):
+    """Each task by itself; its graph is freed at its end, so memory does not grow with the batch.
+
+    `run` maps a function over the tasks in order: the builtin `map`, or an executor's.
+    """
+
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        name: str,
+        run: Callable[..., Iterable[Any]],
+        *,
+        batch_stats: Callable[[], Norm],
+    ) -> None:
+        super().__init__(algorithm)
+        self.name = name
+        self._run = run
+        self._ops = Ops(Autograd(), batch_stats)
+
+    def step(self, params: MetaParameters, episodes: Episode, phase: Phase) -> TaskStep:
+        def one_task(episode: Episode) -> TaskStep:
+            found: TaskStep = detached(self.algorithm.task(params, episode, phase, self._ops))
+            return found
+
+        if self.algorithm.together:
+            return one_task(episodes)
+        # in task order, so that sums are reproducible
+        return merged(self._run(one_task, tasks_of(episodes)), self.algorithm.merges)
+
+    def predict(self, params: MetaParameters, episodes: Episode, evaluation: Evaluation) -> Tensor:
+        def one_task(episode: Episode) -> Tensor:
+            return self.algorithm.predict(params, episode, evaluation, self._ops).detach()
+
+        return torch.stack(list(self._run(one_task, tasks_of(episodes))))
+
+
+def tasks_of(episodes: Episode) -> list[Episode]:
+    """The episodes of a batch."""
+    return [Episode(*fields) for fields in zip(*(f.unbind() for f in episodes), strict=True)]
+
+
+def loop(algorithm: Algorithm) -> PerTask:
+    """One task after the other, by torch's own operations."""
+    return PerTask(algorithm, "loop", map, batch_stats=BatchStats)
+
+
+def threads(algorithm: Algorithm) -> PerTask:
+    """A thread per core, by lean blocks."""
+    cores = torch.get_num_threads()
+    pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+    return PerTask(algorithm, f"threads ({cores})", pool.map, batch_stats=FusedBatchStats)
+
+
+def lean_loop(algorithm: Algorithm) -> PerTask:
+    """One task after the other, by lean blocks."""
+    return PerTask(algorithm, "lean loop", map, batch_stats=FusedBatchStats)

@@ -1,0 +1,49 @@
+"""What an inner step sees of the support set: all of it, or a minibatch."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from maml_cli.core import noise
+
+
+class Feed(Protocol):
+    """Chooses the support examples of a step, as a pure function of the episode and the step."""
+
+    whole: bool
+    """Whether every step sees the whole support set."""
+
+    def rows(self, key: Tensor, examples: int, step: int) -> Tensor:
+        """Which of so many support examples step number `step` (from 0) sees, as int64 indices."""
+        ...
+
+
+@dataclass(frozen=True)
+class WholeSupport:
+    """Every step sees the whole support set (MAML)."""
+
+    whole = True
+
+    def rows(self, key: Tensor, examples: int, step: int) -> Tensor:
+        return torch.arange(examples, device=key.device)
+
+
+@dataclass(frozen=True)
+class Minibatches:
+    """Step k sees the next `size` examples of a random order of the set, and then of another one.
+
+    A minibatch may begin in one order and end in the next. The orders come from the episode's key.
+    Source: the official Reptile code, `_mini_batches` without replacement.
+    """
+
+    size: int
+    whole = False
+
+    def rows(self, key: Tensor, examples: int, step: int) -> Tensor:
+        first, last = step * self.size, (step + 1) * self.size - 1
+        orders = range(first // examples, last // examples + 1)
+        drawn = torch.cat([noise.permutation(key, "minibatches", examples, i) for i in orders])
+        start = first - orders[0] * examples
+        return drawn[start : start + self.size]

@@ -1,0 +1,168 @@
+"""What an inner step does with a gradient: an update rule is a direction times a rate.
+
+`phi <- phi - rate * direction`, where the direction is the gradient itself (gradient descent), its
+running sum (momentum), or its ratio to its running size (Adam).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Generator, Tensor
+
+from maml_cli.core.algorithm import Sections
+from maml_cli.core.types import Tensors
+from maml_cli.inner.rates import Rates
+
+
+class InnerStep(NamedTuple):
+    """What an update rule may know of a step beside the gradient."""
+
+    number: int
+    """From 0."""
+    loss: Tensor
+    """The support loss, a scalar."""
+    key: Tensor
+    """The episode's."""
+
+
+class UpdateRule(Protocol):
+    """A step of the inner loop as a pure function; its memory travels beside the parameters."""
+
+    def init(self, phi: Tensors, generator: Generator) -> dict[str, Tensor]:
+        """What is meta-learned of the rule for these adapted parameters; empty if nothing is."""
+        ...
+
+    def memory(self, phi: Tensors) -> Sections:
+        """The memory before the first step."""
+        ...
+
+    def step(
+        self, learned: Tensors, memory: Sections, phi: Tensors, gradient: Tensors, at: InnerStep
+    ) -> tuple[dict[str, Tensor], Sections]:
+        """The adapted parameters after one step, and the memory."""
+        ...
+
+    def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:
+        """The learned rates per tensor and step, to log."""
+        ...
+
+
+class Direction(Protocol):
+    """Where a step goes, before its length is multiplied by a rate."""
+
+    def memory(self, phi: Tensors) -> Sections:
+        """What is remembered from step to step, before the first."""
+        ...
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        """The direction, and the memory after it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent:
+    """`phi <- phi - rate * direction`. Source: Finn et al. 2017, equation 1, for the gradient."""
+
+    direction: Direction
+    rates: Rates
+
+    def init(self, phi: Tensors, generator: Generator) -> dict[str, Tensor]:
+        return self.rates.init(phi, generator)
+
+    def memory(self, phi: Tensors) -> Sections:
+        return self.direction.memory(phi)
+
+    def step(
+        self, learned: Tensors, memory: Sections, phi: Tensors, gradient: Tensors, at: InnerStep
+    ) -> tuple[dict[str, Tensor], Sections]:
+        direction, memory = self.direction.of(gradient, memory)
+        rate = self.rates.at
+        return {n: p - rate(learned, n, at.number) * direction[n] for n, p in phi.items()}, memory
+
+    def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:
+        return {n: rows.reshape(len(rows), -1).mean(1).tolist() for n, rows in learned.items()}
+
+
+@dataclass(frozen=True)
+class SGD:
+    """The gradient itself."""
+
+    def memory(self, phi: Tensors) -> Sections:
+        return {}
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        return dict(gradient), memory
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """`v <- m v + g`, the direction is v; v starts at 0 for each task (Polyak 1964)."""
+
+    factor: float = 0.9
+
+    def memory(self, phi: Tensors) -> Sections:
+        return {"velocity": {n: torch.zeros_like(p) for n, p in phi.items()}}
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        velocity = {n: self.factor * memory["velocity"][n] + g for n, g in gradient.items()}
+        return velocity, {"velocity": velocity}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adam:
+    """`m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`; both start at 0.
+
+    The direction is `m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps)` at step t, from 1. With b1 = 0
+    there is no m. Source: Kingma & Ba 2015, algorithm 1, whose defaults these are.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    def memory(self, phi: Tensors) -> Sections:
+        zeros = {n: torch.zeros_like(p) for n, p in phi.items()}
+        count = torch.zeros((), dtype=torch.float64)  # 1 - b^t loses digits in float32
+        if phi:
+            count = count.to(next(iter(phi.values())).device)
+        means = {"mean": zeros} if self.beta1 else {}
+        return means | {"square": zeros, "count": {"steps": count}}
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        steps = memory["count"]["steps"] + 1
+        squares = {
+            n: self.beta2 * memory["square"][n] + (1 - self.beta2) * g.square()
+            for n, g in gradient.items()
+        }
+        after: Sections = {"square": squares, "count": {"steps": steps}}
+        numerator = dict(gradient)
+        if self.beta1:
+            means = {
+                n: self.beta1 * memory["mean"][n] + (1 - self.beta1) * g
+                for n, g in gradient.items()
+            }
+            after = {"mean": means, **after}
+            numerator = {n: m / (1 - self.beta1**steps) for n, m in means.items()}
+        correction = 1 - self.beta2**steps
+        roots = {n: _root(square / correction) for n, square in squares.items()}
+        return {n: numerator[n] / (roots[n] + self.eps) for n in gradient}, after
+
+
+def _root(square: Tensor) -> Tensor:
+    """The square root, with a slope of 0 at 0, where that of `sqrt` is infinite."""
+    positive = square > 0
+    return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
+
+
+DIRECTIONS: dict[str, Direction] = {"sgd": SGD(), "momentum": Momentum(), "adam": Adam()}
+
+
+def optional_toggles(inner_optimizer: str, proximal: float) -> dict[str, bool | str]:
+    """The entries of `toggles` that tell these two settings from plain gradient descent."""
+    named: dict[str, bool | str] = {}
+    if inner_optimizer != "sgd":
+        named["inner_optimizer"] = inner_optimizer
+    if proximal:
+        named["proximal"] = str(proximal)
+    return named
