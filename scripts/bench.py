@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def main() -> None:
                 continue
             rows.append(compare(CASES[name], peer, arguments))
             print(json.dumps(rows[-1]), file=sys.stderr)
-            record = {"rows": rows, "threads": torch.get_num_threads(), **environment()}
+            record = {"rows": rows, **asdict(environment(device="cpu", engine=arguments.engine))}
             (arguments.out / "bench.json").write_text(json.dumps(record, indent=2) + "\n")
     if not rows:
         raise SystemExit("nothing to compare with: pass --htym PATH, or install higher or torchopt")

@@ -231,10 +231,10 @@ def test_a_regression_run_shows_its_course_and_its_curves(tmp_path):
     assert (tmp_path / "a" / "curves.png").is_file()
 
 
-@pytest.mark.parametrize("command", ["eval", "adapt"])
+@pytest.mark.parametrize("command", ["evaluate", "adapt"])
 def test_help_and_mistakes_answer_without_torch(command):
     code = (
-        f"import sys; from maml_cli.{command}_cli import main\n"
+        f"import sys; from maml_cli.commands.{command} import main\n"
         "assert main(['run=nowhere', 'support=a', 'query=b']) == 2\n"
         "try: main(['--help'])\n"
         "except SystemExit: sys.exit('torch' in sys.modules)"

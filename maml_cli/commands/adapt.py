@@ -62,6 +62,7 @@ def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -
     )
     from maml_cli.runs.classify import classify
     from maml_cli.runs.trained import now
+    from maml_cli.storage.run_folder import RunFolder
 
-    (output,) = folders({"output": str(run / "adapt" / now())} | own, ["output"])
+    (output,) = folders({"output": str(RunFolder(run).adaptation(now()))} | own, ["output"])
     classify(run, experiment, support, query, output)

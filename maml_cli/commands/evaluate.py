@@ -71,8 +71,9 @@ def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -
     )
     from maml_cli.runs.retest import retest
     from maml_cli.runs.trained import now
+    from maml_cli.storage.run_folder import RunFolder
 
-    (output,) = folders({"output": str(run / "eval" / now())} | own, ["output"])
+    (output,) = folders({"output": str(RunFolder(run).evaluation(now()))} | own, ["output"])
     retest(run, experiment, split, output)
 
 

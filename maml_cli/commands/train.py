@@ -29,6 +29,7 @@ from maml_cli.config.sweep import SweepFolder
 from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
 from maml_cli.distributed import ranks, torchrun
+from maml_cli.storage.run_folder import RunFolder
 
 INTERRUPTED = 130
 
@@ -55,7 +56,7 @@ class Left(SystemExit):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-train` with these arguments; returns the exit code (see core/errors.py).
 
-    Without arguments, those of the process are meant, and a signal ends it in here.
+    Without arguments it takes those of the process, and a signal ends the process in here.
     """
     try:
         words, paths = split_module_paths(sys.argv[1:] if argv is None else argv)
@@ -246,14 +247,14 @@ def _report(error: UserError) -> int:
 
 def _report_bug(error: Exception, output_dir: Path) -> int:
     """Say where the traceback is: in a file, or if that cannot be written, here."""
-    name = "error.log" if ranks.is_first() else f"error-{ranks.rank()}.log"
+    log = RunFolder(output_dir).error_log(ranks.rank())
     details = traceback.format_exc()
     try:
-        (output_dir / name).write_text(details, encoding="utf-8")
+        log.write_text(details, encoding="utf-8")
     except OSError:
         print(details, file=sys.stderr, end="")
         place = "above"
     else:
-        place = f"in {output_dir / name}"
+        place = f"in {log}"
     print(f"bug: {type(error).__name__}: {error}; details {place}", file=sys.stderr)
     return 1

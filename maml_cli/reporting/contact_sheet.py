@@ -9,9 +9,9 @@ from maml_cli.core.types import Episode
 from maml_cli.reporting.images import episode_grid
 
 SHOWN = 3
-"""So many support and query images of each class are shown at most."""
+"""The most support images, and the most query images, that are shown of a class."""
 SMALLEST_CELL = 56
-"""Smaller images are enlarged to at least so many pixels."""
+"""Smaller images are enlarged to at least this many pixels."""
 MARGIN = 24
 
 
