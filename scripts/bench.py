@@ -23,15 +23,15 @@ import torch
 from bench_cases import CASES, Case, batch_of
 from bench_memory import watched
 from bench_peers import PEERS, peer_step
+from maml_cli.core.learner import MetaParameters
+from maml_cli.engines.engines import make_engine
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from maml_cli.algos.maml import MAML
 from maml_cli.backbones.conv4 import Conv4
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.types import Episode, Progress
 from maml_cli.engines.choice import choose_engine, computed_by
-from maml_cli.engines.engines import make_engine
 from maml_cli.reporting.results import environment
 
 Step = Callable[[Episode], float]

@@ -29,7 +29,8 @@ TRAIN = replace(EXPERIMENT.train, tasks_per_batch=2)
 
 def shipped(group: str, name: str, **changes: Any) -> Any:
     """The settings of a group's YAML, with changes."""
-    experiment = build(Composer().compose([f"{group}={name}"]), command="")
+    curves = ["dataset=sinusoid"] if name in ("pretrained", "oracle", "scratch") else []
+    experiment = build(Composer().compose([f"{group}={name}", *curves]), command="")
     return replace(getattr(experiment, group), **changes)
 
 

@@ -100,11 +100,7 @@ class PretrainedLearner(Algorithm):
         x, y = torch.cat([support_x, query_x]), torch.cat([support_y, query_y])
         norm = ops.batch_stats()
         outputs = self.network.outputs(params.theta["model"], x, norm)
-        queried = outputs[len(support_y) :].detach()
-        log = {
-            "query_loss": self.objective.loss(queried, query_y).unsqueeze(0),
-            "query_metric": self.objective.metric(queried, query_y).unsqueeze(0),
-        }
+        log = self.objective.log(outputs[len(support_y) :], query_y)
         return self.objective.loss(outputs, y), {LOG: log, STATISTICS: norm.statistics}
 
     def next_state(self, state: Sections, outputs: Sections) -> Sections:

@@ -93,17 +93,12 @@ class ReptileLearner(Algorithm):
         for step in range(self.steps):
             point = task.step(point, step)
         outputs, statistics = task.answer(point, self.steps - 1)
-        loss = self.inner.objective.loss(outputs, episode.query_y)
-        metric = self.inner.objective.metric(outputs, episode.query_y)
+        log = self.inner.objective.log(outputs, episode.query_y)
         gradient = {n: t - point.phi[n] for n, t in fixed.theta["model"].items()}
         return TaskStep(
             {"model": gradient},
             {
-                LOG: {
-                    "loss": loss,
-                    "query_loss": loss.unsqueeze(0),
-                    "query_metric": metric.unsqueeze(0),
-                },
+                LOG: {**log, "loss": log["query_loss"][0]},
                 STATISTICS: dict(statistics),
                 **point.memory,
             },

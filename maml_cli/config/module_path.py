@@ -22,7 +22,7 @@ def split_module_paths(words: Sequence[str]) -> tuple[list[str], list[str]]:
         if flag != FLAG:
             rest.append(word)
             continue
-        path = value if equals else next(remaining, "")
+        path: str = value if equals else next(remaining, "")
         if not Path(path).expanduser().is_dir():
             raise UsageError(f"{FLAG} {path}: is no folder; give the folder that has the module")
         paths.append(path)
@@ -34,7 +34,8 @@ def use_module_paths(paths: Sequence[str]) -> None:
 
     They come last, so that no file there takes the place of an installed package.
     """
-    folders = [str(Path(path).expanduser().resolve()) for path in (*paths, Path.cwd())]
+    own = [Path(path).expanduser().resolve() for path in paths]
+    folders = [str(folder) for folder in (*own, Path.cwd())]
     sys.path += [folder for folder in folders if folder not in sys.path]
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     wanted = [*filter(None, inherited), *(f for f in folders[:-1] if f not in inherited)]

@@ -46,6 +46,14 @@ class Objective:
     combine: Callable[[Tensor], Tensor]
     """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
 
+    def log(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """`query_loss` and `query_metric` of one scoring of the queries, `(1,)`, as constants."""
+        outputs = outputs.detach()
+        return {
+            "query_loss": self.loss(outputs, targets).unsqueeze(0),
+            "query_metric": self.metric(outputs, targets).unsqueeze(0),
+        }
+
 
 CLASSIFICATION = Objective(
     loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY, combine=_mean_probability

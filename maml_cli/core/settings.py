@@ -110,6 +110,23 @@ class EvalSettings:
     ]
 
 
+class AlgorithmDefaults:
+    """What most algorithms' settings say, to derive from (see `core/experiment.py`)."""
+
+    def check(self, experiment: Any) -> list[str]:
+        """Nothing contradicts the rest of the experiment."""
+        return []
+
+    @property
+    def together(self) -> bool:
+        """The tasks of a batch know nothing of each other."""
+        return False
+
+    def toggles(self) -> dict[str, bool | str]:
+        """There are no switches."""
+        return {}
+
+
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested configuration as `group.key` to value."""
     found: dict[str, Any] = {}

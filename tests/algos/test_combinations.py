@@ -5,6 +5,7 @@ from itertools import combinations, product
 from types import SimpleNamespace
 
 import pytest
+from maml_cli.engines.engines import make_engine
 from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images, looks
 
 from maml_cli.algos.maml import MAML
@@ -12,7 +13,6 @@ from maml_cli.algos.reptile import Reptile
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
-from maml_cli.engines.engines import make_engine
 
 EXPERIMENT = SimpleNamespace(train=TRAIN)
 OPTIONS = {

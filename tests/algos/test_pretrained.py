@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from maml_cli.engines.engines import make_engine
 from problems import TRAIN, FakeSource, Line, at_epoch, looks, points
 
 from maml_cli.algos.pretrained import Pretrained
 from maml_cli.core.settings import RunSettings
 from maml_cli.data.sinusoid import SinusoidTasks
-from maml_cli.engines.engines import make_engine
 
 W = "model.head.weight"
 
