@@ -11,7 +11,7 @@ from maml_cli.core.settings import STRICT, AlgorithmDefaults
 from maml_cli.inner.norm_policies import ByRunning, norm_policy
 from maml_cli.inner.running_stats import RunningStats
 
-STATS = RunningStats(rows=1)
+STATS = RunningStats()
 
 
 def scores(support, labels, query, ways):
@@ -50,7 +50,7 @@ class ProtoNetLearner(Algorithm):
 
     def predict(self, params, episode, evaluation, ops):
         policy = norm_policy(evaluation.bn_stats, running=ByRunning())
-        running = STATS.at(params.state["running"], 0)
+        running = params.state["running"]
 
         def features(x, norm):
             return self.network.features(params.theta["model"], x, norm).flatten(1)

@@ -27,7 +27,7 @@ from maml_cli.inner.rates import ConstantRate
 from maml_cli.inner.running_stats import RunningStats
 from maml_cli.inner.update_rules import SGD, Descent
 
-RUNNING_STATS = RunningStats(rows=1)
+RUNNING_STATS = RunningStats()
 RUNNING = ByRunning()
 STATISTICS = "statistics"
 
@@ -125,12 +125,14 @@ class Pretrained:
 
     def check(self, experiment: Experiment) -> list[str]:
         """That there is one function to learn: classes change their numbers from task to task."""
+        problems = experiment.train.check_bn_stats(self.name)
         if experiment.run.ways == 1:
-            return []
+            return problems
         return [
+            *problems,
             f"algo={self.name} learns one function for all tasks, but with ways="
             f"{experiment.run.ways} a class has another number in each: choose dataset=sinusoid, "
-            "or algo=finetune"
+            "or algo=finetune",
         ]
 
     @property
@@ -151,7 +153,6 @@ class Pretrained:
             objective=source.objective,
             adapts=("body", "head"),
             rule=Descent(direction=SGD(), rates=ConstantRate(self.inner_lr)),
-            running_stats=RUNNING_STATS,
         )
         return PretrainedLearner(
             steps=self.inner_steps,

@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from maml_cli.backbones.module_checks import check_behaviour, refusals
-from maml_cli.backbones.module_norms import Driver, drive, is_driven
+from maml_cli.backbones.module_norms import Driver, drive, find_sources, is_driven
 from maml_cli.backbones.module_weights import load_weights
 from maml_cli.core.errors import UsageError
 from maml_cli.core.network import Network
@@ -102,7 +102,7 @@ class ModuleNetwork(Network):
     """See `Module`; parameters have the module's own names, after `body.`."""
 
     def __init__(self, settings: Module, input_shape: tuple[int, ...]) -> None:
-        self._settings = settings
+        self._settings, self.input_shape = settings, input_shape
         channels, *rest = input_shape
         self._repeats = (settings.channels or channels) // channels
         if channels * self._repeats != (settings.channels or channels) or (
@@ -114,7 +114,7 @@ class ModuleNetwork(Network):
             )
         self._example = torch.rand(3, channels, *rest, generator=Generator().manual_seed(0))
         module = settings.make()
-        outputs = self._try(module, self._example)
+        self._try(module, self._example)  # lazy layers take their shapes here
         if problems := refusals(module):
             raise UsageError(*(f"backbone.module={settings.module}: {p}" for p in problems))
         self._head = self._find_head(module)
@@ -126,7 +126,6 @@ class ModuleNetwork(Network):
         self.convolutional = any(p.ndim > 3 for p in module.parameters())
         self._template, self._own = self._prepared(module), local()
         self.feature_shape = tuple(self._try(self._template, self._example).shape[1:])
-        del outputs
         check_behaviour(self, self._template, self._example, settings.module)
         what = f"the layer {self._head}, which is replaced" if self._head else "none of its own"
         self.remarks = (f"backbone.module={settings.module}: the head is {what}",)
@@ -187,7 +186,8 @@ class ModuleNetwork(Network):
                 module = nn.Identity()
             else:
                 module.set_submodule(self._head, nn.Identity())
-        return drive(module, BODY).eval().requires_grad_(requires_grad=False)
+        sources = find_sources(module, lambda: self._try(module, self._example))
+        return drive(module, BODY, sources).eval().requires_grad_(requires_grad=False)
 
     def init(self, generator: Generator) -> dict[str, Tensor]:
         seed = int(torch.randint(2**63 - 1, (), generator=generator))

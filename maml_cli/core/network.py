@@ -24,6 +24,8 @@ class Network(ABC):
     head, `head.weight` `(outputs, features)` and `head.bias` `(outputs,)`.
     """
 
+    input_shape: tuple[int, ...]
+    """Shape of one input."""
     feature_shape: tuple[int, ...]
     """Shape of one input's features."""
     norms: Mapping[str, int] = {}

@@ -68,6 +68,13 @@ class TrainSettings:
     min_outer_lr: Annotated[
         float, Field(ge=0, le=10, description="outer rate at the end, if annealed")
     ]
+    bn_stats: Annotated[
+        Literal["batch", "support", "running"],
+        Field(
+            description="batch norm of the queries in training: of themselves, of the support "
+            "set, or by running averages (the MAML family)"
+        ),
+    ]
     grad_clip: Annotated[
         float | None,
         Field(gt=0, description="clamps meta-gradients to +- this; null: off"),
@@ -80,6 +87,15 @@ class TrainSettings:
         float | None,
         Field(gt=0, description="minutes, then a checkpoint and the end (143); null: no limit"),
     ]
+
+    def check_bn_stats(self, algo: str) -> list[str]:
+        """For algorithms that train by batch statistics alone: one sentence if others are asked."""
+        if self.bn_stats == "batch":
+            return []
+        return [
+            f"train.bn_stats={self.bn_stats}: algo={algo} trains by the statistics of the batch, "
+            "other ones are for the MAML family: set train.bn_stats=batch"
+        ]
 
     def check_annealing(self) -> list[str]:
         """For algorithms that anneal the outer rate: one sentence if it would rise."""

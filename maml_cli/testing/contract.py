@@ -1,7 +1,7 @@
 """The contracts between algorithms, networks and engines, as checks."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -44,12 +44,13 @@ def check_algorithm(
     problem: Problem | None = None,
     *,
     engines: Mapping[str, EngineOf] = ENGINES,
-    bn_stats: Iterable[BatchNormStats] = get_args(BatchNormStats),
+    bn_stats: Iterable[BatchNormStats] = ("batch", "support", "support_and_query"),
 ) -> None:
     """Assert that every engine computes what the loop computes, at any moment of training.
 
     Compared are meta-gradient, state, loss and predictions. Also asserted: `init` repeats,
     evaluation changes nothing, a task's outputs do not depend on the others of its batch.
+    `bn_stats` are those that the algorithm offers at evaluation.
     """
     problem = problem or classification()
     algorithm = build(problem.network, problem.source)

@@ -5,13 +5,13 @@ from itertools import product
 
 import pytest
 import torch
+from maml_cli.engines.engines import make_engine
 from problems import FakeSource, at_epoch, image_batch, images, looks, points
 
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
 from maml_cli.core.objective import REGRESSION
-from maml_cli.engines.engines import make_engine
 
 PRESETS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 PUBLISHED = [name for name in PRESETS if name != "quickstart"]

@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 import torch
+from maml_cli.core.learner import MetaParameters
 from problems import (
     FakeSource,
     Line,
@@ -24,7 +25,6 @@ from problems import (
     points,
 )
 
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.settings import BatchNormStats
 
 W = "model.head.weight"

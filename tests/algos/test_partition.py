@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from problems import at_epoch, conv4, double, image_batch, images, learner
-
 from maml_cli.core.batch_norm import BatchStats
 from maml_cli.core.functional import (
     autograd_gradient,
@@ -11,6 +9,8 @@ from maml_cli.core.functional import (
     autograd_settle,
     section,
 )
+from problems import at_epoch, conv4, double, image_batch, images, learner
+
 from maml_cli.engines.engine import Numerics
 
 CONV4 = conv4()

@@ -1,5 +1,6 @@
 """Every engine computes every algorithm as the loop does, at any moment of training."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -20,13 +21,14 @@ FEW_STEPS = {"inner_steps": 2}
 ALGORITHMS = {
     "maml": ("maml", FEW_STEPS),
     "fomaml": ("fomaml", FEW_STEPS),
-    "mamlpp": ("mamlpp", {**FEW_STEPS, "da_epochs": 60, "msl_epochs": 70}),
-    "mamlpp, recomputed": ("mamlpp", {**FEW_STEPS, "da_epochs": 60, "recompute": True}),
+    "mamlpp": ("mamlpp", {**FEW_STEPS, "da_epochs": 30, "msl_epochs": 40}),
+    "mamlpp, recomputed": ("mamlpp", {**FEW_STEPS, "da": False, "msl": False, "recompute": True}),
     "metasgd": ("metasgd", {}),
     "anil": ("anil", FEW_STEPS),
     "anil, momentum": ("anil", {**FEW_STEPS, "inner_optimizer": "momentum"}),
     "boil": ("boil", FEW_STEPS),
-    "adam, proximal": ("maml", {**FEW_STEPS, "inner_optimizer": "adam", "proximal": 0.5}),
+    "adam": ("maml", {**FEW_STEPS, "inner_optimizer": "adam"}),
+    "proximal": ("maml", {**FEW_STEPS, "proximal": 0.5}),
     "reptile": ("reptile", {"inner_steps": 3, "inner_batch": 2, "eval_inner_batch": 2}),
     "reptile, sgd": (
         "reptile",
@@ -44,14 +46,34 @@ ALGORITHMS = {
 REGRESSION = {"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}}
 
 
-def build(name, changes, network, source):
-    return shipped("algo", name, **changes).build(network, source, TRAIN)
+BY_RUNNING = {
+    "mamlpp": {**FEW_STEPS, "da_epochs": 30, "msl_epochs": 40},
+    "mamlpp, shared": {**FEW_STEPS, "da": False, "msl": False, "bnrs": False, "recompute": True},
+    "anil": FEW_STEPS,
+}
+
+
+def build(name, changes, network, source, train=TRAIN):
+    return shipped("algo", name, **changes).build(network, source, train)
 
 
 @pytest.mark.parametrize("case", ALGORITHMS)
 def test_every_algorithm_on_every_engine(case):
     name, changes = ALGORITHMS[case]
     check_algorithm(partial(build, name, changes))
+
+
+@pytest.mark.parametrize("name", ["finetune", "nearest_neighbour"])
+def test_running_statistics_of_pretrained_networks_on_every_engine(name):
+    check_algorithm(partial(build, *ALGORITHMS[name]), bn_stats=("running",))
+
+
+@pytest.mark.parametrize("bn_stats", ["support", "running"])
+@pytest.mark.parametrize("case", BY_RUNNING)
+def test_other_statistics_in_training_on_every_engine(case, bn_stats):
+    train = replace(TRAIN, bn_stats=bn_stats)
+    name, _, _ = case.partition(",")
+    check_algorithm(partial(build, name, BY_RUNNING[case], train=train), bn_stats=(bn_stats,))
 
 
 @pytest.mark.parametrize("name", REGRESSION)
