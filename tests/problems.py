@@ -12,7 +12,7 @@ from maml_cli.algos.maml import MAML
 from maml_cli.backbones.conv4 import Conv4
 from maml_cli.core.learner import MetaParameters
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective
-from maml_cli.core.settings import BatchNormStats, TrainSettings
+from maml_cli.core.settings import BatchNormStats, RunSettings, TrainSettings
 from maml_cli.core.types import Episode, Looks, Progress
 from maml_cli.engines.engines import make_engine
 
@@ -34,6 +34,22 @@ ALL_OFF: dict[str, Any] = {
     "ca": False,
     "recompute": False,
 }
+
+RUN = RunSettings(
+    ways=5,
+    train_ways=None,
+    shots=1,
+    train_shots=None,
+    queries=1,
+    train_queries=None,
+    seed=0,
+    device="cpu",
+    engine="loop",
+    data_dir="data",
+    cache_dir="cache",
+    resume="never",
+    download=False,
+)
 
 TRAIN = TrainSettings(
     epochs=100,

@@ -24,6 +24,9 @@ class RunSettings:
     """The root keys: which episodes, where the data are, on which device."""
 
     ways: Annotated[int, Field(ge=1, description="classes per episode (1 for regression)")]
+    train_ways: Annotated[
+        int | None, Field(ge=1, description="classes per training episode; null: ways")
+    ]
     shots: Annotated[int, Field(ge=1, description="support examples per class")]
     train_shots: Annotated[
         int | None, Field(ge=1, description="support examples per class in training; null: shots")
@@ -46,6 +49,11 @@ class RunSettings:
     ]
     download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
 
+    def ways_in(self, split: str) -> int:
+        """Classes of the episodes of a split."""
+        own = self.train_ways if split == "train" else None
+        return own or self.ways
+
     def shots_in(self, split: str) -> int:
         """Support examples per class of the episodes of a split."""
         own = self.train_shots if split == "train" else None
@@ -55,6 +63,16 @@ class RunSettings:
         """Query examples per class of the episodes of a split."""
         own = self.train_queries if split == "train" else None
         return own or self.queries
+
+    def check_train_ways(self, algo: str) -> list[str]:
+        """For algorithms with an output per way: one sentence if training has other ways."""
+        if self.ways_in("train") == self.ways:
+            return []
+        return [
+            f"train_ways={self.train_ways} and ways={self.ways} differ, but algo={algo} has one "
+            "output for each way, in training and at the test: give both the same value, as "
+            "train_ways=null does, or choose algo=nearest_neighbour or algo=finetune"
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -57,10 +57,20 @@ class Run:
         }
 
     @cached_property
+    def train_ways(self) -> int:
+        """Classes per episode in training."""
+        return self._in_training("ways")
+
+    @cached_property
     def train_shots(self) -> int:
         """Support examples per class in training."""
-        given = self.settings.get("train_shots")
-        return self.results["shots"] if given in (None, "null") else int(given)
+        return self._in_training("shots")
+
+    def _in_training(self, name: str) -> int:
+        """What held in training: by the results, or in older ones by the settings."""
+        key = f"train_{name}"
+        given = self.results.get(key, self.settings.get(key))
+        return int(self.results[name] if given in (None, "null") else given)
 
 
 class Unfinished(NamedTuple):

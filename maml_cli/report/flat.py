@@ -31,6 +31,7 @@ def _row(group: Group) -> dict[str, Any]:
     return {
         "approach": facts().approach(group.first),
         **{name: group.first.get(name) for name in COPIED},
+        "train_ways": group.runs[0].train_ways,
         "train_shots": group.runs[0].train_shots,
         "mean": test.mean,
         "ci95": test.ci95,

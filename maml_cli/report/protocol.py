@@ -10,7 +10,7 @@ NOT_SO = "–"
 """Where a fact does not apply."""
 
 SHOWN_ELSEWHERE = (
-    *("ways", "shots", "queries", "train_shots", "train_queries"),
+    *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
     *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch"),
     *("algo.inner_lr", "dataset.rotations"),
     *("eval.test_episodes", "eval.ensemble", "eval.inner_steps", "eval.bn_stats"),
@@ -28,11 +28,16 @@ def _setting(group: Group, key: str) -> str:
     return str(group.runs[0].settings.get(key, NOT_SO))
 
 
+def _train_ways(group: Group) -> str:
+    return str(group.runs[0].train_ways) if group.first["metric"] == "accuracy" else NOT_SO
+
+
 FACTS: Mapping[str, Callable[[Group], str]] = {
     "± over": over,
     "split": lambda g: str(g.first.get("split", "test")),
     "seeds": lambda g: ", ".join(map(str, g.seeds)),
     "test episodes": lambda g: f"{g.first['test']['episodes']:,}",
+    "ways in training": _train_ways,
     "shots in training": lambda g: str(g.runs[0].train_shots),
     "queries": lambda g: str(g.first["queries"]),
     "inner steps at test": lambda g: str(g.first.get("inner_steps", NOT_SO)),

@@ -92,7 +92,8 @@ class Facts(NamedTuple):
 
     def for_group(self, group: Group) -> list[Published]:
         """The published numbers of a group's approach, in the file's order."""
-        run = {**group.first, "train_shots": group.runs[0].train_shots}
+        first = group.runs[0]
+        run = {**group.first, "train_ways": first.train_ways, "train_shots": first.train_shots}
         approach = self.approach(run)
         return [
             number

@@ -108,9 +108,8 @@ def caption(results: Results) -> str:
         "over episodes",
         f"{_examples(results['shots'], results['queries'])} per {per}",
     ]
-    in_training = (results["train_shots"], results["train_queries"])
-    if in_training != (results["shots"], results["queries"]):
-        parts.append(f"in training {_examples(*in_training)}")
+    if in_training := _in_training(results):
+        parts.append(f"in training {', '.join(in_training)}")
     if "steps" not in test:
         parts.append(count(results["inner_steps"], "inner step", "inner steps"))
     if results["bn_stats"] is not None:
@@ -122,6 +121,17 @@ def caption(results: Results) -> str:
         f"seed {results['seed']}",
     ]
     return "; ".join(parts) + "."
+
+
+def _in_training(results: Results) -> list[str]:
+    """The sizes that training episodes have, where they differ from those of the test."""
+    examples = (results["train_shots"], results["train_queries"])
+    found = []
+    if results["train_ways"] != results["ways"]:
+        found.append(count(results["train_ways"], "way", "ways"))
+    if examples != (results["shots"], results["queries"]):
+        found.append(_examples(*examples))
+    return found
 
 
 def _examples(shots: int, queries: int) -> str:

@@ -42,7 +42,7 @@ class TensorBoard(Sink):
         self._writer.add_text("command", f"    {info.command}")
         self._writer.add_custom_scalars(charts(info.metric))
         if preview is not None and preview.support_x.dim() == IMAGE_BATCH:
-            grid = episode_grid(preview, info.ways)
+            grid = episode_grid(preview)
             self._writer.add_image("episode/support_above_queries", grid)
 
     def iteration(self, record: IterationRecord) -> None:

@@ -114,6 +114,7 @@ class Assembly:
             "ways": run.ways,
             "shots": run.shots,
             "queries": run.queries,
+            "train_ways": run.ways_in("train"),
             "train_shots": run.shots_in("train"),
             "train_queries": run.queries_in("train"),
             "seed": run.seed,

@@ -23,7 +23,8 @@ class Trained(NamedTuple):
     candidates: list[MetaParameters]
     """Those of the best epochs, best first, as many as `eval.ensemble` says."""
     facts: dict[str, Any]
-    """How it came about, for the results: the command, `val`, iterations, their time, epochs."""
+    """How it came about, for the results: the command, the sizes of training episodes, `val`,
+    iterations, their time, epochs."""
     remarks: tuple[str, ...]
     """What a reader must know, such as that the run is not finished."""
 
@@ -47,7 +48,8 @@ def load_trained(
     content = found.content
     config = (folder / "config.yaml").read_text(encoding="utf-8")
     require_same_config(content["config"], config, folder)
-    kept = yaml.safe_load(config)["eval"]["ensemble"]
+    began = yaml.safe_load(config)
+    kept = began["eval"]["ensemble"]
     if wanted > kept:
         raise UsageError(
             f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
@@ -58,6 +60,10 @@ def load_trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
         facts={
             "trained_by": content.get("command"),
+            **{  # null stands for the run's own ways, not for those of another test
+                f"train_{size}": began[f"train_{size}"] or began[size]
+                for size in ("ways", "shots", "queries")
+            },
             "val": checkpoints.summary(content["scores"]),
             "iterations": content["iteration"],
             "seconds_per_iteration": content["seconds"] / content["iteration"],

@@ -36,7 +36,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         folder.mkdir(parents=True)
         results: dict[str, Any] = {
             "algo": "maml", "dataset": "omniglot", "ways": 5, "shots": 1, "queries": 1,
-            "train_shots": 1, "train_queries": 1, "seed": 0,
+            "train_ways": facts.get("ways", 5), "train_shots": 1, "train_queries": 1, "seed": 0,
             "toggles": MAML | (switches or {}), "metric": "accuracy", "device": "cpu",
             "backbone": "conv4", "tasks_per_batch": 8, "remarks": [], "command": "maml-train",
             "cpu": "a processor (2 cores)", "inner_steps": 2, "bn_stats": "batch",

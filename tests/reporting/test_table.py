@@ -45,6 +45,10 @@ def test_the_caption_says_where_training_differs(results):
     assert "; 1 shot and 2 queries per class; in training 10 shots and 15 queries; " in markdown(
         results | {"train_shots": 10, "train_queries": 15}
     )
+    assert "; in training 20 ways; " in markdown(results | {"train_ways": 20})
+    assert "; in training 20 ways, 3 shots and 2 queries; " in markdown(
+        results | {"train_ways": 20, "train_shots": 3}
+    )
 
 
 def test_every_kind_of_batch_norm_statistics_has_words(results):
