@@ -55,6 +55,7 @@ TRAIN = TrainSettings(
     epochs=100,
     iterations_per_epoch=500,
     tasks_per_batch=2,
+    task_pool=None,
     outer_lr=1e-3,
     min_outer_lr=1e-5,
     grad_clip=None,

@@ -82,6 +82,10 @@ class TrainSettings:
     epochs: Annotated[int, Field(ge=1, description="validation and checkpoint after each")]
     iterations_per_epoch: Annotated[int, Field(ge=1, description="outer updates per epoch")]
     tasks_per_batch: Annotated[int, Field(ge=1, description="episodes per outer update")]
+    task_pool: Annotated[
+        int | None,
+        Field(ge=1, description="training draws from this many fixed tasks only; null: endless"),
+    ]
     outer_lr: Annotated[float, Field(gt=0, le=10, description="outer learning rate, at the start")]
     min_outer_lr: Annotated[
         float, Field(ge=0, le=10, description="outer rate at the end, if annealed")

@@ -9,7 +9,7 @@ from maml_cli.report.published import facts
 
 COPIED = (
     *("dataset", "ways", "shots", "queries", "metric", "algo", "backbone", "inner_steps"),
-    *("bn_stats", "iterations", "tasks_per_batch"),
+    *("bn_stats", "iterations", "tasks_per_batch", "task_pool"),
 )
 
 

@@ -11,7 +11,7 @@ NOT_SO = "–"
 
 SHOWN_ELSEWHERE = (
     *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
-    *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch"),
+    *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch", "train.task_pool"),
     *("algo.inner_lr", "dataset.rotations"),
     *("eval.test_episodes", "eval.ensemble", "eval.inner_steps", "eval.bn_stats"),
 )
@@ -32,6 +32,11 @@ def _train_ways(group: Group) -> str:
     return str(group.runs[0].train_ways) if group.first["metric"] == "accuracy" else NOT_SO
 
 
+def _task_pool(group: Group) -> str:
+    pool = group.first.get("task_pool")
+    return NOT_SO if pool is None else f"{pool:,}"
+
+
 FACTS: Mapping[str, Callable[[Group], str]] = {
     "± over": over,
     "split": lambda g: str(g.first.get("split", "test")),
@@ -39,6 +44,7 @@ FACTS: Mapping[str, Callable[[Group], str]] = {
     "test episodes": lambda g: f"{g.first['test']['episodes']:,}",
     "ways in training": _train_ways,
     "shots in training": lambda g: str(g.runs[0].train_shots),
+    "fixed training tasks": _task_pool,
     "queries": lambda g: str(g.first["queries"]),
     "inner steps at test": lambda g: str(g.first.get("inner_steps", NOT_SO)),
     "batch norm by": lambda g: BATCH_NORM.get(str(g.first.get("bn_stats")), NOT_SO),

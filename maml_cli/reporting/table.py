@@ -110,6 +110,9 @@ def caption(results: Results) -> str:
     ]
     if in_training := _in_training(results):
         parts.append(f"in training {', '.join(in_training)}")
+    if results["task_pool"] is not None:
+        pool = count(results["task_pool"], "fixed task", "fixed tasks")
+        parts.append(f"training draws from {pool} only")
     if "steps" not in test:
         parts.append(count(results["inner_steps"], "inner step", "inner steps"))
     if results["bn_stats"] is not None:

@@ -122,6 +122,7 @@ class Assembly:
             "metric": self.source.objective.metric_name,
             "device": device_name(self.device),
             "backbone": experiment.backbone.name,
+            "task_pool": experiment.train.task_pool,
             "tasks_per_batch": experiment.train.tasks_per_batch,
             "parameters": sum(t.numel() for t in params.theta.values()),
             "engine": self.engine.name,

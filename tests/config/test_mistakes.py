@@ -57,6 +57,7 @@ def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:
         ("train.outer_lr=0", "train.outer_lr=0: must be a number, above 0 and at most 10"),
         ("train.outer_lr=nan", "train.outer_lr=nan: must be a number, above 0 and at most 10"),
         ("train.outer_lr=-inf", "train.outer_lr=-inf: must be a number, above 0 and at most 10"),
+        ("train.task_pool=0", "train.task_pool=0: must be a whole number, at least 1, or null"),
         ("train.grad_clip=0", "train.grad_clip=0: must be a number, above 0, or null"),
         ("train.min_outer_lr=0.5", "train.min_outer_lr=0.5 is above train.outer_lr=0.001"),
         (

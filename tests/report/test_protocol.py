@@ -29,6 +29,17 @@ def test_the_same_ways_in_training_are_a_fact_of_all_rows(
     assert "ways in training" not in shared_and_varying(groups)[0]  # a curve has none
 
 
+def test_a_pool_of_training_tasks_is_a_column(make_run: MakeRun, tmp_path: Path) -> None:
+    make_run("endless")
+    make_run("pool", task_pool=200_000, config={"train": {"task_pool": 200_000}})
+    groups, _ = grouped(collect([tmp_path]).runs)
+    _, varying = shared_and_varying(groups)
+    assert sorted(varying["fixed training tasks"]) == ["200,000", "–"]
+    assert "settings" not in varying
+    groups, _ = grouped(collect([tmp_path / "endless"]).runs)
+    assert "fixed training tasks" not in shared_and_varying(groups)[0]
+
+
 def test_results_of_before_tell_it_by_their_settings(make_run: MakeRun) -> None:
     folder = make_run("old", config={"train_ways": None, "train_shots": 10})
     results = json.loads((folder / "results.json").read_text())

@@ -90,6 +90,7 @@ def results():
         "inner_steps": 2,
         "bn_stats": "batch",
         "tasks_per_batch": 8,
+        "task_pool": None,
         "iterations": 2000,
         "remarks": [],
         "test": {"mean": 0.9765, "ci95": 0.0031, "episodes": 600, "ensemble": 5},

@@ -51,6 +51,14 @@ def test_the_caption_says_where_training_differs(results):
     )
 
 
+def test_the_caption_says_that_training_tasks_were_few(results):
+    assert "fixed" not in markdown(results)
+    assert "; training draws from 200,000 fixed tasks only; " in markdown(
+        results | {"task_pool": 200_000}
+    )
+    assert "; training draws from 1 fixed task only; " in markdown(results | {"task_pool": 1})
+
+
 def test_every_kind_of_batch_norm_statistics_has_words(results):
     texts = {markdown(results | {"bn_stats": stats}) for stats in get_args(BatchNormStats)}
     assert len(texts) == len(get_args(BatchNormStats)) == 4
