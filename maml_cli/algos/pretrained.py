@@ -129,12 +129,14 @@ class Pretrained:
 
     def check(self, experiment: Experiment) -> list[str]:
         """That there is one function to learn: classes change their numbers from task to task."""
+        problems = experiment.run.check_train_ways(self.name)
         if experiment.run.ways == 1:
-            return []
+            return problems
         return [
+            *problems,
             f"algo={self.name} learns one function for all tasks, but with ways="
             f"{experiment.run.ways} a class has another number in each: choose dataset=sinusoid, "
-            "or algo=finetune"
+            "or algo=finetune",
         ]
 
     @property

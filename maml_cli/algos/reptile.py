@@ -151,7 +151,7 @@ class Reptile:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
-        problems = experiment.train.check_annealing()
+        problems = experiment.run.check_train_ways(self.name) + experiment.train.check_annealing()
         if self.carry_moments and self.inner_optimizer == "sgd":
             problems.append(
                 "algo.carry_moments=true carries the moments of Adam from task to task, but "

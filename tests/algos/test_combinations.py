@@ -5,7 +5,7 @@ from itertools import combinations, product
 from types import SimpleNamespace
 
 import pytest
-from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images, looks
+from problems import ALL_OFF, RUN, TRAIN, at_epoch, conv4, double, image_batch, images, looks
 
 from maml_cli.algos.maml import MAML
 from maml_cli.algos.reptile import Reptile
@@ -14,7 +14,7 @@ from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
 from maml_cli.engines.engines import make_engine
 
-EXPERIMENT = SimpleNamespace(train=TRAIN)
+EXPERIMENT = SimpleNamespace(run=RUN, train=TRAIN)
 OPTIONS = {
     "first order": {"order": 1},
     "msl": {"msl": True},
@@ -63,7 +63,7 @@ def test_a_contradiction_is_one_sentence(changes, way_out):
 
 
 def test_an_outer_rate_that_would_rise_is_refused_where_it_is_annealed():
-    rising = SimpleNamespace(train=replace(TRAIN, outer_lr=1e-6))  # its end is 1e-5
+    rising = SimpleNamespace(run=RUN, train=replace(TRAIN, outer_lr=1e-6))  # its end is 1e-5
     assert MAML(**ALL_OFF).check(rising) == []
     (annealed,) = MAML(**ALL_OFF | {"ca": True}).check(rising)
     assert annealed == (
