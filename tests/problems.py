@@ -24,6 +24,7 @@ EXPERIMENT = build(
     command="",
 )
 """MAML as it is shipped, 100 epochs of 500 iterations."""
+RUN = EXPERIMENT.run
 TRAIN = replace(EXPERIMENT.train, tasks_per_batch=2)
 
 

@@ -97,7 +97,8 @@ def test_what_is_asked_for_is_done_and_told(test_again, run, capsys):
     assert results["test"]["mean"] != results_in(run)["test"]["mean"]
     out = capsys.readouterr().out
     assert "Mean over 8 test episodes" in out
-    assert "2 shots and 2 queries per class" in out
+    assert "2 shots and 2 queries per class; in training 1 shot and 2 queries;" in out
+    assert [results[f"train_{size}"] for size in ("ways", "shots", "queries")] == [3, 1, 2]
     assert "batch norm by running statistics" in out
     test_again("split=val", "eval.val_episodes=3")
     assert "Mean over 3 validation episodes" in capsys.readouterr().out

@@ -77,7 +77,8 @@ class MAML:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
-        problems = experiment.train.check_annealing() if self.ca else []
+        problems = experiment.run.check_train_ways(self.name)
+        problems += experiment.train.check_annealing() if self.ca else []
         if self.da and self.order == 1:
             problems.append(
                 "algo.da=true anneals to second order, but algo.order=1: "

@@ -125,7 +125,8 @@ class Pretrained:
 
     def check(self, experiment: Experiment) -> list[str]:
         """That there is one function to learn: classes change their numbers from task to task."""
-        problems = experiment.train.check_bn_stats(self.name)
+        problems = experiment.run.check_train_ways(self.name)
+        problems += experiment.train.check_bn_stats(self.name)
         if experiment.run.ways == 1:
             return problems
         return [

@@ -138,7 +138,8 @@ class Reptile:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
-        problems = experiment.train.check_annealing() + experiment.train.check_bn_stats(self.name)
+        problems = experiment.run.check_train_ways(self.name)
+        problems += experiment.train.check_annealing() + experiment.train.check_bn_stats(self.name)
         if experiment.eval.bn_stats == "running":
             problems.append(
                 f"eval.bn_stats=running: algo={self.name} trains by the statistics of the batch "

@@ -37,8 +37,9 @@ class Protocol:
     ways: int
     shots: int
     queries: int
+    train_ways: int | None
+    """In training; None: written by a version that did not record it. So are shots and queries."""
     train_shots: int | None
-    """In training; None: written by a version that did not record it. So are the queries."""
     train_queries: int | None
     seed: int
     toggles: Mapping[str, bool | str]
@@ -46,6 +47,8 @@ class Protocol:
     metric: Metric
     backbone: str
     tasks_per_batch: int
+    task_pool: int | None
+    """How many fixed tasks training draws from; None: an endless supply."""
     parameters: int
     """Learned scalars, all meta-parameters: weights, inner rates, per-step batch norm."""
     remarks: tuple[str, ...]

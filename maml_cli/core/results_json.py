@@ -29,6 +29,7 @@ def encoded(results: RunResults) -> str:
         "ways": protocol.ways,
         "shots": protocol.shots,
         "queries": protocol.queries,
+        **_recorded("train_ways", protocol.train_ways),
         **_recorded("train_shots", protocol.train_shots),
         **_recorded("train_queries", protocol.train_queries),
         "seed": protocol.seed,
@@ -37,6 +38,7 @@ def encoded(results: RunResults) -> str:
         "device": environment.device,
         "backbone": protocol.backbone,
         "tasks_per_batch": protocol.tasks_per_batch,
+        **_recorded("task_pool", protocol.task_pool),
         "parameters": protocol.parameters,
         "engine": environment.engine,
         "remarks": protocol.remarks,
@@ -69,7 +71,8 @@ def encoded(results: RunResults) -> str:
 def decoded(text: str) -> RunResults:
     """The results in the text of a `results.json`; raises ValueError that names the entry.
 
-    Earlier versions did not write `train_shots`, `train_queries` and `iterations_skipped`.
+    Earlier versions did not write `train_ways`, `train_shots`, `train_queries` and
+    `iterations_skipped`. Without `task_pool`, the supply of training tasks was endless.
     """
     entries = JsonObject.parse(text)
     best = entries.object("val")
@@ -94,7 +97,7 @@ def decoded(text: str) -> RunResults:
 
 
 def _recorded(name: str, value: int | None) -> dict[str, int]:
-    """The entry, if its value is known."""
+    """The entry, if it has a value."""
     return {} if value is None else {name: value}
 
 
@@ -119,6 +122,7 @@ def _protocol(entries: JsonObject) -> Protocol:
         ways=entries.integer("ways"),
         shots=entries.integer("shots"),
         queries=entries.integer("queries"),
+        train_ways=entries.integer_or_absent("train_ways"),
         train_shots=entries.integer_or_absent("train_shots"),
         train_queries=entries.integer_or_absent("train_queries"),
         seed=entries.integer("seed"),
@@ -126,6 +130,7 @@ def _protocol(entries: JsonObject) -> Protocol:
         metric=_metric(entries),
         backbone=entries.text("backbone"),
         tasks_per_batch=entries.integer("tasks_per_batch"),
+        task_pool=entries.integer_or_absent("task_pool"),
         parameters=entries.integer("parameters"),
         remarks=tuple(entries.texts("remarks")),
         command=entries.text("command"),

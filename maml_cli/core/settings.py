@@ -24,6 +24,9 @@ class RunSettings:
     """The root keys: which episodes, where the data are, on which device."""
 
     ways: Annotated[int, Field(ge=1, description="classes per episode (1 for regression)")]
+    train_ways: Annotated[
+        int | None, Field(ge=1, description="classes per training episode; null: ways")
+    ]
     shots: Annotated[int, Field(ge=1, description="support examples per class")]
     train_shots: Annotated[
         int | None, Field(ge=1, description="support examples per class in training; null: shots")
@@ -46,6 +49,11 @@ class RunSettings:
     ]
     download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
 
+    def ways_in(self, split: str) -> int:
+        """Classes of the episodes of a split."""
+        own = self.train_ways if split == "train" else None
+        return own or self.ways
+
     def shots_in(self, split: str) -> int:
         """Support examples per class of the episodes of a split."""
         own = self.train_shots if split == "train" else None
@@ -56,6 +64,16 @@ class RunSettings:
         own = self.train_queries if split == "train" else None
         return own or self.queries
 
+    def check_train_ways(self, algo: str) -> list[str]:
+        """For algorithms with an output per way: one sentence if training has other ways."""
+        if self.ways_in("train") == self.ways:
+            return []
+        return [
+            f"train_ways={self.train_ways} and ways={self.ways} differ, but algo={algo} has one "
+            "output for each way, in training and at the test: give both the same value, as "
+            "train_ways=null does, or choose algo=nearest_neighbour or algo=finetune"
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainSettings:
@@ -64,6 +82,10 @@ class TrainSettings:
     epochs: Annotated[int, Field(ge=1, description="validation and checkpoint after each")]
     iterations_per_epoch: Annotated[int, Field(ge=1, description="outer updates per epoch")]
     tasks_per_batch: Annotated[int, Field(ge=1, description="episodes per outer update")]
+    task_pool: Annotated[
+        int | None,
+        Field(ge=1, description="training draws from this many fixed tasks only; null: endless"),
+    ]
     outer_lr: Annotated[float, Field(gt=0, le=10, description="outer learning rate, at the start")]
     min_outer_lr: Annotated[
         float, Field(ge=0, le=10, description="outer rate at the end, if annealed")

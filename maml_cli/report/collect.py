@@ -81,10 +81,21 @@ class Run:
         }
 
     @cached_property
+    def train_ways(self) -> int:
+        """Classes per episode in training."""
+        protocol = self.results.protocol
+        return protocol.train_ways or self._set("train_ways") or protocol.ways
+
+    @cached_property
     def train_shots(self) -> int:
         """Support examples per class in training."""
-        given = self.settings.get("train_shots")
-        return self.results.protocol.shots if given in (None, "null") else int(given)
+        protocol = self.results.protocol
+        return protocol.train_shots or self._set("train_shots") or protocol.shots
+
+    def _set(self, key: str) -> int | None:
+        """A whole number among the settings, for results that did not record it."""
+        given = self.settings.get(key)
+        return None if given in (None, "null") else int(given)
 
 
 class Unfinished(NamedTuple):

@@ -37,6 +37,8 @@ def _row(group: Group) -> dict[str, Any]:
         "bn_stats": first.test.bn_stats,
         "iterations": first.iterations,
         "tasks_per_batch": protocol.tasks_per_batch,
+        "task_pool": protocol.task_pool,
+        "train_ways": group.runs[0].train_ways,
         "train_shots": group.runs[0].train_shots,
         "mean": ensemble.mean,
         "ci95": ensemble.ci95,

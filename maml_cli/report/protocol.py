@@ -10,8 +10,8 @@ NOT_APPLICABLE = "–"
 """Where a condition does not apply."""
 
 SHOWN_ELSEWHERE = (
-    *("ways", "shots", "queries", "train_shots", "train_queries"),
-    *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch"),
+    *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
+    *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch", "train.task_pool"),
     *("algo.inner_lr", "dataset.rotations"),
     *("eval.test_episodes", "eval.ensemble", "eval.inner_steps", "eval.bn_stats"),
 )
@@ -28,12 +28,23 @@ def _setting(group: Group, key: str) -> str:
     return str(group.runs[0].settings.get(key, NOT_APPLICABLE))
 
 
+def _train_ways(group: Group) -> str:
+    return str(group.runs[0].train_ways) if group.protocol.ways > 1 else NOT_APPLICABLE
+
+
+def _task_pool(group: Group) -> str:
+    pool = group.protocol.task_pool
+    return NOT_APPLICABLE if pool is None else f"{pool:,}"
+
+
 CONDITIONS: Mapping[str, Callable[[Group], str]] = {
     "± over": over,
     "split": lambda g: g.first.test.split,
     "seeds": lambda g: ", ".join(map(str, g.seeds)),
     "test episodes": lambda g: f"{g.first.test.episodes:,}",
+    "ways in training": _train_ways,
     "shots in training": lambda g: str(g.runs[0].train_shots),
+    "fixed training tasks": _task_pool,
     "queries": lambda g: str(g.protocol.queries),
     "inner steps at test": lambda g: str(g.first.test.inner_steps),
     "batch norm by": lambda g: BATCH_NORM.get(str(g.first.test.bn_stats), NOT_APPLICABLE),

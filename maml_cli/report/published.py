@@ -45,7 +45,7 @@ class Published:
     iterations: int | None = None
     tasks_per_batch: int | None = None
     where: dict[str, str | int] = Field(default_factory=dict)
-    """The `bn_stats` and `train_shots` of the runs that it may stand beside."""
+    """The `bn_stats`, `train_ways` and `train_shots` of the runs that it may stand beside."""
 
     @property
     def setting(self) -> Setting:
@@ -96,7 +96,11 @@ class Literature(NamedTuple):
         """The published numbers of a group's approach, in the file's order."""
         first = group.runs[0]
         approach, backbone = self.approach(group.protocol), f"{group.protocol.backbone}_"
-        conditions = {"bn_stats": group.first.test.bn_stats, "train_shots": first.train_shots}
+        conditions = {
+            "bn_stats": group.first.test.bn_stats,
+            "train_ways": first.train_ways,
+            "train_shots": first.train_shots,
+        }
         return [
             number
             for number in self.numbers

@@ -8,7 +8,7 @@ from rich.table import Table as RichTable
 from tabulate import tabulate
 
 from maml_cli.core.records import Curves, RunInfo, Sink
-from maml_cli.core.results import RunResults
+from maml_cli.core.results import Protocol, RunResults
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show_interval
@@ -110,10 +110,11 @@ def caption(results: RunResults) -> str:
         "over episodes",
         f"{_examples(protocol.shots, protocol.queries)} per {per}",
     ]
-    train_shots = protocol.train_shots or protocol.shots
-    train_queries = protocol.train_queries or protocol.queries
-    if (train_shots, train_queries) != (protocol.shots, protocol.queries):
-        parts.append(f"in training {_examples(train_shots, train_queries)}")
+    if in_training := _in_training(protocol):
+        parts.append(f"in training {', '.join(in_training)}")
+    if protocol.task_pool is not None:
+        pool = count(protocol.task_pool, "fixed task", "fixed tasks")
+        parts.append(f"training draws from {pool} only")
     if not results.metric.per_step:
         parts.append(count(test.inner_steps, "inner step", "inner steps"))
     if test.bn_stats is not None:
@@ -125,6 +126,19 @@ def caption(results: RunResults) -> str:
         f"seed {protocol.seed}",
     ]
     return "; ".join(parts) + "."
+
+
+def _in_training(protocol: Protocol) -> list[str]:
+    """The sizes that training episodes have, where they differ from those of the test."""
+    ways = protocol.train_ways or protocol.ways
+    shots = protocol.train_shots or protocol.shots
+    queries = protocol.train_queries or protocol.queries
+    found = []
+    if ways != protocol.ways:
+        found.append(count(ways, "way", "ways"))
+    if (shots, queries) != (protocol.shots, protocol.queries):
+        found.append(_examples(shots, queries))
+    return found
 
 
 def _examples(shots: int, queries: int) -> str:

@@ -37,7 +37,7 @@ class TensorBoard(Sink):
         self._writer.add_text("command", f"    {info.protocol.command}")
         self._writer.add_custom_scalars(charts(info.metric.name))
         if preview is not None and preview.support_x.dim() == IMAGE_BATCH:
-            grid = episode_grid(preview, info.protocol.ways)
+            grid = episode_grid(preview)
             self._writer.add_image("episode/support_above_queries", grid)
 
     def iteration(self, record: IterationRecord) -> None:

@@ -42,7 +42,13 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
 
     with Reporter([ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
         protocol, environment = parts.protocol(best), parts.environment()
-        protocol = replace(protocol, remarks=(*protocol.remarks, *trained.remarks))
+        protocol = replace(
+            protocol,
+            train_ways=trained.train_ways,
+            train_shots=trained.train_shots,
+            train_queries=trained.train_queries,
+            remarks=(*protocol.remarks, *trained.remarks),
+        )
         info = parts.info(
             protocol,
             environment,

@@ -12,6 +12,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import RunResults
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
+from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
@@ -100,7 +101,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
         trainer = Trainer(
             engine=parts.engine,
-            source=source,
+            source=training_source(source, experiment.train.task_pool, experiment.run.seed),
             settings=experiment.train,
             checkpoints=checkpoints,
             metadata={

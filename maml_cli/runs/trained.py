@@ -23,6 +23,10 @@ class Trained(NamedTuple):
 
     candidates: list[MetaParameters]
     """The networks of the best epochs, best first, as many as `eval.ensemble` says."""
+    train_ways: int
+    """Of the episodes that it was trained on, whatever the episodes of another test have."""
+    train_shots: int
+    train_queries: int
     validation: Validation
     epochs: int
     """Epochs done, their validation included."""
@@ -52,7 +56,8 @@ def load_trained(
     content = found.content
     config = files.config.read_text(encoding="utf-8")
     require_same_config(content["config"], config, folder)
-    kept = yaml.safe_load(config)["eval"]["ensemble"]
+    began = yaml.safe_load(config)
+    kept = began["eval"]["ensemble"]
     if wanted > kept:
         raise UsageError(
             f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
@@ -61,6 +66,9 @@ def load_trained(
     epochs, done = experiment.train.epochs, content["epoch"]
     return Trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
+        train_ways=began["train_ways"] or began["ways"],
+        train_shots=began["train_shots"] or began["shots"],
+        train_queries=began["train_queries"] or began["queries"],
         validation=checkpoints.validation(content["scores"]),
         epochs=done,
         iterations=content["iteration"],

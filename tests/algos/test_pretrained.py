@@ -45,6 +45,7 @@ class Sine:
 def sines(*, reveal):
     run = RunSettings(
         ways=1,
+        train_ways=None,
         shots=10,
         train_shots=None,
         queries=1,

@@ -8,6 +8,7 @@ import torch
 from maml_cli.engines.engines import make_engine
 from maml_cli.inner.minibatches import minibatches
 from problems import (
+    RUN,
     TRAIN,
     FakeSource,
     Line,
@@ -104,7 +105,8 @@ def test_carried_moments_go_on_from_task_to_task_and_are_state():
 
 
 def test_moments_without_adam_are_refused():
-    (problem,) = Reptile(**(SGD | {"carry_moments": True})).check(SimpleNamespace(train=TRAIN))
+    experiment = SimpleNamespace(run=RUN, train=TRAIN)
+    (problem,) = Reptile(**(SGD | {"carry_moments": True})).check(experiment)
     assert problem.endswith("set algo.carry_moments=false")
 
 

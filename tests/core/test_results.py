@@ -23,8 +23,13 @@ RETEST = Retest(run="outputs/run", trained_by=None, epochs=3)
 
 @pytest.mark.parametrize(
     "results",
-    [OMNIGLOT, SINUSOID, changed(OMNIGLOT, split="val", retest=RETEST, iterations_skipped=None)],
-    ids=["accuracy", "error", "tested again"],
+    [
+        OMNIGLOT,
+        SINUSOID,
+        changed(OMNIGLOT, train_ways=20, task_pool=200_000),
+        changed(OMNIGLOT, split="val", retest=RETEST, iterations_skipped=None),
+    ],
+    ids=["accuracy", "error", "other tasks in training", "tested again"],
 )
 def test_results_come_back_as_they_were(results: RunResults) -> None:
     assert RunResults.from_json(results.to_json()) == results
@@ -91,7 +96,7 @@ def without(*path: str) -> dict[str, Any]:
     return content
 
 
-LATER = ("train_shots", "train_queries", "iterations_skipped")
+LATER = ("train_ways", "train_shots", "train_queries", "iterations_skipped")
 NEEDED = [(key,) for key in json.loads(OMNIGLOT.to_json()) if key not in LATER]
 
 
@@ -111,7 +116,7 @@ def test_entries_that_came_later_may_be_missing() -> None:
         del content[key]
     results = RunResults.from_json(json.dumps(content))
     assert results == changed(
-        OMNIGLOT, train_shots=None, train_queries=None, iterations_skipped=None
+        OMNIGLOT, train_ways=None, train_shots=None, train_queries=None, iterations_skipped=None
     )
     assert json.loads(results.to_json()) == content
 

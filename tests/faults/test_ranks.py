@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from faults.processes import outcome, pgrep, wait_for
-from problems import ALL_OFF, TRAIN
+from problems import ALL_OFF, RUN, TRAIN
 
 from maml_cli.algos.maml import MAML
 from maml_cli.core.experiment import Experiment
@@ -200,7 +200,7 @@ class Unconcerned:
 
 def experiment(processes: int, **changes: Any) -> Experiment:
     parts: dict[str, Any] = {
-        "run": None,
+        "run": RUN,
         "train": TRAIN,
         "eval": None,
         "algo": MAML(**ALL_OFF),

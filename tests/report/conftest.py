@@ -41,6 +41,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         estimates = {0: (0.2, 0.0), 1: (0.8, 0.1), inner_steps: (mean, ci95)}
         tested = {
             "toggles": MAML | (switches or {}),
+            "train_ways": changes.get("ways", 5),
             "ensemble": course(estimates),
             "single": course({inner_steps: (mean - 0.02, ci95)}),
         }

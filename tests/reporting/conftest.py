@@ -20,6 +20,7 @@ SINUSOID = {
     "algo": "maml",
     "dataset": "sinusoid",
     "ways": 1,
+    "train_ways": 1,
     "shots": 10,
     "train_shots": 10,
     "metric": MSE,
@@ -72,8 +73,7 @@ def epoch_record():
         },
         best=True,
         inner_rates={"head.weight": (0.25, -0.125)},
-        step_weights=(0.375, 0.625),
-        order=2,
+        phase={"order": 2, "step_weights": (0.375, 0.625)},
     )
 
 

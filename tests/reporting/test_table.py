@@ -47,6 +47,18 @@ def test_the_caption_says_where_training_differs(results):
     assert "; 1 shot and 2 queries per class; in training 10 shots and 15 queries; " in markdown(
         changed(results, train_shots=10, train_queries=15)
     )
+    assert "; in training 20 ways; " in markdown(changed(results, train_ways=20))
+    assert "; in training 20 ways, 3 shots and 2 queries; " in markdown(
+        changed(results, train_ways=20, train_shots=3)
+    )
+
+
+def test_the_caption_says_that_training_tasks_were_few(results):
+    assert "fixed" not in markdown(results)
+    assert "; training draws from 200,000 fixed tasks only; " in markdown(
+        changed(results, task_pool=200_000)
+    )
+    assert "; training draws from 1 fixed task only; " in markdown(changed(results, task_pool=1))
 
 
 def test_every_kind_of_batch_norm_statistics_has_words(results):
