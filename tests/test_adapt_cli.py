@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from maml_cli.core.learner import MetaParameters
+from maml_cli.engines.engines import make_engine
 from PIL import Image
 
 from maml_cli.commands.adapt import main
 from maml_cli.commands.train import main as maml_train
 from maml_cli.config.trained import trained_experiment
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.types import Looks
 from maml_cli.engines.choice import choose_engine
-from maml_cli.engines.engines import make_engine
 
 WAYS, SHOTS, QUERIES = 3, 2, 4
 TINY = [

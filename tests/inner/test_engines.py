@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from maml_cli.engines.engines import make_engine
 
 from maml_cli.core.errors import UsageError
 from maml_cli.distributed import ranks
 from maml_cli.engines import processes
 from maml_cli.engines.choice import choose_engine
-from maml_cli.engines.engines import make_engine
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

@@ -7,13 +7,13 @@ import time
 
 import pytest
 import torch
+from maml_cli.engines.engines import one_core_engine
 from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images, looks
 
 from maml_cli.algos.maml import MAML
 from maml_cli.algos.reptile import Reptile
 from maml_cli.core.errors import ProcessLost
 from maml_cli.engines import processes
-from maml_cli.engines.engines import one_core_engine
 from maml_cli.engines.processes import InProcesses
 
 pytestmark = [

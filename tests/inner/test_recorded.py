@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from maml_cli.engines.engines import make_engine
 from problems import ALL_OFF, TRAIN, at_epoch, conv4, double, image_batch, images
 
 from maml_cli.algos.maml import MAML
@@ -9,7 +10,6 @@ from maml_cli.algos.pretrained import Pretrained
 from maml_cli.algos.reptile import Reptile
 from maml_cli.backbones.mlp import MLP
 from maml_cli.core.types import Episode
-from maml_cli.engines.engines import make_engine
 from maml_cli.engines.recorded import Recorded, traced
 
 SOURCE = images(3)

@@ -1,7 +1,6 @@
 import pytest
-from problems import at_epoch
-
 from maml_cli.inner.step_weights import last_step, multi_step
+from problems import at_epoch
 
 
 def test_multi_step_weights_start_equal():
