@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maml_cli.config.build import build
+from maml_cli.config.build import inspect
 from maml_cli.config.compose import Composer
 from maml_cli.core.algorithm import MetaParameters, MetaStep, flat, nested
 from maml_cli.core.network import Network
@@ -19,27 +20,29 @@ from maml_cli.engines.choice import make_engine
 from maml_cli.engines.engine import Engine
 
 CPU = torch.device("cpu")
-EXPERIMENT = build(
-    Composer().compose(["algo=maml", "train.epochs=100", "train.iterations_per_epoch=500"]),
-    command="",
-)
-"""MAML as it is shipped, 100 epochs of 500 iterations."""
-RUN = EXPERIMENT.run
-TRAIN = replace(EXPERIMENT.train, tasks_per_batch=2)
+
+
+@cache
+def composed(*arguments: str) -> Any:
+    """The experiment of a command line, even if its parts do not go together."""
+    config = Composer().compose(list(arguments))
+    return inspect(config, fallback=config, command="")[0]
 
 
 def shipped(group: str, name: str, **changes: Any) -> Any:
     """The settings of a group's YAML, with changes."""
-    curves = ["dataset=sinusoid"] if name in ("pretrained", "oracle", "scratch") else []
-    experiment = build(Composer().compose([f"{group}={name}", *curves]), command="")
-    return replace(getattr(experiment, group), **changes)
+    return replace(getattr(composed(f"{group}={name}"), group), **changes)
+
+
+TRAIN = replace(
+    composed("algo=maml").train, epochs=100, iterations_per_epoch=500, tasks_per_batch=2
+)
 
 
 def maml(**changes: Any) -> Any:
     """MAML's settings, all switches off but those named; two inner steps."""
-    return replace(
-        EXPERIMENT.algo, **{"inner_steps": 2, "msl_epochs": 10, "da_epochs": 1} | changes
-    )
+    fields = {"inner_steps": 2, "msl_epochs": 10, "da_epochs": 1} | changes
+    return shipped("algo", "maml", **fields)
 
 
 def evaluated(after: Iterable[int], bn_stats: BatchNormStats) -> Evaluation:
@@ -107,10 +110,7 @@ class Linear(Toy):
 
 def conv4(**changes: Any) -> Any:
     """MAML++'s network, of 4 filters."""
-    return shipped("backbone", "conv4", filters=4, **changes) if changes else SMALL
-
-
-SMALL = replace(EXPERIMENT.backbone, filters=4)
+    return shipped("backbone", "conv4", **{"filters": 4} | changes)
 
 
 @dataclass

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from maml_cli.core.learner import MetaParameters
-from maml_cli.engines.engines import make_engine
 from PIL import Image
 
 from maml_cli.commands.adapt import main

@@ -1,24 +1,25 @@
 """The baselines for images against paper and pencil, and against torch's own modules."""
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
-import torch.nn.functional as F
-from maml_cli.engines.engines import make_engine
 from problems import (
-    TRAIN,
     FakeSource,
+    Linear,
     at_epoch,
+    built,
     conv4,
     double,
+    evaluated,
     image_batch,
     images,
-    looks,
+    shipped,
 )
 from torch import nn
 
-from maml_cli.algos.classifier import FineTune, NearestNeighbour, by_class_number
+from maml_cli.algos.classifier import by_class_number
 from maml_cli.config import check
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.types import Episode
@@ -28,46 +29,39 @@ MODES = ["batch", "support", "support_and_query", "running"]
 PLANE = FakeSource((2,), 2, CLASSIFICATION, train_classes=3)
 
 
-class Stretch:
+class Stretch(Linear):
     """A network without norms: its features of (a, b) are (a, 2 b)."""
 
-    name = "stretch"
+    def __init__(self):
+        super().__init__(2)
 
-    def init(self, input_shape, outputs, generator):
-        return {
-            "body.weight": torch.tensor([1.0, 2.0]),
-            "head.weight": torch.zeros(outputs, 2),
-            "head.bias": torch.zeros(outputs),
-        }
+    def init(self, generator):
+        return {"body.weight": torch.tensor([1.0, 2.0])}
 
-    def apply(self, params, x, norm):
-        return F.linear(params["body.weight"] * x, params["head.weight"], params["head.bias"])
+    def features(self, params, x, norm):
+        return params["body.weight"] * x
 
 
 class Normed(Stretch):
     """The same features, normalised."""
 
-    def init(self, input_shape, outputs, generator):
+    norms: ClassVar = {"body.norm": 2}
+
+    def init(self, generator):
         norm = {"body.norm.weight": torch.ones(2), "body.norm.bias": torch.zeros(2)}
-        return super().init(input_shape, outputs, generator) | norm
+        return super().init(generator) | norm
 
-    def apply(self, params, x, norm):
-        x = norm("body.norm", params["body.weight"] * x, params)
-        return F.linear(x, params["head.weight"], params["head.bias"])
-
-
-def built(settings, backbone, source, engine="loop"):
-    chosen = make_engine(engine)
-    return settings.build(backbone, source, TRAIN, chosen)
+    def features(self, params, x, norm):
+        return norm("body.norm", super().features(params, x, norm), params)
 
 
-def fine_tune(backbone, source, engine="loop", **changes):
-    fields = {"name": "test", "inner_steps": 2, "inner_lr": 0.4, "adapts": ["head"]} | changes
-    return built(FineTune(**fields), backbone, source, engine)
+def fine_tune(network, source, engine="loop", **changes):
+    fields = {"inner_steps": 2, "inner_lr": 0.4} | changes
+    return built(shipped("algo", "finetune", **fields), network, source, engine)
 
 
-def nearest(backbone, source, engine="loop"):
-    return built(NearestNeighbour(name="test"), backbone, source, engine)
+def nearest(network, source, engine="loop"):
+    return built(shipped("algo", "nearest_neighbour"), network, source, engine)
 
 
 def episode(support, support_y, query):
@@ -98,7 +92,7 @@ COSINES = torch.tensor(
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_query_s_outputs_are_the_cosines_to_the_nearest_example_of_each_class(engine):
     found = nearest(Stretch(), PLANE, engine)
-    outputs = found.predict(found.init(0), TWO_SHOTS, looks(range(1), "batch"))
+    outputs = found.predict(found.init(0), TWO_SHOTS, evaluated(range(1), "batch"))
     torch.testing.assert_close(outputs, COSINES.view(1, 1, 2, 2))
 
 
@@ -110,14 +104,14 @@ def test_the_length_of_features_and_the_order_of_examples_do_not_matter():
         support_y=TWO_SHOTS.support_y[:, order],
         query_x=100 * TWO_SHOTS.query_x,
     )
-    outputs = found.predict(found.init(0), other, looks(range(1), "batch"))
+    outputs = found.predict(found.init(0), other, evaluated(range(1), "batch"))
     torch.testing.assert_close(outputs, COSINES.view(1, 1, 2, 2))
 
 
 def test_inner_steps_do_not_change_the_nearest_neighbour():
     found = nearest(Stretch(), PLANE)
     assert found.steps == 0
-    outputs = found.predict(found.init(0), TWO_SHOTS, looks(range(3), "batch"))
+    outputs = found.predict(found.init(0), TWO_SHOTS, evaluated(range(3), "batch"))
     torch.testing.assert_close(outputs, COSINES.expand(1, 3, 2, 2))
 
 
@@ -135,7 +129,7 @@ def test_fine_tuning_begins_with_a_head_of_zeros(engine, adapts):
     params = found.init(0)
     params.theta["model.head.weight"].fill_(7.0)  # of the three training classes
     params.theta["model.head.bias"].fill_(5.0)
-    outputs = found.predict(params, ONE_SHOT, looks(range(2), "batch"))
+    outputs = found.predict(params, ONE_SHOT, evaluated(range(2), "batch"))
     assert outputs.shape == (1, 2, 1, 2)
     assert not outputs[0, 0].any()
     torch.testing.assert_close(outputs[0, 1, 0], ONE_STEP)  # a zero head has no slope for the body
@@ -144,7 +138,7 @@ def test_fine_tuning_begins_with_a_head_of_zeros(engine, adapts):
 def test_the_body_adapts_if_asked_once_the_head_is_not_zero():
     head, both = (
         fine_tune(Stretch(), PLANE, adapts=a).predict(
-            fine_tune(Stretch(), PLANE).init(0), ONE_SHOT, looks(range(3), "batch")
+            fine_tune(Stretch(), PLANE).init(0), ONE_SHOT, evaluated(range(3), "batch")
         )
         for a in (["head"], ["body", "head"])
     )
@@ -206,7 +200,7 @@ def test_engines_agree_and_change_nothing(make, mode):
     params = double(make(conv4(), source).init(0))
     before = {n: t.clone() for n, t in {**params.theta, **params.state}.items()}
     loop, threads, vmap = (
-        make(conv4(), source, engine).predict(params, batch, looks(range(3), mode))
+        make(conv4(), source, engine).predict(params, batch, evaluated(range(3), mode))
         for engine in ENGINES
     )
     assert loop.shape == (2, 3, 6, 3)
@@ -230,7 +224,7 @@ def test_other_queries_matter_by_batch_statistics_only(make, mode, seen):
     found, batch = make(Normed(), PLANE), image_batch(1, 2, 2, 2, PLANE)
     params = double(found.init(0))
     first, second = (
-        found.predict(params, b, looks(range(2), mode))[0, -1, 0]
+        found.predict(params, b, evaluated(range(2), mode))[0, -1, 0]
         for b in (batch, batch._replace(query_x=moved(batch.query_x, 3)))
     )
     assert torch.allclose(first, second, atol=1e-6) != seen
@@ -243,7 +237,9 @@ def test_other_support_examples_move_a_cosine_but_not_by_running_statistics(mode
     found, batch = nearest(Normed(), PLANE), image_batch(1, 2, 1, 2, PLANE)
     params = double(found.init(0))
     first, second = (
-        found.predict(params, b, looks([0], mode))[0, 0, 0, 0]  # to class 0, whose example stays
+        found.predict(params, b, evaluated([0], mode))[
+            0, 0, 0, 0
+        ]  # to class 0, whose example stays
         for b in (batch, batch._replace(support_x=moved(batch.support_x, 1)))
     )
     assert torch.allclose(first, second, atol=1e-6) != seen
@@ -257,7 +253,7 @@ def test_running_statistics_are_those_of_pretraining():
     params.state["running.body.norm.var"].copy_(torch.tensor([[4.0, 1.0]]))
     # the support examples become (0, 0.5) and (-0.5, 0), the query (0, 2)
     task = episode([[1.0, 0.25], [0.0, 0.0]], [0, 1], [[1.0, 1.0]])
-    outputs = found.predict(params, task, looks(range(1), "running"))
+    outputs = found.predict(params, task, evaluated(range(1), "running"))
     torch.testing.assert_close(outputs.flatten(), torch.tensor([1.0, 0.0]), atol=1e-4, rtol=0)
 
 

@@ -5,8 +5,7 @@ from itertools import product
 
 import pytest
 import torch
-from maml_cli.engines.engines import make_engine
-from problems import FakeSource, at_epoch, image_batch, images, looks, points
+from problems import FakeSource, at_epoch, built, evaluated, image_batch, images, points
 
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
@@ -194,11 +193,10 @@ def test_two_iterations(name, composer):
         batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
     else:
         source, batch = FakeSource((1,), 1, REGRESSION), points((1.0, 2.0), (0.5, 0.0))
-    engine = make_engine("loop")
-    learner = run.algo.build(run.backbone, source, run.train, engine)
+    learner = built(run.algo, run.backbone, source)
     params = learner.init(0)
     before = {n: t.clone() for n, t in params.theta.items()}
-    optimizer = learner.optimizer(list(params.theta.values()))
+    optimizer = learner.algorithm.optimizer(list(params.theta.values()))
     for epoch in (0, run.train.epochs - 1):
         step = learner.meta_gradient(params, batch, at_epoch(epoch))
         assert step.loss.isfinite()
@@ -208,6 +206,6 @@ def test_two_iterations(name, composer):
         optimizer.step()
     assert any(not torch.equal(before[n], t) for n, t in params.theta.items())
     steps = min(learner.steps, 2)
-    outputs = learner.predict(params, batch, looks(range(steps + 1), run.eval.bn_stats))
+    outputs = learner.predict(params, batch, evaluated(range(steps + 1), run.eval.bn_stats))
     assert outputs.shape[:2] == (2, steps + 1)
     assert outputs.isfinite().all()

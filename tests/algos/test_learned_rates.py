@@ -2,23 +2,33 @@
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, conv4, double, image_batch, images, learner, points
+from problems import (
+    FakeSource,
+    Line,
+    Toy,
+    at_epoch,
+    conv4,
+    deep,
+    double,
+    image_batch,
+    images,
+    learner,
+    points,
+)
 
 from maml_cli.core.types import Episode
 
 RATE = "inner_lr.head.weight"
 
 
-class Plane:
+class Plane(Toy):
     """A network with weights (3, 5) that answers their product with its two inputs."""
 
-    name = "plane"
+    feature_shape = (2,)
+    start = (3.0, 5.0)
 
-    def init(self, input_shape, outputs, generator):
-        return {"head.weight": torch.tensor([3.0, 5.0])}
-
-    def apply(self, params, x, norm):
-        return (x @ params["head.weight"]).unsqueeze(-1)
+    def head(self, params, features):
+        return (features @ params["head.weight"]).unsqueeze(-1)
 
 
 @pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
@@ -55,7 +65,7 @@ def test_with_lslr_there_is_a_rate_per_weight_and_step():
 
 
 def test_rates_start_uniform_between_their_bounds_beside_the_same_network():
-    backbone = conv4(filters=16, negative_slope=0.0)
+    backbone = conv4(filters=16)
     drawn = learner(
         backbone, images(3), rate_per_weight=True, inner_lr=0.005, inner_lr_max=0.1
     ).init(0)
@@ -72,10 +82,7 @@ def test_rates_start_uniform_between_their_bounds_beside_the_same_network():
 
 @pytest.mark.parametrize("engine", ["threads", "vmap"])
 def test_engines_agree_and_it_combines_with_the_switches_of_mamlpp(engine):
-    backbone, source = (
-        conv4(negative_slope=0.0),
-        images(3),
-    )
+    backbone, source = conv4(), images(3)
     loop, other = (
         learner(
             backbone,
@@ -102,4 +109,4 @@ def test_logged_rates_are_means_over_the_weights():
     found = learner(Plane(), FakeSource((2,)), rate_per_weight=True)
     params = found.init(0)
     params.theta[RATE].copy_(torch.tensor([[0.1, 0.5]]))
-    assert found.inner_rates(params)["head.weight"] == pytest.approx([0.3])
+    assert found.algorithm.learned_rates(deep(params))["head.weight"] == pytest.approx([0.3])

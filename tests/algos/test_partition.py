@@ -2,16 +2,13 @@
 
 import pytest
 import torch
-from maml_cli.core.batch_norm import BatchStats
-from maml_cli.core.functional import (
-    autograd_gradient,
-    autograd_pullback,
-    autograd_settle,
-    section,
-)
-from problems import at_epoch, conv4, double, image_batch, images, learner
+from problems import at_epoch, conv4, deep, double, image_batch, images, learner
 
-from maml_cli.engines.engine import Numerics
+from maml_cli.core.algorithm import Ops, nested
+from maml_cli.core.autodiff import Autograd
+from maml_cli.core.norms import BatchStats
+from maml_cli.core.types import Episode
+from maml_cli.inner.norm_policies import ByBatch
 
 CONV4 = conv4()
 HEAD = {"head.weight", "head.bias"}
@@ -32,22 +29,23 @@ SETS = [
 def test_inner_steps_change_these_parameters_and_no_others(adapts, expected):
     source = images(3)
     found = learner(CONV4, source, adapts=adapts, inner_steps=2)
-    theta = section(double(found.init(0)).theta, "model")
-    episode = type(batch := image_batch(1, 3, 2, 1, source))(*(field[0] for field in batch))
-    numerics = Numerics(autograd_gradient, autograd_pullback, autograd_settle, BatchStats)
-    phi = theta
-    for step in range(2):
-        phi, _ = found.descent.step(
-            phi, {}, episode, step, order=1, numerics=numerics, norm=BatchStats()
-        )
+    params = deep(double(found.init(0)))
+    episode = Episode(*(field[0] for field in image_batch(1, 3, 2, 1, source)))
+    task = found.algorithm.inner.begin(
+        params, episode, Ops(Autograd(), BatchStats), policy=ByBatch(), order=1
+    )
+    point = task.start
+    for number in range(2):
+        point = task.step(point, number)
+    theta, phi = params.theta["model"], point.phi
     moved = {n for n, p in phi.items() if not torch.allclose(p, theta[n], atol=1e-12)}
     assert moved == expected - IDLE
 
 
 @pytest.mark.parametrize(("adapts", "expected"), SETS)
 def test_learned_rates_are_those_of_the_adapted_parameters(adapts, expected):
-    theta = learner(CONV4, images(3), adapts=adapts, lslr=True).init(0).theta
-    assert set(section(theta, "inner_lr")) == expected
+    params = learner(CONV4, images(3), adapts=adapts, lslr=True).init(0)
+    assert set(deep(params).theta["inner_lr"]) == expected
 
 
 @pytest.mark.parametrize("adapts", [["head"], ["body", "norm"]])
@@ -55,7 +53,7 @@ def test_what_does_not_adapt_is_still_meta_learned(adapts):
     source = images(3)
     found = learner(CONV4, source, adapts=adapts)
     step = found.meta_gradient(double(found.init(0)), image_batch(2, 3, 2, 2, source), at_epoch(0))
-    still = {n for n, g in section(step.gradient, "model").items() if not g.abs().max() > 1e-9}
+    still = {n for n, g in nested(step.gradient)["model"].items() if not g.abs().max() > 1e-9}
     assert still == IDLE
 
 

@@ -1,70 +1,46 @@
 """The baselines for regression against what can be derived about sine waves."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from maml_cli.engines.engines import make_engine
-from problems import TRAIN, FakeSource, Line, at_epoch, looks, points
+from problems import FakeSource, Line, Toy, at_epoch, built, composed, evaluated, points, shipped
 
-from maml_cli.algos.pretrained import Pretrained
-from maml_cli.core.settings import RunSettings
 from maml_cli.data.sinusoid import SinusoidTasks
 
 W = "model.head.weight"
 
 
-class Cosine:
+class Cosine(Toy):
     """A network that answers w * cos(x): the family that holds the best task-agnostic answer."""
 
-    name = "cosine"
+    # A sin(x - phase) has mean E[A] * (-2/pi) cos x for phases uniform in [0, pi], and
+    # E[A] = (0.1 + 5) / 2.
+    start = (-2.55 * 2 / math.pi,)
 
-    def init(self, input_shape, outputs, generator):
-        # A sin(x - phase) has mean E[A] * (-2/pi) cos x for phases uniform in [0, pi], and
-        # E[A] = (0.1 + 5) / 2.
-        return {"head.weight": torch.tensor([-2.55 * 2 / math.pi])}
-
-    def apply(self, params, x, norm):
-        return params["head.weight"] * x.cos()
+    def features(self, params, x, norm):
+        return x.cos()
 
 
-class Sine:
+class Sine(Toy):
     """The oracle's answer from x, amplitude and phase, times a weight that should be 1."""
 
-    name = "sine"
+    start = (1.0,)
 
-    def init(self, input_shape, outputs, generator):
-        assert input_shape == (3,)
-        return {"head.weight": torch.tensor([1.0])}
-
-    def apply(self, params, x, norm):
+    def features(self, params, x, norm):
         points, amplitude, phase = x.split(1, dim=-1)
-        return params["head.weight"] * amplitude * (points - phase).sin()
+        return amplitude * (points - phase).sin()
 
 
 def sines(*, reveal):
-    run = RunSettings(
-        ways=1,
-        train_ways=None,
-        shots=10,
-        train_shots=None,
-        queries=1,
-        train_queries=None,
-        seed=0,
-        device="cpu",
-        engine="vmap",
-        data_dir="data",
-        cache_dir="cache",
-        resume="never",
-        download=False,
-    )
+    run = replace(composed("dataset=sinusoid").run, ways=1, shots=10, queries=1, train_queries=None)
     return SinusoidTasks(run, torch.device("cpu"), max_phase=math.pi, reveal=reveal)
 
 
-def pretrained(backbone, source, engine="loop", **changes):
-    built = make_engine(engine)
-    fields = {"name": "test", "inner_steps": 2, "inner_lr": 0.1, "pretrain": True} | changes
-    return Pretrained(**fields).build(backbone, source, TRAIN, built)
+def pretrained(network, source, engine="loop", **changes):
+    fields = {"inner_steps": 2, "inner_lr": 0.1} | changes
+    return built(shipped("algo", "pretrained", **fields), network, source, engine)
 
 
 @pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
@@ -80,7 +56,7 @@ def test_the_gradient_is_that_of_all_examples_before_any_step(engine):
 
 def test_evaluation_fine_tunes():
     found = pretrained(Line(), FakeSource())
-    outputs = found.predict(found.init(0), points((1.0, 9.0)), looks(range(3), "batch"))
+    outputs = found.predict(found.init(0), points((1.0, 9.0)), evaluated(range(3), "batch"))
     torch.testing.assert_close(outputs.flatten(), torch.tensor([3.0, 2.6, 2.28]))
 
 
@@ -101,9 +77,9 @@ def test_the_best_task_agnostic_prediction_is_the_floor():
 def test_without_pretraining_nothing_moves():
     found = pretrained(Line(), FakeSource(), pretrain=False)
     params = found.init(0)
-    optimizer = found.optimizer(list(params.theta.values()))
+    optimizer = found.algorithm.optimizer(list(params.theta.values()))
     params.theta[W].grad = found.meta_gradient(params, points((1.0, 2.0)), at_epoch(0)).gradient[W]
-    optimizer.param_groups[0]["lr"] = found.outer_lr(at_epoch(0))
+    optimizer.param_groups[0]["lr"] = found.algorithm.outer_lr(at_epoch(0))
     optimizer.step()
     assert params.theta[W].item() == 3.0
 

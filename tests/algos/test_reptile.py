@@ -5,30 +5,28 @@ from typing import Any
 
 import pytest
 import torch
-from maml_cli.engines.engines import make_engine
-from maml_cli.inner.minibatches import minibatches
 from problems import (
-    RUN,
     TRAIN,
     FakeSource,
     Line,
     at_epoch,
+    built,
     conv4,
     double,
+    evaluated,
     image_batch,
     images,
-    looks,
     points,
+    shipped,
 )
 
-from maml_cli.algos.reptile import Reptile
 from maml_cli.core.types import Episode
+from maml_cli.inner.feeds import Minibatches
 
 ENGINES = ["loop", "threads", "vmap"]
 W = "model.head.weight"
 CONV4 = conv4()
 SGD: dict[str, Any] = {
-    "name": "test",
     "inner_steps": 3,
     "inner_lr": 0.1,
     "inner_optimizer": "sgd",
@@ -39,9 +37,8 @@ SGD: dict[str, Any] = {
 ADAM = SGD | {"inner_optimizer": "adam"}
 
 
-def reptile(backbone, source, engine="loop", **changes):
-    built = make_engine(engine)
-    return Reptile(**(SGD | changes)).build(backbone, source, TRAIN, built)
+def reptile(network, source, engine="loop", **changes):
+    return built(shipped("algo", "reptile", **SGD | changes), network, source, engine)
 
 
 def line(*targets, engine="loop", **changes):
@@ -66,7 +63,7 @@ def test_the_outer_step_moves_towards_phi():
     """At rate e, theta becomes theta + e (phi - theta): w = 3, phi = 2.6, e = 1/2."""
     found = reptile(Line(), FakeSource(), inner_steps=1)
     params = found.init(0)
-    optimizer = found.optimizer(list(params.theta.values()))
+    optimizer = found.algorithm.optimizer(list(params.theta.values()))
     step = found.meta_gradient(params, points((1.0, 2.0)), at_epoch(0))
     optimizer.param_groups[0]["lr"] = 0.5
     params.theta[W].grad = step.gradient[W]
@@ -75,10 +72,10 @@ def test_the_outer_step_moves_towards_phi():
 
 
 def test_the_outer_rate_falls_linearly_per_iteration():
-    found = reptile(Line(), FakeSource())
+    outer_lr = reptile(Line(), FakeSource()).algorithm.outer_lr
     # 1e-3 to 1e-5 over 50,000 iterations; epoch 50 begins at half of them
-    assert found.outer_lr(at_epoch(0)) == pytest.approx(1e-3)
-    assert found.outer_lr(at_epoch(50)) == pytest.approx((1e-3 + 1e-5) / 2)
+    assert outer_lr(at_epoch(0)) == pytest.approx(1e-3)
+    assert outer_lr(at_epoch(50)) == pytest.approx((1e-3 + 1e-5) / 2)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -90,51 +87,26 @@ def test_adam_without_momentum_by_hand(engine):
     assert step.gradient[W].item() == pytest.approx(3 - 2.8025949, abs=1e-6)
 
 
-def test_carried_moments_go_on_from_task_to_task_and_are_state():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_carried_moments_go_on_from_task_to_task_and_are_state(engine):
     # Two equal tasks of one step each: the second starts at w = 3 with v = 0.016 and t = 1:
     # g = 4, v = 0.031984, / 0.001999 = 16: 0.1 again. With s = 2, g = 2: v = 0.019984, / 0.001999
     # = 9.996998: the step is 0.2 / 3.1618029 = 0.0632550.
-    carried = line((1.0, 2.0), (2.0, 2.0), **ADAM | {"inner_steps": 1, "carry_moments": True})
+    one_step = ADAM | {"inner_steps": 1, "engine": engine}
+    carried = line((1.0, 2.0), (2.0, 2.0), **one_step | {"carry_moments": True})
     assert carried.gradient[W].item() == pytest.approx((0.1 + 0.0632550) / 2, rel=1e-4)
-    assert carried.state["memory.steps"].item() == 2
-    assert carried.state["memory.head.weight"].item() == pytest.approx(0.019984, rel=1e-4)
+    assert carried.state["count.steps"].item() == 2
+    assert carried.state["square.head.weight"].item() == pytest.approx(0.019984, rel=1e-4)
     # Alone, each step of a first gradient is the rate itself.
-    reset = line((1.0, 2.0), (2.0, 2.0), **ADAM | {"inner_steps": 1})
+    reset = line((1.0, 2.0), (2.0, 2.0), **one_step)
     assert reset.gradient[W].item() == pytest.approx(0.1, rel=1e-5)
-    assert reset.state["memory.steps"].item() == 0
+    assert reset.state["count.steps"].item() == 0
 
 
 def test_moments_without_adam_are_refused():
-    experiment = SimpleNamespace(run=RUN, train=TRAIN)
-    (problem,) = Reptile(**(SGD | {"carry_moments": True})).check(experiment)
+    settings = shipped("algo", "reptile", **SGD | {"carry_moments": True})
+    (problem,) = settings.check(SimpleNamespace(train=TRAIN))
     assert problem.endswith("set algo.carry_moments=false")
-
-
-def test_minibatches_run_through_the_set_without_replacement():
-    inputs = torch.rand(6, 3, generator=torch.Generator().manual_seed(0))
-    rows = minibatches(inputs, size=4, count=6)
-    assert rows.shape == (6, 4)
-    orders = rows.view(4, 6)  # four passes over six examples, cut into minibatches of four
-    assert all(sorted(order.tolist()) == list(range(6)) for order in orders)
-    assert len({tuple(order.tolist()) for order in orders}) > 1
-
-
-def test_minibatches_belong_to_the_episode_alone():
-    batch = torch.rand(8, 6, 3, generator=torch.Generator().manual_seed(0))
-    alone = torch.stack([minibatches(x, size=2, count=6) for x in batch])
-    together = torch.func.vmap(lambda x: minibatches(x, size=2, count=6))(batch)
-    assert torch.equal(alone, together)
-    assert torch.equal(alone, torch.stack([minibatches(x, size=2, count=6) for x in batch]))
-    assert len({tuple(order.flatten().tolist()) for order in alone}) == 8
-    assert torch.equal(minibatches(batch[0], size=2, count=3), alone[0][:3])  # a longer run goes on
-
-
-def test_each_order_is_about_as_frequent():
-    """Three examples have six orders; 600 episodes: 100 each, within five deviations of 9.1."""
-    batch = torch.rand(600, 3, 1, generator=torch.Generator().manual_seed(0))
-    orders = [tuple(minibatches(x, size=3, count=1)[0].tolist()) for x in batch]
-    assert all(abs(orders.count(order) - 100) < 46 for order in set(orders))
-    assert len(set(orders)) == 6
 
 
 def test_a_minibatch_sees_its_rows_only():
@@ -142,12 +114,17 @@ def test_a_minibatch_sees_its_rows_only():
     found = reptile(Line(), FakeSource(), inner_steps=1)
     support = torch.tensor([[[1.0], [1.5]]])
     targets = torch.tensor([[[1.0], [0.0]]])
-    classes, key = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 2, dtype=torch.int64)
-    episode = Episode(support, targets, support, targets, classes, key)
-    phi = 3 - found.meta_gradient(found.init(0), episode, at_epoch(0)).gradient[W].item()
-    # first point: 3 - 0.1 * 2 * (3 - 1) = 2.6; second: 3 - 0.1 * 2 * 1.5 * 4.5 = 1.65
-    expected = [2.6, 1.65][minibatches(support[0], size=1, count=1).item()]
-    assert phi == pytest.approx(expected, rel=1e-5)
+    classes = torch.zeros(1, 1, dtype=torch.int64)
+    phis = []
+    for word in range(10):  # keys that order the points in both ways
+        key = torch.tensor([[word, 0]])
+        episode = Episode(support, targets, support, targets, classes, key)
+        step = found.meta_gradient(found.init(0), episode, at_epoch(0))
+        phis.append(3 - step.gradient[W].item())
+        # first point: 3 - 0.1 * 2 * (3 - 1) = 2.6; second: 3 - 0.1 * 2 * 1.5 * 4.5 = 1.65
+        expected = [2.6, 1.65][Minibatches(1).rows(key[0], 2, 0).item()]
+        assert phis[-1] == pytest.approx(expected, rel=1e-5)
+    assert max(phis) - min(phis) > 0.9
 
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM, ADAM | {"carry_moments": True}])
@@ -160,7 +137,7 @@ def test_engines_agree(engine, optimizer):
         params = double(found.init(0))
         step = found.meta_gradient(params, batch, at_epoch(0))
         outputs = [
-            found.predict(params, batch, looks(range(4), m))
+            found.predict(params, batch, evaluated(range(4), m))
             for m in ("support", "support_and_query")
         ]
         results.append((step.gradient, step.state, outputs))
@@ -172,9 +149,9 @@ def test_evaluation_changes_nothing_and_takes_any_number_of_steps(mode):
     found = reptile(CONV4, images(3), **ADAM | {"eval_inner_batch": 4})
     params, batch = double(found.init(0)), image_batch(2, 3, 2, 2, images(3))
     before = {n: t.clone() for n, t in {**params.theta, **params.state}.items()}
-    outputs = found.predict(params, batch, looks(range(5), mode))
+    outputs = found.predict(params, batch, evaluated(range(5), mode))
     assert outputs.shape == (2, 5, 6, 3)
-    assert torch.equal(outputs[:, :1], found.predict(params, batch, looks(range(1), mode)))
+    assert torch.equal(outputs[:, :1], found.predict(params, batch, evaluated(range(1), mode)))
     after = {**params.theta, **params.state}
     assert all(torch.equal(after[n], t) for n, t in before.items())
 
@@ -182,5 +159,5 @@ def test_evaluation_changes_nothing_and_takes_any_number_of_steps(mode):
 @pytest.mark.parametrize(("after", "expected"), [([0, 2], [3.0, 2.28]), ([3], [2.024])])
 def test_queries_are_asked_after_the_wanted_steps_only(after, expected):
     found = reptile(Line(), FakeSource())  # w_k = 1 + 0.8^k * 2
-    outputs = found.predict(found.init(0), points((1.0, 9.0)), looks(after, "batch"))
+    outputs = found.predict(found.init(0), points((1.0, 9.0)), evaluated(after, "batch"))
     torch.testing.assert_close(outputs.flatten(), torch.tensor(expected))

@@ -2,7 +2,17 @@
 
 import pytest
 import torch
-from problems import FakeSource, Line, at_epoch, conv4, image_batch, images, learner, looks, points
+from problems import (
+    FakeSource,
+    Line,
+    at_epoch,
+    conv4,
+    evaluated,
+    image_batch,
+    images,
+    learner,
+    points,
+)
 
 STEPS = 3
 CONV4 = conv4()
@@ -48,9 +58,9 @@ def test_bnwb_uses_row_i_in_step_i():
     found, source = built(bnwb=True), images(ways=3)
     params, batch = found.init(0), image_batch(1, 3, 1, 2, source)
     batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
-    before = found.predict(params, batch, looks(range(STEPS + 1), "batch"))[0]
+    before = found.predict(params, batch, evaluated(range(STEPS + 1), "batch"))[0]
     params.theta["model.body.0.norm.bias"][1] += 0.5  # the row of the second step
-    after = found.predict(params, batch, looks(range(STEPS + 1), "batch"))[0]
+    after = found.predict(params, batch, evaluated(range(STEPS + 1), "batch"))[0]
     unchanged = [torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert unchanged == [True, True, False, False]
 
@@ -92,11 +102,11 @@ def test_running_statistics_are_those_of_the_first_convolution():
 
 def test_ca_anneals_the_outer_rate_and_off_keeps_it():
     off, on = (learner(Line(), FakeSource(), ca=ca) for ca in (False, True))
-    assert [off.outer_lr(at_epoch(e)) for e in (0, 50, 99)] == [1e-3] * 3
+    assert [off.algorithm.outer_lr(at_epoch(e)) for e in (0, 50, 99)] == [1e-3] * 3
     # 1e-5 + (1e-3 - 1e-5) (1 + cos(pi e / 100)) / 2: middle 5.05e-4, last epoch 1.0244e-5
-    assert on.outer_lr(at_epoch(0)) == pytest.approx(1e-3)
-    assert on.outer_lr(at_epoch(50)) == pytest.approx(5.05e-4)
-    assert on.outer_lr(at_epoch(99)) == pytest.approx(1.0244e-5, rel=1e-3)
+    assert on.algorithm.outer_lr(at_epoch(0)) == pytest.approx(1e-3)
+    assert on.algorithm.outer_lr(at_epoch(50)) == pytest.approx(5.05e-4)
+    assert on.algorithm.outer_lr(at_epoch(99)) == pytest.approx(1.0244e-5, rel=1e-3)
 
 
 def test_only_msl_looks_at_the_query_set_after_every_step():

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from maml_cli.engines.engines import make_engine
+from problems import TRAIN, FakeSource, Line, maml
 
 from maml_cli.core.errors import UsageError
 from maml_cli.distributed import ranks
 from maml_cli.engines import processes
-from maml_cli.engines.choice import choose_engine
+from maml_cli.engines.choice import choose_engine, make_engine
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -54,8 +54,10 @@ def test_what_cannot_be(machine, name, device, has, problem):
         choose_engine(name, device, convolutional=True)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # pytest has threads too
 @pytest.mark.parametrize("name", ["loop", "threads", "processes", "vmap", "graph"])
 def test_the_name_is_shown_with_the_cores_that_matter(machine, name):
     machine(cores=3)
     counted = f"{name} (3)" if name in ("threads", "processes") else name
-    assert make_engine(name).name == counted
+    algorithm = maml().build(Line(), FakeSource(), TRAIN)
+    assert make_engine(name, algorithm, CPU).name == counted
