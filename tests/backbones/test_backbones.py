@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from maml_cli.core.batch_norm import BatchStats
 from problems import conv4 as small_conv4
 
 from maml_cli.backbones.mlp import MLP
+from maml_cli.core.norms import BatchStats
 
 
 def mlp(hidden, **changes):

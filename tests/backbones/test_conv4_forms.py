@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from maml_cli.core.batch_norm import BatchStats, FusedBatchStats
 from torch import nn
 
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
+from maml_cli.core.norms import BatchStats, FusedBatchStats
 
 OMNIGLOT, MINI_IMAGENET = (1, 28, 28), (3, 84, 84)
 # By the papers' code: filters, how it halves, the slope, a gain, eps, the head's inputs.

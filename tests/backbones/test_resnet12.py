@@ -5,11 +5,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from maml_cli.core.batch_norm import BatchStats
 from problems import FakeSource, at_epoch, double, image_batch, images, learner, looks
 from torch import nn
 
 from maml_cli.backbones.resnet12 import ResNet12
+from maml_cli.core.norms import BatchStats
 
 WIDTHS = [64, 160, 320, 640]
 SMALL = ResNet12(name="small", widths=[2, 3, 4, 5], negative_slope=0.1)
