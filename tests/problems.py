@@ -173,6 +173,17 @@ def learner(
     return built(maml(**changes), network, source, engine, bn_stats)
 
 
+def start(backbone: Any, shape: tuple[int, ...], outputs: int, generator: Any) -> dict[str, Tensor]:
+    """Fresh parameters of a backbone's network, its head included."""
+    network = backbone.build(shape)
+    return network.init(generator) | network.init_head(outputs, generator)
+
+
+def outputs_of(backbone: Any, params: Any, x: Tensor, norm: Any) -> Tensor:
+    """The outputs of a backbone's network for a batch of inputs."""
+    return backbone.build(tuple(x.shape[1:])).outputs(params, x, norm)
+
+
 def keys(tasks: int) -> Tensor:
     """Different keys for so many episodes."""
     return torch.arange(2 * tasks).view(tasks, 2)
