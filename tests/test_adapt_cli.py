@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from maml_cli.core.learner import MetaParameters
 from PIL import Image
 
 from maml_cli.commands.adapt import main
 from maml_cli.commands.train import main as maml_train
 from maml_cli.config.trained import trained_experiment
-from maml_cli.core.types import Looks
-from maml_cli.engines.choice import choose_engine
+from maml_cli.core.algorithm import MetaParameters, nested
+from maml_cli.core.types import Evaluation
+from maml_cli.engines.choice import choose_engine, make_engine
 
 WAYS, SHOTS, QUERIES = 3, 2, 4
 TINY = [
@@ -90,14 +90,16 @@ def probabilities_in(folder: Path) -> np.ndarray:
 def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
     """Probabilities of the data set's own test episode, from the learner and checkpoints alone."""
     experiment, source = its_source(run)
-    engine = make_engine(choose_engine("auto", CPU, convolutional=True))  # as the run has it
-    learner = experiment.algo.build(experiment.backbone, source, experiment.train, engine)
+    network = experiment.backbone.build(source.input_shape)
+    algorithm = experiment.algo.build(network, source, experiment.train)
+    # as the run has it
+    engine = make_engine(choose_engine("auto", CPU, convolutional=True), algorithm, CPU)
     outputs = []
     for file in sorted((run / "checkpoints").glob("epoch-*.pt")):  # both epochs vote
         content = torch.load(file, weights_only=True)
-        params = MetaParameters(theta=content["theta"], state=content["state"])
+        params = MetaParameters(theta=nested(content["theta"]), state=nested(content["state"]))
         episode = source.episodes("test", 0, 1)
-        outputs.append(learner.predict(params, episode, Looks((steps,), bn_stats))[0, 0])
+        outputs.append(engine.predict(params, episode, Evaluation((steps,), bn_stats))[0, 0, 0])
     assert len(outputs) == 2
     return torch.softmax(sum(outputs) / 2, -1).numpy()
 

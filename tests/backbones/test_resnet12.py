@@ -5,14 +5,19 @@ from itertools import pairwise
 
 import pytest
 import torch
-from maml_cli.core.batch_norm import BatchStats
-from problems import FakeSource, at_epoch, double, image_batch, images, learner, looks
+from problems import FakeSource, at_epoch, double, evaluated, image_batch, images, learner, shipped
 from torch import nn
 
-from maml_cli.backbones.resnet12 import ResNet12
+from maml_cli.core.norms import BatchStats
 
 WIDTHS = [64, 160, 320, 640]
-SMALL = ResNet12(name="small", widths=[2, 3, 4, 5], negative_slope=0.1)
+SMALL = shipped("backbone", "resnet12", widths=[2, 3, 4, 5])
+
+
+def fresh(backbone, shape, outputs):
+    """A network, its parameters, and the generator that made them."""
+    network, generator = backbone.build(shape), torch.Generator().manual_seed(0)
+    return network, network.init(generator) | network.init_head(outputs, generator), generator
 
 
 class Block(nn.Module):
@@ -55,28 +60,23 @@ def test_the_parameters_are_counted_by_hand():
     # a block of c channels to w: 9cw + 2 * 9ww + cw of kernels, 4 norms of 2w
     blocks = sum(10 * c * w + 18 * w * w + 8 * w for c, w in pairwise([3, *WIDTHS]))
     assert blocks == 12_424_320
-    params = ResNet12(name="r", widths=WIDTHS, negative_slope=0.1).init(
-        (3, 84, 84), 5, torch.Generator()
-    )
+    _, params, _ = fresh(shipped("backbone", "resnet12"), (3, 84, 84), 5)
     assert sum(p.numel() for p in params.values()) == blocks + 640 * 5 + 5
 
 
 @pytest.mark.parametrize(("shape", "outputs"), [((3, 84, 84), 5), ((1, 28, 28), 20)])
 def test_it_is_the_network_of_torch_modules(shape, outputs):
-    generator = torch.Generator().manual_seed(0)
-    params = SMALL.init(shape, outputs, generator)
+    network, params, generator = fresh(SMALL, shape, outputs)
     params = {n: p + 0.1 * torch.randn(p.shape, generator=generator) for n, p in params.items()}
     x = torch.rand(4, *shape, generator=generator)
     expected = modules(params, shape[0], SMALL.widths, outputs)(x)
-    found = SMALL.apply(params, x, BatchStats())
+    found = network.outputs(params, x, BatchStats())
     assert found.shape == (4, outputs)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_it_starts_kaiming_normal():
-    params = ResNet12(name="r", widths=WIDTHS, negative_slope=0.1).init(
-        (3, 84, 84), 5, torch.Generator().manual_seed(0)
-    )
+    _, params, _ = fresh(shipped("backbone", "resnet12"), (3, 84, 84), 5)
     kernel = params["body.2.1.conv.weight"]  # 320 x 320 x 3 x 3
     assert kernel.std().item() == pytest.approx(math.sqrt(2 / (320 * 9)), rel=0.01)
     assert all(not p.any() for n, p in params.items() if n.endswith("bias"))
@@ -107,6 +107,6 @@ def test_it_is_evaluated_in_every_batch_norm_mode(mode):
     source = FakeSource((3, 16, 16), 3, images(3).objective)
     found = learner(SMALL, source, bnwb=True, bnrs=True)
     batch = image_batch(2, 3, 2, 1, source)
-    outputs = found.predict(double(found.init(0)), batch, looks(range(3), mode))
+    outputs = found.predict(double(found.init(0)), batch, evaluated(range(3), mode))
     assert outputs.shape == (2, 3, 3, 3)
     assert outputs.isfinite().all()

@@ -69,8 +69,7 @@ def epoch_record():
         },
         best=True,
         inner_rates={"head.weight": (0.25, -0.125)},
-        step_weights=(0.375, 0.625),
-        order=2,
+        phase={"order": 2, "step_weights": (0.375, 0.625)},
     )
 
 

@@ -69,8 +69,7 @@ def test_metrics_are_readable_at_any_time_and_appended(info, iteration_record, e
         "val_steps": [0, 1, 2],
         "best": True,
         "inner_rates": {"head.weight": [0.25, -0.125]},
-        "step_weights": [0.375, 0.625],
-        "order": 2,
+        "phase": {"order": 2, "step_weights": [0.375, 0.625]},
     }
 
 

@@ -51,7 +51,7 @@ def test_every_scalar_has_its_name_value_and_iteration(events):
             "train/accuracy/step_2": (10, 0.875),
             "train/outer_lr": (10, 0.001),
             "train/iterations_per_second": (10, 4.0),
-            "train/gradient_order": (10, 2.0),
+            "phase/order": (10, 2.0),
             "val/accuracy": (10, 0.9765),
             "val/accuracy_ci95": (10, 0.0031),
             "val/accuracy/step_0": (10, 0.2),
