@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -22,15 +23,15 @@ import torch
 from bench_cases import CASES, Case, batch_of
 from bench_memory import watched
 from bench_peers import PEERS, peer_step
+from maml_cli.core.learner import MetaParameters
+from maml_cli.engines.engines import make_engine
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from maml_cli.algos.maml import MAML
 from maml_cli.backbones.conv4 import Conv4
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.types import Episode, Progress
 from maml_cli.engines.choice import choose_engine, computed_by
-from maml_cli.engines.engines import make_engine
 from maml_cli.reporting.results import environment
 
 Step = Callable[[Episode], float]
@@ -173,7 +174,7 @@ def main() -> None:
                 continue
             rows.append(compare(CASES[name], peer, arguments))
             print(json.dumps(rows[-1]), file=sys.stderr)
-            record = {"rows": rows, "threads": torch.get_num_threads(), **environment()}
+            record = {"rows": rows, **asdict(environment(device="cpu", engine=arguments.engine))}
             (arguments.out / "bench.json").write_text(json.dumps(record, indent=2) + "\n")
     if not rows:
         raise SystemExit("nothing to compare with: pass --htym PATH, or install higher or torchopt")

@@ -64,6 +64,7 @@ class Case:
             epochs=100,
             iterations_per_epoch=500,
             tasks_per_batch=self.tasks,
+            task_pool=None,
             outer_lr=1e-3,
             min_outer_lr=1e-5,
             grad_clip=None,

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from bench_cases import STEPS, Case
+from maml_cli.core.learner import MetaParameters
 from torch import Tensor, nn
 
-from maml_cli.core.learner import MetaParameters
 from maml_cli.core.types import Episode
 
 Step = Callable[[Episode], float]

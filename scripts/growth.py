@@ -103,7 +103,10 @@ def main() -> None:
         rows.append(point | {"seconds": seconds, "peak_gb": watched(command)})
         print(json.dumps(rows[-1]), file=sys.stderr)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    record = {"engine": arguments.engine, "points": rows, **environment()}
+    record = {
+        "points": rows,
+        **dataclasses.asdict(environment(device="cpu", engine=arguments.engine)),
+    }
     (arguments.out / "growth.json").write_text(json.dumps(record, indent=2) + "\n")
     figure(rows).savefig(arguments.out / "growth.png")
     print(tabulate(rows, headers="keys", tablefmt="github", floatfmt=".2f"))

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 import torch
+from maml_cli.core.functional import detached
+from maml_cli.core.learner import Learner, MetaParameters
 from tabulate import tabulate
 from torch import Tensor
 
 from maml_cli.config.trained import trained_experiment
-from maml_cli.core.functional import detached
-from maml_cli.core.learner import Learner, MetaParameters
 from maml_cli.core.types import Episode, Progress
 from maml_cli.runs.assembly import assemble
 from maml_cli.runs.trained import load_trained

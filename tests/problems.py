@@ -37,6 +37,8 @@ def shipped(group: str, name: str, **changes: Any) -> Any:
 TRAIN = replace(
     composed("algo=maml").train, epochs=100, iterations_per_epoch=500, tasks_per_batch=2
 )
+RUN = composed("algo=maml").run
+EXPERIMENT = replace(composed("algo=maml"), train=TRAIN)
 
 
 def maml(**changes: Any) -> Any:
@@ -58,6 +60,7 @@ def at_epoch(epoch: int) -> Progress:
 class Toy(Network):
     """A network of one parameter, its head; subclasses answer with it."""
 
+    input_shape = (1,)
     feature_shape = (1,)
     start: tuple[float, ...] = (3.0,)
 
@@ -153,16 +156,32 @@ def deep(params: MetaParameters) -> MetaParameters:
     return MetaParameters(theta=nested(params.theta), state=nested(params.state))
 
 
-def built(settings: Any, network: Any, source: Any, engine: str = "loop") -> Learner:
+def built(
+    settings: Any, network: Any, source: Any, engine: str = "loop", bn_stats: str = "batch"
+) -> Learner:
     """An algorithm's settings for a network (or a backbone's settings) on an engine."""
     if not isinstance(network, Network):
         network = network.build(source.input_shape)
-    return Learner(make_engine(engine, settings.build(network, source, TRAIN), CPU))
+    train = replace(TRAIN, bn_stats=bn_stats)
+    return Learner(make_engine(engine, settings.build(network, source, train), CPU))
 
 
-def learner(network: Any, source: Any, *, engine: str = "loop", **changes: Any) -> Learner:
+def learner(
+    network: Any, source: Any, *, engine: str = "loop", bn_stats: str = "batch", **changes: Any
+) -> Learner:
     """A learner of MAML's family with all switches off but those named."""
-    return built(maml(**changes), network, source, engine)
+    return built(maml(**changes), network, source, engine, bn_stats)
+
+
+def start(backbone: Any, shape: tuple[int, ...], outputs: int, generator: Any) -> dict[str, Tensor]:
+    """Fresh parameters of a backbone's network, its head included."""
+    network = backbone.build(shape)
+    return network.init(generator) | network.init_head(outputs, generator)
+
+
+def outputs_of(backbone: Any, params: Any, x: Tensor, norm: Any) -> Tensor:
+    """The outputs of a backbone's network for a batch of inputs."""
+    return backbone.build(tuple(x.shape[1:])).outputs(params, x, norm)
 
 
 def keys(tasks: int) -> Tensor:

@@ -97,7 +97,8 @@ def test_what_is_asked_for_is_done_and_told(test_again, run, capsys):
     assert results["test"]["mean"] != results_in(run)["test"]["mean"]
     out = capsys.readouterr().out
     assert "Mean over 8 test episodes" in out
-    assert "2 shots and 2 queries per class" in out
+    assert "2 shots and 2 queries per class; in training 1 shot and 2 queries;" in out
+    assert [results[f"train_{size}"] for size in ("ways", "shots", "queries")] == [3, 1, 2]
     assert "batch norm by running statistics" in out
     test_again("split=val", "eval.val_episodes=3")
     assert "Mean over 3 validation episodes" in capsys.readouterr().out
@@ -231,10 +232,10 @@ def test_a_regression_run_shows_its_course_and_its_curves(tmp_path):
     assert (tmp_path / "a" / "curves.png").is_file()
 
 
-@pytest.mark.parametrize("command", ["eval", "adapt"])
+@pytest.mark.parametrize("command", ["evaluate", "adapt"])
 def test_help_and_mistakes_answer_without_torch(command):
     code = (
-        f"import sys; from maml_cli.{command}_cli import main\n"
+        f"import sys; from maml_cli.commands.{command} import main\n"
         "assert main(['run=nowhere', 'support=a', 'query=b']) == 2\n"
         "try: main(['--help'])\n"
         "except SystemExit: sys.exit('torch' in sys.modules)"

@@ -99,6 +99,32 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path, cache):
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_pool_of_tasks_is_trained_on_in_turn(tmp_path, cache):
+    """Eight tasks are drawn: a pool of eight is the endless supply, a smaller one is not."""
+    found = {}
+    for size in ("null", 8, 3, 1):
+        folder = tmp_path / str(size)
+        arguments = ["algo=maml", "dataset=glyphs", cache, *SMALL_IMAGES]
+        assert train(folder, *arguments, f"train.task_pool={size}") == 0
+        found[size] = torch.load(folder / "checkpoints" / "epoch-0002.pt", weights_only=True)
+        results = results_of(folder)
+        assert results.get("task_pool") == (None if size == "null" else size)
+        assert ("fixed task" in (folder / "table.md").read_text()) == (size != "null")
+    endless, eight, three, one = (content["theta"] for content in found.values())
+    assert all(torch.equal(endless[name], eight[name]) for name in endless)
+    for small, other in ((three, endless), (one, endless), (one, three)):
+        assert not all(torch.equal(small[name], other[name]) for name in small)
+
+
+def test_training_of_other_ways_is_told(tmp_path, cache):
+    arguments = ["algo=nearest_neighbour", "dataset=glyphs", cache, *SMALL_IMAGES]
+    assert train(tmp_path, *arguments, "train_ways=7") == 0
+    results = results_of(tmp_path)
+    assert (results["ways"], results["train_ways"]) == (3, 7)
+    assert "; in training 7 ways; " in (tmp_path / "table.md").read_text()
+    assert (tmp_path / "tensorboard").is_dir()  # its picture of an episode has seven columns
+
+
 def test_algorithms_meet_the_same_test_episodes(tmp_path, cache):
     """Before adaptation the same seed's networks are alike, so equal episodes score equally."""
     scores = []

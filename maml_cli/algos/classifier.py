@@ -15,7 +15,6 @@ from torch import Tensor
 
 from maml_cli.algos.pretrained import (
     RUNNING,
-    RUNNING_STATS,
     Downstream,
     FineTuning,
     PretrainedLearner,
@@ -49,7 +48,7 @@ class NearestExample:
     ) -> Tensor:
         features = partial(self.network.features, params.theta["model"])
         policy = norm_policy(evaluation.bn_stats, RUNNING)
-        running = RUNNING_STATS.at(params.state.get("running", {}), 0)
+        running = params.state.get("running", {})
         support = features(episode.support_x, policy.support(ops, running)).flatten(1)
         query = policy.queries(features, episode, ops, running)[0].flatten(1)
         similarity = F.normalize(query, dim=1) @ F.normalize(support, dim=1).T
@@ -117,7 +116,6 @@ class FineTune:
             objective=source.objective,
             adapts=tuple(self.adapts),
             rule=Descent(direction=DIRECTIONS[self.inner_optimizer], rates=rates),
-            running_stats=RUNNING_STATS,
             start=partial(with_blank_head, ways=source.output_size),
             proximal=self.proximal,
         )
@@ -187,9 +185,11 @@ def by_class_number(episodes: Episode) -> Episode:
 
 
 def _without_classes(name: str, experiment: Experiment) -> list[str]:
+    problems = experiment.train.check_bn_stats(name)
     if experiment.run.ways > 1:
-        return []
+        return problems
     return [
+        *problems,
         f"algo={name} pretrains a classifier, but ways=1 leaves nothing to tell apart: choose a "
-        "data set of images and ways of at least 2, or algo=pretrained"
+        "data set of images and ways of at least 2, or algo=pretrained",
     ]

@@ -15,7 +15,7 @@ from maml_cli.core.autodiff import detached
 from maml_cli.core.schedules import Schedule
 from maml_cli.core.types import Episode, Evaluation, Progress, Tensors
 from maml_cli.inner.loop import InnerLoop
-from maml_cli.inner.norm_policies import ByRunning, NormPolicy, norm_policy
+from maml_cli.inner.norm_policies import ByBatch, ByRunningInputs, NormPolicy, norm_policy
 from maml_cli.inner.outer_loss import InnerLoopPhase
 
 STATISTICS = "statistics"
@@ -25,21 +25,22 @@ STATISTICS = "statistics"
 class GradientLearner(Algorithm):
     """Learns a start from which gradient descent on a support set does well on its queries.
 
-    theta holds `model` and, if rates are learned, `inner_lr`; state holds `running`.
+    theta holds `model` and, if rates are learned, `inner_lr`; state holds the running statistics
+    that training with `train.bn_stats=running` gathers, else nothing.
     """
 
     steps: int
     outputs: int
     inner: InnerLoop
-    policy: NormPolicy
-    """What normalises in training."""
     schedule: Callable[[Progress], InnerLoopPhase]
     outer_lr_schedule: Schedule
     merges: ClassVar[Mapping[str, Merge]] = {STATISTICS: "mean"}
 
     def init(self, seed: int) -> MetaParameters:
         theta = self.inner.init(self.outputs, torch.Generator().manual_seed(seed))
-        return MetaParameters(theta=theta, state={"running": self.inner.init_running()})
+        averages = self.inner.averages
+        state = {} if averages is None else averages.init(self.inner.network)
+        return MetaParameters(theta=theta, state=state)
 
     def outer_lr(self, progress: Progress) -> float:
         return self.outer_lr_schedule(progress)
@@ -57,29 +58,37 @@ class GradientLearner(Algorithm):
 
         Source: MAML, algorithm 2 (w is 1 for the last step); MAML++, equation 2 (MSL).
         """
-        task = self.inner.begin(params, episode, ops, policy=self.policy, order=phase.order)
+        policy = self._policy(phase.bn_stats)
+        task = self.inner.begin(params, episode, ops, policy=policy, order=phase.order)
         point, loss = task.start, torch.zeros((), device=episode.query_x.device)
         logs, statistics = [], []
         for step, weight in enumerate(phase.step_weights):
             point = task.step(point, step)
-            passed = point.statistics
             if weight:
                 scored = task.score(point, step)
                 loss = loss + weight * scored.loss
                 logs.append(scored.log)
-                passed = {n: (s + scored.statistics[n]) / 2 for n, s in passed.items()}
-            statistics.append(passed)
-        return loss, {LOG: _stacked(logs), STATISTICS: _stacked(statistics)}
+                statistics.append(scored.statistics)
+            elif policy.gathers:
+                statistics.append(task.gather(point, step))
+        outputs = {LOG: _stacked(logs)}
+        return loss, outputs | ({STATISTICS: _stacked(statistics)} if policy.gathers else {})
+
+    def _policy(self, bn_stats: str) -> NormPolicy:
+        """What normalises in training; before running statistics are used, they are gathered."""
+        if self.inner.averages is not None and bn_stats == "batch":
+            return ByBatch(gathers=True)
+        return norm_policy(bn_stats, ByRunningInputs())
 
     def next_state(self, state: Sections, outputs: Sections) -> Sections:
-        running = state.get("running", {})
-        return {"running": self.inner.running_stats.updated(running, outputs[STATISTICS])}
+        averages = self.inner.averages
+        return state if averages is None else averages.updated(state, outputs[STATISTICS])
 
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        policy = norm_policy(evaluation.bn_stats, ByRunning(support=False))
+        policy = norm_policy(evaluation.bn_stats, ByRunningInputs())
         task = self.inner.begin(fixed, episode, ops, policy=policy, order=1)
         return task.predict(evaluation.after)
 

@@ -4,12 +4,14 @@ Sources: Finn, Abbeel & Levine 2017 (MAML); Antoniou, Edwards & Storkey 2019 (MA
 Chen & Li 2017 (Meta-SGD); Raghu et al. 2020 (ANIL); Oh et al. 2021 (BOIL).
 """
 
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from maml_cli.algos.gradient_learner import GradientLearner
+from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import constant, cosine
@@ -17,12 +19,14 @@ from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
 from maml_cli.inner.checkpointing import keep_graph, recompute
 from maml_cli.inner.loop import InnerLoop
-from maml_cli.inner.norm_policies import ByBatch
 from maml_cli.inner.outer_loss import InnerLoopPhase, last_step, multi_step
 from maml_cli.inner.rates import ConstantRate, LearnedRates, Rates
-from maml_cli.inner.running_stats import RunningStats
+from maml_cli.inner.running_stats import InputAverages, source_shapes
 from maml_cli.inner.update_rules import DIRECTIONS, Descent, optional_toggles
 from maml_cli.inner.views import AsTheyAre, NormPerStep
+
+WARM_UP = 0.05
+"""Share of training in which queries are normalised by their batch, while averages are gathered."""
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -56,7 +60,9 @@ class MAML:
     msl_epochs: Annotated[int, Field(ge=1, description="epochs until the last step alone counts")]
     da: Annotated[bool, Field(description="derivative-order annealing: first order at first")]
     da_epochs: Annotated[int, Field(ge=0, description="epochs of first order")]
-    bnrs: Annotated[bool, Field(description="batch-norm running statistics per step")]
+    bnrs: Annotated[
+        bool, Field(description="running statistics per step, with train.bn_stats=running")
+    ]
     bnwb: Annotated[bool, Field(description="batch-norm weights and biases per step")]
     lslr: Annotated[bool, Field(description="learned inner rate per tensor and step")]
     rate_per_weight: Annotated[
@@ -71,7 +77,8 @@ class MAML:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
-        problems = experiment.train.check_annealing() if self.ca else []
+        problems = experiment.run.check_train_ways(self.name)
+        problems += experiment.train.check_annealing() if self.ca else []
         if self.da and self.order == 1:
             problems.append(
                 "algo.da=true anneals to second order, but algo.order=1: "
@@ -82,6 +89,12 @@ class MAML:
                 "algo.bnwb=true gives every inner step its own batch-norm weights, which an inner "
                 "step of algo.adapts=[norm] would change for no later step: "
                 "leave norm out of algo.adapts or set algo.bnwb=false"
+            )
+        if experiment.eval.bn_stats == "running" and experiment.train.bn_stats != "running":
+            problems.append(
+                f"eval.bn_stats=running: with train.bn_stats={experiment.train.bn_stats} no "
+                "running statistics are gathered, and without them in training accuracy falls to "
+                "about half (docs/results.md): train with train.bn_stats=running"
             )
         if self.inner_lr_max is None:
             return problems
@@ -122,7 +135,7 @@ class MAML:
             adapts=tuple(self.adapts),
             rule=Descent(direction=DIRECTIONS[self.inner_optimizer], rates=self._rates()),
             view=NormPerStep(network=network, steps=steps) if self.bnwb else AsTheyAre(),
-            running_stats=RunningStats(rows=steps if self.bnrs else 1),
+            averages=self._averages(network, train),
             checkpointing=recompute if self.recompute else keep_graph,
             proximal=self.proximal,
         )
@@ -131,14 +144,27 @@ class MAML:
             steps=steps,
             outputs=source.output_size,
             inner=inner,
-            policy=ByBatch(),
-            schedule=self._phase,
+            schedule=partial(self._phase, train.bn_stats),
             outer_lr_schedule=annealed if self.ca else constant(train.outer_lr),
         )
 
-    def _phase(self, progress: Progress) -> InnerLoopPhase:
+    def _averages(self, network: Network, train: TrainSettings) -> InputAverages | None:
+        """The running statistics of training; raises UsageError where they cannot work."""
+        if train.bn_stats != "running" or not network.norms:
+            return None
+        if alone := [layer for layer, shape in source_shapes(network).items() if shape is None]:
+            raise UsageError(
+                f"train.bn_stats=running: the batch norms {', '.join(alone)} do not follow a "
+                "convolution or linear layer directly, so that no average of its inputs can follow "
+                "an adapted network: choose train.bn_stats=batch or support"
+            )
+        return InputAverages(rows=self.inner_steps if self.bnrs else 1)
+
+    def _phase(self, bn_stats: str, progress: Progress) -> InnerLoopPhase:
         steps, first_order = self.inner_steps, self.da and progress.epoch < self.da_epochs
+        warm_up = bn_stats == "running" and progress.iteration < WARM_UP * progress.iterations
         return InnerLoopPhase(
+            bn_stats="batch" if warm_up else bn_stats,
             order=1 if first_order else self.order,
             step_weights=multi_step(steps, self.msl_epochs, progress)
             if self.msl

@@ -27,7 +27,7 @@ from maml_cli.inner.rates import ConstantRate
 from maml_cli.inner.running_stats import RunningStats
 from maml_cli.inner.update_rules import SGD, Descent
 
-RUNNING_STATS = RunningStats(rows=1)
+RUNNING_STATS = RunningStats()
 RUNNING = ByRunning()
 STATISTICS = "statistics"
 
@@ -100,11 +100,7 @@ class PretrainedLearner(Algorithm):
         x, y = torch.cat([support_x, query_x]), torch.cat([support_y, query_y])
         norm = ops.batch_stats()
         outputs = self.network.outputs(params.theta["model"], x, norm)
-        queried = outputs[len(support_y) :].detach()
-        log = {
-            "query_loss": self.objective.loss(queried, query_y).unsqueeze(0),
-            "query_metric": self.objective.metric(queried, query_y).unsqueeze(0),
-        }
+        log = self.objective.log(outputs[len(support_y) :], query_y)
         return self.objective.loss(outputs, y), {LOG: log, STATISTICS: norm.statistics}
 
     def next_state(self, state: Sections, outputs: Sections) -> Sections:
@@ -129,12 +125,15 @@ class Pretrained:
 
     def check(self, experiment: Experiment) -> list[str]:
         """That there is one function to learn: classes change their numbers from task to task."""
+        problems = experiment.run.check_train_ways(self.name)
+        problems += experiment.train.check_bn_stats(self.name)
         if experiment.run.ways == 1:
-            return []
+            return problems
         return [
+            *problems,
             f"algo={self.name} learns one function for all tasks, but with ways="
             f"{experiment.run.ways} a class has another number in each: choose dataset=sinusoid, "
-            "or algo=finetune"
+            "or algo=finetune",
         ]
 
     @property
@@ -155,7 +154,6 @@ class Pretrained:
             objective=source.objective,
             adapts=("body", "head"),
             rule=Descent(direction=SGD(), rates=ConstantRate(self.inner_lr)),
-            running_stats=RUNNING_STATS,
         )
         return PretrainedLearner(
             steps=self.inner_steps,

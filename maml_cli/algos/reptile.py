@@ -31,12 +31,10 @@ from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.feeds import Minibatches
 from maml_cli.inner.loop import InnerLoop
-from maml_cli.inner.norm_policies import ByBatch, ByRunning, norm_policy
+from maml_cli.inner.norm_policies import BY_NAME, ByBatch
 from maml_cli.inner.rates import ConstantRate
-from maml_cli.inner.running_stats import RunningStats
 from maml_cli.inner.update_rules import SGD, Adam, Descent, Direction
 
-STATISTICS = "statistics"
 MEMORY = ("square", "count")
 """The sections of Adam's memory; those of the start of a task are state."""
 
@@ -45,8 +43,8 @@ MEMORY = ("square", "count")
 class ReptileLearner(Algorithm):
     """Learns a start from which few minibatch steps on a support set do well on its queries.
 
-    theta holds `model`; state holds `running` and the inner optimiser's memory at the start of a
-    task. With `together` each task goes on with the memory of the task before.
+    theta holds `model`; state holds the inner optimiser's memory at the start of a task. With
+    `together` each task goes on with the memory of the task before.
     """
 
     steps: int
@@ -56,12 +54,12 @@ class ReptileLearner(Algorithm):
     evaluated: InnerLoop
     """The same with minibatches of evaluation."""
     outer_lr_schedule: Schedule
-    merges: ClassVar[Mapping[str, Merge]] = {STATISTICS: "mean", **dict.fromkeys(MEMORY, "last")}
+    merges: ClassVar[Mapping[str, Merge]] = dict.fromkeys(MEMORY, "last")
 
     def init(self, seed: int) -> MetaParameters:
         theta = self.inner.init(self.outputs, torch.Generator().manual_seed(seed))
         memory = self.inner.rule.memory(theta["model"])
-        return MetaParameters(theta=theta, state={**memory, "running": self.inner.init_running()})
+        return MetaParameters(theta=theta, state=memory)
 
     def optimizer(self, theta: list[Tensor]) -> torch.optim.Optimizer:
         """Plain descent: at rate e, `theta <- theta + e (mean(phi) - theta)`."""
@@ -92,33 +90,22 @@ class ReptileLearner(Algorithm):
         point = task.start
         for step in range(self.steps):
             point = task.step(point, step)
-        outputs, statistics = task.answer(point, self.steps - 1)
-        loss = self.inner.objective.loss(outputs, episode.query_y)
-        metric = self.inner.objective.metric(outputs, episode.query_y)
+        outputs, _ = task.answer(point, self.steps - 1)
+        log = self.inner.objective.log(outputs, episode.query_y)
         gradient = {n: t - point.phi[n] for n, t in fixed.theta["model"].items()}
         return TaskStep(
             {"model": gradient},
-            {
-                LOG: {
-                    "loss": loss,
-                    "query_loss": loss.unsqueeze(0),
-                    "query_metric": metric.unsqueeze(0),
-                },
-                STATISTICS: dict(statistics),
-                **point.memory,
-            },
+            {LOG: {**log, "loss": log["query_loss"][0]}, **point.memory},
         )
 
     def next_state(self, state: Sections, outputs: Sections) -> Sections:
-        running = self.inner.running_stats.updated(state.get("running", {}), outputs[STATISTICS])
-        memory = _memory(outputs if self.together else state)
-        return {**memory, "running": running}
+        return _memory(outputs if self.together else state)
 
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        policy = norm_policy(evaluation.bn_stats, ByRunning())
+        policy = BY_NAME[evaluation.bn_stats]
         task = self.evaluated.begin(
             fixed, episode, ops, policy=policy, order=1, memory=_memory(params.state)
         )
@@ -151,7 +138,13 @@ class Reptile:
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
-        problems = experiment.train.check_annealing()
+        problems = experiment.run.check_train_ways(self.name)
+        problems += experiment.train.check_annealing() + experiment.train.check_bn_stats(self.name)
+        if experiment.eval.bn_stats == "running":
+            problems.append(
+                f"eval.bn_stats=running: algo={self.name} trains by the statistics of the batch "
+                "and gathers no running ones: choose batch, support or support_and_query"
+            )
         if self.carry_moments and self.inner_optimizer == "sgd":
             problems.append(
                 "algo.carry_moments=true carries the moments of Adam from task to task, but "
@@ -177,7 +170,6 @@ class Reptile:
             adapts=("body", "norm", "head"),
             rule=Descent(direction=direction, rates=ConstantRate(self.inner_lr)),
             feed=Minibatches(self.inner_batch),
-            running_stats=RunningStats(rows=1),
         )
         return ReptileLearner(
             steps=self.inner_steps,

@@ -1,5 +1,6 @@
 """The four-block convolutional network of Matching Networks, in the forms that papers give it."""
 
+from functools import partial
 from math import prod
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from torch import Generator, Tensor
 from torch.nn.init import normal_, xavier_uniform_
 
 from maml_cli.core.network import Network
-from maml_cli.core.norms import Norm
+from maml_cli.core.norms import LinearLayer, Norm
 from maml_cli.core.settings import STRICT
 from maml_cli.core.types import Tensors
 
@@ -57,6 +58,7 @@ class Conv4Network(Network):
 
     def __init__(self, form: Conv4, input_shape: tuple[int, ...]) -> None:
         self._form = form
+        self.input_shape = input_shape
         self._channels, height, width = input_shape
         rest = 0 if form.downsample == "max_pool" else 1
         for _ in range(BLOCKS):
@@ -100,6 +102,8 @@ class Conv4Network(Network):
         if self._form.downsample == "stride":
             height, width = x.shape[2:]
             x = F.pad(x, (width % 2, 1, height % 2, 1))  # SAME: of an odd sum, more at the end
-            return norm(f"{block}.norm", F.conv2d(x, kernel, bias, stride=2), params, eps)
-        x = norm(f"{block}.norm", F.conv2d(x, kernel, bias, padding=1), params, eps)
+            source = LinearLayer(x, kernel, bias, partial(F.conv2d, stride=2))
+            return norm(f"{block}.norm", F.conv2d(x, kernel, bias, stride=2), params, eps, source)
+        source = LinearLayer(x, kernel, bias, partial(F.conv2d, padding=1))
+        x = norm(f"{block}.norm", F.conv2d(x, kernel, bias, padding=1), params, eps, source)
         return F.max_pool2d(x, 2, ceil_mode=True)

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from torch.nn.init import trunc_normal_, uniform_
 
 from maml_cli.core.network import Network
-from maml_cli.core.norms import Norm
+from maml_cli.core.norms import LinearLayer, Norm
 from maml_cli.core.settings import STRICT
 from maml_cli.core.types import Tensors
 
@@ -47,7 +47,7 @@ class MLPNetwork(Network):
     """See `MLP`; the hidden layers are `body.0` and so on."""
 
     def __init__(self, form: MLP, input_shape: tuple[int, ...]) -> None:
-        self._form = form
+        self._form, self.input_shape = form, input_shape
         self._sizes = [prod(input_shape), *form.hidden]
         self.feature_shape = (self._sizes[-1],)
         units = enumerate(form.hidden)
@@ -69,8 +69,12 @@ class MLPNetwork(Network):
     def features(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
         x, eps = x.flatten(1), self._form.norm_eps
         for layer in (f"body.{i}" for i in range(len(self._form.hidden))):
-            x = F.linear(x, params[f"{layer}.weight"], params[f"{layer}.bias"])
-            x = F.relu(norm(f"{layer}.norm", x, params, eps) if self._form.batch_norm else x)
+            weight, bias = params[f"{layer}.weight"], params[f"{layer}.bias"]
+            source = LinearLayer(x, weight, bias, F.linear)
+            x = F.linear(x, weight, bias)
+            if self._form.batch_norm:
+                x = norm(f"{layer}.norm", x, params, eps, source)
+            x = F.relu(x)
         return x
 
     def _linear(

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from torch.nn.init import kaiming_normal_, xavier_uniform_
 
 from maml_cli.core.network import Network
-from maml_cli.core.norms import Norm
+from maml_cli.core.norms import LinearLayer, Norm
 from maml_cli.core.settings import STRICT
 from maml_cli.core.types import Tensors
 
@@ -41,7 +41,7 @@ class ResNet12:
 
     def build(self, input_shape: tuple[int, ...]) -> Network:
         """The network for inputs `(channels, height, width)`."""
-        return ResNet12Network(self, input_shape[0])
+        return ResNet12Network(self, input_shape)
 
 
 class ResNet12Network(Network):
@@ -49,8 +49,9 @@ class ResNet12Network(Network):
 
     convolutional = True
 
-    def __init__(self, form: ResNet12, channels: int) -> None:
-        self._form, self._channels = form, channels
+    def __init__(self, form: ResNet12, input_shape: tuple[int, ...]) -> None:
+        self._form, self.input_shape = form, input_shape
+        self._channels = input_shape[0]
         self.feature_shape = (form.widths[-1],)
         self.norms = {
             f"body.{block}.{layer}.norm": width
@@ -86,8 +87,9 @@ class ResNet12Network(Network):
         slope = self._form.negative_slope
 
         def normalised(layer: str, x: Tensor) -> Tensor:
-            kernel = params[f"{layer}.conv.weight"]
-            return norm(f"{layer}.norm", F.conv2d(x, kernel, padding="same"), params)
+            source = LinearLayer(x, params[f"{layer}.conv.weight"], None, _same)
+            outputs = source.apply(x, source.weight)
+            return norm(f"{layer}.norm", outputs, params, source=source)
 
         for block in (f"body.{i}" for i in range(len(self._form.widths))):
             rest = normalised(f"{block}.0", x)
@@ -97,3 +99,7 @@ class ResNet12Network(Network):
             # The activation increases, so it commutes with pooling: on a quarter of the values.
             x = F.leaky_relu(F.max_pool2d(x, 2), slope)
         return x.mean((2, 3))
+
+
+def _same(x: Tensor, kernel: Tensor) -> Tensor:
+    return F.conv2d(x, kernel, padding="same")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from maml_cli.commands.shared import exit_code, folders, parser, split_off
 from maml_cli.commands.streams import lasting
+from maml_cli.config.module_path import FLAG, split_module_paths, use_module_paths
 from maml_cli.config.trained import trained_experiment
 
 OWN = ("run", "support", "query", "output")
@@ -47,11 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     usage = "maml-adapt run=DIR support=DIR query=DIR [KEY=VALUE ...]"
     made = parser("maml-adapt", usage=usage, description=DESCRIPTION, epilog=EXAMPLES)
-    overrides = made.parse_args(words).overrides
-    return exit_code("maml-adapt", lambda: _main(overrides, shlex.join(["maml-adapt", *words])))
+    parsed = made.parse_args(words)
+    command = shlex.join(["maml-adapt", *words])
+    return exit_code("maml-adapt", lambda: _main(parsed.overrides, parsed.module_path, command))
 
 
-def _main(arguments: Sequence[str], command: str) -> None:
+def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -> None:
+    use_module_paths(split_module_paths([f"{FLAG}={p}" for p in module_paths])[1])
     own, overrides = split_off(arguments, OWN)
     run, support, query = folders(own, ["run", "support", "query"])
     experiment = trained_experiment(
@@ -59,6 +62,7 @@ def _main(arguments: Sequence[str], command: str) -> None:
     )
     from maml_cli.runs.classify import classify
     from maml_cli.runs.trained import now
+    from maml_cli.storage.run_folder import RunFolder
 
-    (output,) = folders({"output": str(run / "adapt" / now())} | own, ["output"])
+    (output,) = folders({"output": str(RunFolder(run).adaptation(now()))} | own, ["output"])
     classify(run, experiment, support, query, output)

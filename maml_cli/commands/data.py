@@ -117,11 +117,11 @@ def _prepare(dataset: ImageDataset, experiment: Experiment, sheet: Path) -> None
     print(f"SHA-256 of the decoded images: {tasks.checksum}")
     for remark in tasks.remarks:
         print(f"remark: {remark}")
-    _write_sheet(tasks, experiment.run.ways, sheet)
+    _write_sheet(tasks, sheet)
     print(f"random episodes: {sheet}")
 
 
-def _write_sheet(tasks: ImageTasks, ways: int, path: Path) -> None:
+def _write_sheet(tasks: ImageTasks, path: Path) -> None:
     from maml_cli.core.types import Episode
     from maml_cli.data.sampler import SPLITS
     from maml_cli.reporting.contact_sheet import contact_sheet
@@ -132,7 +132,7 @@ def _write_sheet(tasks: ImageTasks, ways: int, path: Path) -> None:
         episodes[split] = [Episode(*fields) for fields in zip(*batch, strict=True)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(episodes, ways).save(path, "PNG")
+        contact_sheet(episodes).save(path, "PNG")
     except OSError as error:
         raise StorageError(
             f"{path}: cannot be written ({error.strerror or error}): choose another with --sheet"

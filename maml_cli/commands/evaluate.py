@@ -9,6 +9,7 @@ from typing import Literal
 
 from maml_cli.commands.shared import exit_code, folders, parser, split_off
 from maml_cli.commands.streams import lasting
+from maml_cli.config.module_path import FLAG, split_module_paths, use_module_paths
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.errors import UsageError
 from maml_cli.core.settings import EVAL_ARGUMENTS
@@ -51,11 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     usage = "maml-eval run=DIR [KEY=VALUE ...]"
     made = parser("maml-eval", usage=usage, description=DESCRIPTION, epilog=EXAMPLES)
-    overrides = made.parse_args(words).overrides
-    return exit_code("maml-eval", lambda: _main(overrides, shlex.join(["maml-eval", *words])))
+    parsed = made.parse_args(words)
+    command = shlex.join(["maml-eval", *words])
+    return exit_code("maml-eval", lambda: _main(parsed.overrides, parsed.module_path, command))
 
 
-def _main(arguments: Sequence[str], command: str) -> None:
+def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -> None:
+    use_module_paths(split_module_paths([f"{FLAG}={p}" for p in module_paths])[1])
     own, overrides = split_off(arguments, EVAL_ARGUMENTS)
     (run,) = folders(own, ["run"])
     split = _split(own.get("split", "test"))
@@ -68,8 +71,9 @@ def _main(arguments: Sequence[str], command: str) -> None:
     )
     from maml_cli.runs.retest import retest
     from maml_cli.runs.trained import now
+    from maml_cli.storage.run_folder import RunFolder
 
-    (output,) = folders({"output": str(run / "eval" / now())} | own, ["output"])
+    (output,) = folders({"output": str(RunFolder(run).evaluation(now()))} | own, ["output"])
     retest(run, experiment, split, output)
 
 

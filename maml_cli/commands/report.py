@@ -101,6 +101,7 @@ def _main(arguments: argparse.Namespace) -> None:
     from maml_cli.report.analysis import analyse, pair
     from maml_cli.report.collect import collect
     from maml_cli.storage.files import write_atomically
+    from maml_cli.storage.run_folder import RESULTS
 
     compared = arguments.compare or []
     found = collect(arguments.places or compared or [Path("outputs")])
@@ -110,7 +111,7 @@ def _main(arguments: argparse.Namespace) -> None:
     if not report.groups:
         raise UsageError(
             f"no finished run among {len(report.unfinished)} that were begun: name the folders "
-            "that hold results.json files"
+            f"that hold {RESULTS} files"
         )
     if form == "terminal":
         formats.write_terminal(report)

@@ -24,6 +24,13 @@ def parser(name: str, *, usage: str, description: str, epilog: str) -> argparse.
         allow_abbrev=False,
     )
     made.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="as for maml-train")
+    made.add_argument(
+        "--module-path",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="find modules of your own in DIR too, beside the current folder",
+    )
     made.add_argument("--version", action="version", version=f"{name} {__version__}")
     return made
 

@@ -1,4 +1,4 @@
-"""Standard output and error that nobody may be reading any more."""
+"""Standard output and error whose reader may have gone."""
 
 import errno
 import io
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _LOST = (errno.EPIPE, errno.EIO)
-"""What writing fails with once a pipe's reader, or the terminal, is gone."""
+"""The errors of writing once a pipe's reader, or the terminal, is gone."""
 
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """Within, what is printed ends nothing: a reader that went away misses it, that is all.
+    """Ignore EPIPE and EIO on standard output and error.
 
-    So a training goes on when its terminal is gone, and `maml-report | head -1` ends as it would
-    have ended. A console without ± shows a question mark. Streams that are no files of the system,
-    as in a notebook, are left as they are.
+    So a training goes on when its terminal is gone, and `maml-report | head -1` ends with its usual
+    exit code. A console that cannot show ± shows a question mark. Streams that are not files of the
+    operating system, as in a notebook, are left as they are.
     """
     with ExitStack() as held:
         for redirect, stream in ((redirect_stdout, sys.stdout), (redirect_stderr, sys.stderr)):

@@ -9,7 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
@@ -23,11 +23,13 @@ from maml_cli.config import check, resolvers
 from maml_cli.config.begun import MODES, begun, require_begun
 from maml_cli.config.build import build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
+from maml_cli.config.module_path import FLAG, split_module_paths, use_module_paths
 from maml_cli.config.paths import conf_dir
 from maml_cli.config.sweep import SweepFolder
 from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
 from maml_cli.distributed import ranks, torchrun
+from maml_cli.storage.run_folder import RunFolder
 
 INTERRUPTED = 130
 
@@ -40,6 +42,12 @@ class JobFailed(UserError):
         self.exit_code = exit_code
 
 
+class Command:
+    """What of the command line Hydra does not know."""
+
+    module_paths: ClassVar[list[str]] = []
+
+
 class Left(SystemExit):
     """A signal ended the run, and a sweep that it is a job of."""
 
@@ -48,12 +56,12 @@ class Left(SystemExit):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-train` with these arguments; returns the exit code (see core/errors.py).
 
-    Without arguments, those of the process are meant, and a signal ends it in here.
+    Without arguments it takes those of the process, and a signal ends the process in here.
     """
-    arguments = _normalised(sys.argv[1:] if argv is None else argv)
     try:
+        words, paths = split_module_paths(sys.argv[1:] if argv is None else argv)
         with torchrun.joined():
-            return _main(arguments)
+            return _main(_normalised(words), paths)
     except UserError as error:
         return _report(error)
     except Left as end:
@@ -67,11 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _main(argv: list[str]) -> int:
+def _main(argv: list[str], module_paths: list[str]) -> int:
     try:
         Path.cwd()
     except FileNotFoundError:
         raise StorageError("the folder you are in is gone: cd to one that is there") from None
+    use_module_paths(module_paths)
+    Command.module_paths = module_paths
     flags = _flags(argv)
     if flags.version:
         print(f"maml-train {__version__}")
@@ -220,6 +230,7 @@ def _command() -> str:
     settings = HydraConfig.get()
     sources = settings.runtime.config_sources
     extra = [("--config-dir", s.path) for s in sources if s.provider == "command-line"]
+    extra += [(FLAG, path) for path in Command.module_paths]
     words = ["maml-train", *(word for pair in extra for word in pair), *_overrides()]
     return shlex.join(words)
 
@@ -236,14 +247,14 @@ def _report(error: UserError) -> int:
 
 def _report_bug(error: Exception, output_dir: Path) -> int:
     """Say where the traceback is: in a file, or if that cannot be written, here."""
-    name = "error.log" if ranks.is_first() else f"error-{ranks.rank()}.log"
+    log = RunFolder(output_dir).error_log(ranks.rank())
     details = traceback.format_exc()
     try:
-        (output_dir / name).write_text(details, encoding="utf-8")
+        log.write_text(details, encoding="utf-8")
     except OSError:
         print(details, file=sys.stderr, end="")
         place = "above"
     else:
-        place = f"in {output_dir / name}"
+        place = f"in {log}"
     print(f"bug: {type(error).__name__}: {error}; details {place}", file=sys.stderr)
     return 1

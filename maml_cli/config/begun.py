@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from maml_cli.config.build import inspect
 from maml_cli.config.compose import parse
 from maml_cli.core.errors import CheckpointError
+from maml_cli.storage.run_folder import RunFolder
 
 MODES = ("auto", "never")
 """What `resume` is, if it is no folder."""
@@ -20,8 +21,10 @@ MODES = ("auto", "never")
 def require_begun(overrides: Sequence[str]) -> None:
     """Raise CheckpointError if there is nothing to go on with in DIR of `resume=DIR`."""
     folder = _resumed_folder(overrides)
-    if folder is not None and not (folder / "checkpoints").is_dir():
-        raise CheckpointError(f"resume={folder}: no checkpoint is in {folder}/checkpoints")
+    if folder is not None and not RunFolder(folder).checkpoints.is_dir():
+        raise CheckpointError(
+            f"resume={folder}: no checkpoint is in {RunFolder(folder).checkpoints}"
+        )
 
 
 def begun(config: DictConfig, overrides: Sequence[str], free: Collection[str]) -> DictConfig:
@@ -43,7 +46,7 @@ def begun(config: DictConfig, overrides: Sequence[str], free: Collection[str]) -
 
 def saved_config(folder: Path) -> DictConfig:
     """The run's `config.yaml`; raises CheckpointError unless it is valid as it is."""
-    path = folder / "config.yaml"
+    path = RunFolder(folder).config
     try:
         config = OmegaConf.create(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeError, yaml.YAMLError, OmegaConfBaseException) as error:

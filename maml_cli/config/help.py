@@ -24,6 +24,7 @@ MORE = {
     "--cfg job [--resolve]": "show every key and value of this command and run nothing",
     "--multirun, -m": "run every combination of values given as a,b or range(0,3)",
     "--config-dir DIR": "take YAML files from DIR too: DIR/algo/mine.yaml becomes algo=mine",
+    "--module-path DIR": "find modules of your own in DIR too, beside the current folder",
     "--hydra-help": "everything else that Hydra understands",
     'eval "$(maml-train -sc install=bash)"': "complete keys and options with the Tab key",
 }

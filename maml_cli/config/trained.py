@@ -15,6 +15,7 @@ from maml_cli.config.check import group_problem, setting_problem, unreadable
 from maml_cli.config.compose import Composer, keys, parse
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.storage.run_folder import CONFIG, RunFolder
 
 
 def trained_experiment(
@@ -63,10 +64,10 @@ def trained_experiment(
 
 def _saved(folder: Path) -> DictConfig:
     """The run's `config.yaml`, as it was before any override."""
-    if not (folder / "config.yaml").is_file():
-        runs = sorted(file.parent.name for file in folder.glob("*/config.yaml"))
+    if not RunFolder(folder).config.is_file():
+        runs = sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
         inside = f"; in it are the runs {messages.alternatives(runs[:5])}" if runs else ""
-        raise UsageError(f"run={folder}: no run is there (it has no config.yaml){inside}")
+        raise UsageError(f"run={folder}: no run is there (it has no {CONFIG}){inside}")
     return saved_config(folder)
 
 

@@ -49,8 +49,8 @@ class Autodiff(ABC):
         """The gradient that nothing differentiates again; the graph goes while it is walked."""
 
     @abstractmethod
-    def vjp(self, function: Callable[[Any], tuple[Any, Any]], at: Any, cotangents: Any) -> Any:
-        """The vector-Jacobian product of the first tree that `function` returns.
+    def vjp(self, function: Callable[[Any], Any], at: Any, cotangents: Any) -> Any:
+        """The vector-Jacobian product of the tree that `function` returns.
 
         `cotangents` is a tree of that form; the result has the form of `at`, and is a constant.
         """
@@ -89,11 +89,11 @@ class Autograd(Autodiff):
     def outer_gradient(self, function: ScalarFunction, at: Any) -> Derivative:
         return self.gradient(function, at)
 
-    def vjp(self, function: Callable[[Any], tuple[Any, Any]], at: Any, cotangents: Any) -> Any:
+    def vjp(self, function: Callable[[Any], Any], at: Any, cotangents: Any) -> Any:
         leaves, form = tree_flatten(at)
         leaves = _new_leaves(leaves)
         with torch.enable_grad():
-            outputs, _ = function(tree_unflatten(leaves, form))
+            outputs = function(tree_unflatten(leaves, form))
         pairs = zip(tree_flatten(outputs)[0], tree_flatten(cotangents)[0], strict=True)
         used = [(output, c) for output, c in pairs if output.requires_grad]
         gradients = torch.autograd.grad(
@@ -129,9 +129,9 @@ class Functional(Autodiff):
             (gradient,) = pull_back(torch.ones_like(value), retain_graph=False)
         return Derivative(gradient, value, auxiliary)
 
-    def vjp(self, function: Callable[[Any], tuple[Any, Any]], at: Any, cotangents: Any) -> Any:
+    def vjp(self, function: Callable[[Any], Any], at: Any, cotangents: Any) -> Any:
         with torch.enable_grad():
-            pull_back = torch.func.vjp(function, detached(at), has_aux=True)[1]
+            pull_back = torch.func.vjp(function, detached(at))[1]
             (gradient,) = pull_back(detached(cotangents))
         return detached(gradient)
 

@@ -24,6 +24,8 @@ class Network(ABC):
     head, `head.weight` `(outputs, features)` and `head.bias` `(outputs,)`.
     """
 
+    input_shape: tuple[int, ...]
+    """Shape of one input."""
     feature_shape: tuple[int, ...]
     """Shape of one input's features."""
     norms: Mapping[str, int] = {}
@@ -32,6 +34,8 @@ class Network(ABC):
     Its gain and bias, where it has any, are the parameters `NAME.weight` and `NAME.bias`. A layer
     that mixes the examples of a batch in any other way cannot be declared and is not allowed.
     """
+    remarks: tuple[str, ...] = ()
+    """What a reader of the results must know of the network, such as what was guessed."""
     convolutional: bool = False
     """Whether it has convolutions, which decides what engine is quickest."""
 

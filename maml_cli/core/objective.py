@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from maml_cli.core.metric import ACCURACY, MSE, Metric
+
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     answered = logits.isfinite().all(-1)  # else argmax would name a class all the same
@@ -37,29 +39,23 @@ class Objective:
     `metric` does too, and also takes leading dimensions.
     """
 
-    metric_name: str
-    higher_is_better: bool
-    per_step: bool
-    """Whether the reported result is the whole course over the inner steps, not its end alone."""
     loss: Callable[[Tensor, Tensor], Tensor]
     metric: Callable[[Tensor, Tensor], Tensor]
+    reported: Metric
+    """The metric's name, direction and unit."""
     combine: Callable[[Tensor], Tensor]
     """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
 
+    def log(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """`query_loss` and `query_metric` of one scoring of the queries, `(1,)`, as constants."""
+        outputs = outputs.detach()
+        return {
+            "query_loss": self.loss(outputs, targets).unsqueeze(0),
+            "query_metric": self.metric(outputs, targets).unsqueeze(0),
+        }
+
 
 CLASSIFICATION = Objective(
-    metric_name="accuracy",
-    higher_is_better=True,
-    per_step=False,
-    loss=F.cross_entropy,
-    metric=_accuracy,
-    combine=_mean_probability,
+    loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY, combine=_mean_probability
 )
-REGRESSION = Objective(
-    metric_name="mse",
-    higher_is_better=False,
-    per_step=True,
-    loss=F.mse_loss,
-    metric=_squared_error,
-    combine=_mean_output,
-)
+REGRESSION = Objective(loss=F.mse_loss, metric=_squared_error, reported=MSE, combine=_mean_output)

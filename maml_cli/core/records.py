@@ -1,4 +1,4 @@
-"""What a run tells about itself while it goes, and who may listen."""
+"""The records that a run reports while it goes, and the interface of their listeners."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,38 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from maml_cli.core.metric import Metric
+from maml_cli.core.results import Environment, Protocol, RunResults
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
-
-Results = Mapping[str, Any]
-"""What `results.json` holds; accuracies are fractions between 0 and 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
     """What is known before the first iteration."""
 
-    algo: str
-    dataset: str
-    ways: int
-    shots: int
-    queries: int
-    seed: int
-    toggles: Mapping[str, bool | str]
-    """The algorithm's switches in force: on or off, or in words, such as `epochs 0 to 9`."""
-    metric: str
-    """Name of what is reported, such as `accuracy` or `mse`."""
-    higher_is_better: bool
+    protocol: Protocol
+    environment: Environment
     epochs: int
     iterations_per_epoch: int
-    tasks_per_batch: int
-    device: str
-    threads: int
-    engine: str
-    parameters: int
-    """Learned scalars, all meta-parameters: weights, inner rates, per-step batch norm."""
-    remarks: tuple[str, ...]
-    """What a reader of the results must know, such as that the data are incomplete."""
     notes: tuple[str, ...]
     """What the person who started it must know, such as that it goes on from a checkpoint."""
     start_iteration: int
@@ -47,7 +29,6 @@ class RunInfo:
     start_epoch: int
     """Epochs that were done before, their validation included."""
     output_dir: Path
-    command: str
     hparams: Mapping[str, bool | int | float | str]
     """The resolved configuration, flat, as it is typed: `algo`, `train.outer_lr` and so on."""
 
@@ -57,10 +38,9 @@ class RunInfo:
         return self.epochs * self.iterations_per_epoch
 
     @property
-    def title(self) -> str:
-        """One line that names the run."""
-        ways = f"{self.ways}-way " if self.ways > 1 else ""
-        return f"{self.algo} on {self.dataset}, {ways}{self.shots}-shot, seed {self.seed}"
+    def metric(self) -> Metric:
+        """What is reported."""
+        return self.protocol.metric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +58,7 @@ class IterationRecord:
     query_losses: Mapping[int, float]
     """Query loss after inner step k (from 1), for each k at which it was computed."""
     query_metrics: Mapping[int, float]
-    """The metric on the query sets, likewise."""
+    """The metric on the query sets after inner step k, for the same k."""
     outer_lr: float
     iterations_per_second: float
 
@@ -123,7 +103,7 @@ class Curves(NamedTuple):
 
 
 class Sink:
-    """A listener to a run; this one does nothing, others override what they care for."""
+    """A listener to a run. This one does nothing; others override the methods that they need."""
 
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         """Training begins; `preview` is the first training episode, without a batch dimension."""
@@ -138,12 +118,12 @@ class Sink:
         """`done` of `total` episodes of the split (val or test) are evaluated: from 0 to total."""
 
     def flush(self) -> None:
-        """A checkpoint follows: what was told so far goes to disk, it will not be told again."""
+        """A checkpoint follows: write earlier records to disk, as they will not be sent again."""
 
     def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
         """The metric of each test episode after the last inner step; `finish` follows."""
 
-    def finish(self, results: Results, curves: Curves | None) -> None:
+    def finish(self, results: RunResults, curves: Curves | None) -> None:
         """The test is done; `curves` are those of a regression run."""
 
     def close(self) -> None:

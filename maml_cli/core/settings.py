@@ -24,6 +24,9 @@ class RunSettings:
     """The root keys: which episodes, where the data are, on which device."""
 
     ways: Annotated[int, Field(ge=1, description="classes per episode (1 for regression)")]
+    train_ways: Annotated[
+        int | None, Field(ge=1, description="classes per training episode; null: ways")
+    ]
     shots: Annotated[int, Field(ge=1, description="support examples per class")]
     train_shots: Annotated[
         int | None, Field(ge=1, description="support examples per class in training; null: shots")
@@ -46,6 +49,11 @@ class RunSettings:
     ]
     download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
 
+    def ways_in(self, split: str) -> int:
+        """Classes of the episodes of a split."""
+        own = self.train_ways if split == "train" else None
+        return own or self.ways
+
     def shots_in(self, split: str) -> int:
         """Support examples per class of the episodes of a split."""
         own = self.train_shots if split == "train" else None
@@ -56,6 +64,16 @@ class RunSettings:
         own = self.train_queries if split == "train" else None
         return own or self.queries
 
+    def check_train_ways(self, algo: str) -> list[str]:
+        """For algorithms with an output per way: one sentence if training has other ways."""
+        if self.ways_in("train") == self.ways:
+            return []
+        return [
+            f"train_ways={self.train_ways} and ways={self.ways} differ, but algo={algo} has one "
+            "output for each way, in training and at the test: give both the same value, as "
+            "train_ways=null does, or choose algo=nearest_neighbour or algo=finetune"
+        ]
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class TrainSettings:
@@ -64,9 +82,20 @@ class TrainSettings:
     epochs: Annotated[int, Field(ge=1, description="validation and checkpoint after each")]
     iterations_per_epoch: Annotated[int, Field(ge=1, description="outer updates per epoch")]
     tasks_per_batch: Annotated[int, Field(ge=1, description="episodes per outer update")]
+    task_pool: Annotated[
+        int | None,
+        Field(ge=1, description="training draws from this many fixed tasks only; null: endless"),
+    ]
     outer_lr: Annotated[float, Field(gt=0, le=10, description="outer learning rate, at the start")]
     min_outer_lr: Annotated[
         float, Field(ge=0, le=10, description="outer rate at the end, if annealed")
+    ]
+    bn_stats: Annotated[
+        Literal["batch", "support", "running"],
+        Field(
+            description="batch norm of the queries in training: of themselves, of the support "
+            "set, or by running averages (the MAML family)"
+        ),
     ]
     grad_clip: Annotated[
         float | None,
@@ -80,6 +109,15 @@ class TrainSettings:
         float | None,
         Field(gt=0, description="minutes, then a checkpoint and the end (143); null: no limit"),
     ]
+
+    def check_bn_stats(self, algo: str) -> list[str]:
+        """For algorithms that train by batch statistics alone: one sentence if others are asked."""
+        if self.bn_stats == "batch":
+            return []
+        return [
+            f"train.bn_stats={self.bn_stats}: algo={algo} trains by the statistics of the batch, "
+            "other ones are for the MAML family: set train.bn_stats=batch"
+        ]
 
     def check_annealing(self) -> list[str]:
         """For algorithms that anneal the outer rate: one sentence if it would rise."""
@@ -108,6 +146,23 @@ class EvalSettings:
             "with one query at a time, or running"
         ),
     ]
+
+
+class AlgorithmDefaults:
+    """What most algorithms' settings say, to derive from (see `core/experiment.py`)."""
+
+    def check(self, experiment: Any) -> list[str]:
+        """Nothing contradicts the rest of the experiment."""
+        return []
+
+    @property
+    def together(self) -> bool:
+        """The tasks of a batch know nothing of each other."""
+        return False
+
+    def toggles(self) -> dict[str, bool | str]:
+        """There are no switches."""
+        return {}
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -67,7 +67,7 @@ class TaskSource(Protocol):
     input_shape: tuple[int, ...]
     """Shape of one input: (channels, height, width), or (1,) for a curve."""
     output_size: int
-    """Outputs of the network: ways, or 1 for regression."""
+    """Outputs of the network: `ways` (whatever `train_ways` is), or 1 for regression."""
     train_classes: int
     """Classes of the training split, numbered from 0, or 1 for regression."""
     remarks: tuple[str, ...]

@@ -64,19 +64,24 @@ def consecutive(counts: Indices) -> Classes:
 def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list[str]:
     """What an episode needs and splits of the data set `name` lack; empty where all have enough."""
     needed = {split: run.shots_in(split) + run.queries_in(split) for split in splits}
-    classes = {split: has.classes for split, has in splits.items() if has.classes < run.ways}
     images = {
         split: has.images_per_class
         for split, has in splits.items()
         if has.images_per_class < needed[split]
     }
     messages = []
-    if classes:
-        messages.append(
-            f"ways={run.ways} needs {run.ways} classes, "
-            f"but {_amounts(name, classes, len(splits))}: "
-            f"lower ways to at most {min(classes.values())}."
-        )
+    for key, ways in (("ways", run.ways), ("train_ways", run.train_ways)):
+        classes = {
+            split: has.classes
+            for split, has in splits.items()
+            if _ways_key(run, split) == key and has.classes < run.ways_in(split)
+        }
+        if classes:
+            messages.append(
+                f"{key}={ways} needs {ways} classes, "
+                f"but {_amounts(name, classes, len(splits))}: "
+                f"lower {key} to at most {min(classes.values())}."
+            )
     if images:
         asked = [
             f"shots={run.shots} + queries={run.queries}",
@@ -90,6 +95,11 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
     return messages
 
 
+def _ways_key(run: RunSettings, split: str) -> str:
+    """The key that sets the ways of a split."""
+    return "train_ways" if split == "train" and run.train_ways else "ways"
+
+
 def _amounts(name: str, by_split: Mapping[str, int], splits: int) -> str:
     if len(by_split) == splits and len(set(by_split.values())) == 1:
         return f"{name} has {min(by_split.values())}"
@@ -99,7 +109,8 @@ def _amounts(name: str, by_split: Mapping[str, int], splits: int) -> str:
 class ImageTasks:
     """An endless supply of episodes: `ways` classes, `shots` support and `queries` query images.
 
-    A pixel's byte b becomes the number `scale * b + shift`, per channel.
+    Training episodes have `train_ways`, `train_shots` and `train_queries` of them, where those are
+    set. A pixel's byte b becomes the number `scale * b + shift`, per channel.
     """
 
     objective = CLASSIFICATION
@@ -118,7 +129,8 @@ class ImageTasks:
         """SHA-256 of all images as bytes."""
         self.remarks = remarks
         self._pools, self._seed = pools, run.seed
-        self._ways, self._shots_in, self._queries_in = run.ways, run.shots_in, run.queries_in
+        self._ways_in = run.ways_in
+        self._shots_in, self._queries_in = run.shots_in, run.queries_in
         images = next(iter(pools.values())).images
         self.input_shape = tuple(images.shape[1:])
         self.output_size = run.ways
@@ -126,7 +138,8 @@ class ImageTasks:
         self._device = images.device
         self._scale = torch.tensor(scale, device=self._device).view(-1, 1, 1)
         self._shift = torch.tensor(shift, device=self._device).view(-1, 1, 1)
-        self._labels = torch.arange(run.ways, device=self._device)
+        most = max(run.ways_in(split) for split in pools)
+        self._labels = torch.arange(most, device=self._device)
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """Episodes start to start+count-1 of the split, with a leading dimension of `count`."""
@@ -139,23 +152,24 @@ class ImageTasks:
     def raw_episodes(self, split: str, start: int, count: int) -> Episode:
         """The same, with pixels as bytes."""
         pool = self._pools[split]
-        shots, queries = self._shots_in(split), self._queries_in(split)
-        size = words_per_episode(pool.classes, self._ways)
+        ways, shots, queries = self._ways_in(split), self._shots_in(split), self._queries_in(split)
+        size = words_per_episode(pool.classes, ways)
         rows = image_indices(
             episode_words(self._seed, split, start, count, size),
             pool.classes,
-            ways=self._ways,
+            ways=ways,
             shots=shots,
             queries=queries,
             turns=pool.turns,
             turn_stride=len(pool.images) // pool.turns,
         )
         support, query, classes = (torch.from_numpy(r).to(self._device) for r in rows)
+        labels = self._labels[:ways]
         return Episode(
             support_x=pool.images[support],
-            support_y=self._labels.repeat_interleave(shots).expand(count, -1),
+            support_y=labels.repeat_interleave(shots).expand(count, -1),
             query_x=pool.images[query],
-            query_y=self._labels.repeat_interleave(queries).expand(count, -1),
+            query_y=labels.repeat_interleave(queries).expand(count, -1),
             classes=classes,
             key=torch.from_numpy(episode_keys(self._seed, split, start, count)).to(self._device),
         )

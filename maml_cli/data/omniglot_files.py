@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from maml_cli.core.errors import DataError
+from maml_cli.core.torchvision_guard import import_torchvision
 from maml_cli.data.faults import refuse
 from maml_cli.data.files import Files, FolderFiles, ZipFiles
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.pictures import Recipe
 from maml_cli.data.progress import tracked
-from maml_cli.data.torchvision_guard import import_torchvision
 
 HOME = "https://github.com/brendenlake/omniglot/tree/master/python"
 FOLDERS = (".", "omniglot-py", "python")

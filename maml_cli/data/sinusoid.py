@@ -30,9 +30,11 @@ class Sinusoid:
 
     def check(self, run: RunSettings) -> list[str]:
         """What these run settings ask for that a sine wave does not have."""
-        if run.ways == 1:
-            return []
-        return [f"ways={run.ways} asks for classes, but {self.name} is regression: set ways=1."]
+        return [
+            f"{key}={ways} asks for classes, but {self.name} is regression: set {key}={rule}."
+            for key, ways, rule in (("ways", run.ways, "1"), ("train_ways", run.train_ways, "null"))
+            if ways not in (1, None)
+        ]
 
     def load(self, run: RunSettings, device: torch.device) -> "SinusoidTasks":
         """The tasks; nothing is read or downloaded."""

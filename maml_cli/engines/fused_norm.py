@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from maml_cli.core.norms import EPS, BatchStats, affine
+from maml_cli.core.norms import EPS, BatchStats, affine, conv3x3
 from maml_cli.core.types import Tensors
 from maml_cli.engines import fused
 
@@ -14,9 +14,8 @@ class FusedBatchStats(BatchStats):
     """
 
     def conv_and_pool(self, block: str, x: Tensor, params: Tensors, eps: float = EPS) -> Tensor:
-        y, mean, var = fused.block(
-            x, params[f"{block}.conv.weight"], *affine(f"{block}.norm", x, params), eps
-        )
-        self.statistics[f"{block}.norm.mean"] = mean + params[f"{block}.conv.bias"].detach()
-        self.statistics[f"{block}.norm.var"] = var
+        source, layer = conv3x3(block, x, params), f"{block}.norm"
+        y, mean, var = fused.block(x, source.weight, *affine(layer, x, params), eps)
+        bias = source.bias
+        self.gather(layer, mean if bias is None else mean + bias, var, source)
         return y

@@ -17,24 +17,22 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from maml_cli.core.autodiff import Autodiff
 from maml_cli.core.types import Episode
 
-Segment = Callable[[Any, Episode, int], tuple[Any, Any]]
+Segment = Callable[[Any, Episode, int], Any]
 """A part of the inner loop: takes a tree of inputs, an episode and the order of the meta-gradient,
-1 or 2. Returns a tree to be differentiated, and a tree of constants."""
+1 or 2. Returns a tree to be differentiated."""
 
-Checkpointing = Callable[[Segment, Any, Episode, int, Autodiff], tuple[Any, Any]]
+Checkpointing = Callable[[Segment, Any, Episode, int, Autodiff], Any]
 """Runs a segment, keeping what its backward pass needs."""
 
 
-def keep_graph(
-    segment: Segment, inputs: Any, episode: Episode, order: int, _: Autodiff
-) -> tuple[Any, Any]:
+def keep_graph(segment: Segment, inputs: Any, episode: Episode, order: int, _: Autodiff) -> Any:
     """Just the segment: its graph stays until the backward pass."""
     return segment(inputs, episode, order)
 
 
 def recompute(
     segment: Segment, inputs: Any, episode: Episode, order: int, autodiff: Autodiff
-) -> tuple[Any, Any]:
+) -> Any:
     """The same values and gradients; the graph is built in the backward pass, and freed there.
 
     On the way forward inner gradients are constants, which changes no value.
@@ -42,11 +40,7 @@ def recompute(
     leaves, form = tree_flatten(inputs)
     call = _Call(segment, order, autodiff, form)
     outputs = _Recomputed.apply(call, *leaves, *episode)  # type: ignore[no-untyped-call]
-    count = call.differentiable.num_leaves
-    return (
-        tree_unflatten(outputs[:count], call.differentiable),
-        tree_unflatten(outputs[count:], call.constant),
-    )
+    return tree_unflatten(outputs, call.outputs)
 
 
 @dataclass(eq=False)
@@ -57,8 +51,7 @@ class _Call:
     order: int
     autodiff: Autodiff
     inputs: TreeSpec
-    differentiable: TreeSpec = field(init=False)
-    constant: TreeSpec = field(init=False)
+    outputs: TreeSpec = field(init=False)
 
     def split(self, values: tuple[Tensor, ...]) -> tuple[Any, Episode]:
         count = self.inputs.num_leaves
@@ -71,25 +64,21 @@ class _Recomputed(Function):
     @staticmethod
     def forward(call: _Call, *values: Tensor) -> tuple[Tensor, ...]:
         inputs, episode = call.split(values)
-        differentiable, constant = call.segment(inputs, episode, 1)
-        ours, call.differentiable = tree_flatten(differentiable)
-        others, call.constant = tree_flatten(constant)
-        return (*ours, *others)
+        outputs, call.outputs = tree_flatten(call.segment(inputs, episode, 1))
+        return tuple(outputs)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.call = call = inputs[0]
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], _: tuple[Tensor, ...]) -> None:
+        ctx.call = inputs[0]
         ctx.save_for_backward(*inputs[1:])
-        ctx.mark_non_differentiable(*output[call.differentiable.num_leaves :])
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         call: _Call = ctx.call
         inputs, episode = call.split(ctx.saved_tensors)
-        count = call.differentiable.num_leaves
         gradients = call.autodiff.vjp(
             lambda inputs: call.segment(inputs, episode, call.order),
             inputs,
-            tree_unflatten(cotangents[:count], call.differentiable),
+            tree_unflatten(cotangents, call.outputs),
         )
         return None, *tree_flatten(gradients)[0], *(None for _ in episode)

@@ -22,7 +22,7 @@ from maml_cli.core.types import Episode, Tensors
 from maml_cli.inner.checkpointing import Checkpointing, keep_graph
 from maml_cli.inner.feeds import Feed, WholeSupport
 from maml_cli.inner.norm_policies import NormPolicy
-from maml_cli.inner.running_stats import RunningStats
+from maml_cli.inner.running_stats import InputAverages
 from maml_cli.inner.update_rules import InnerStep, UpdateRule
 from maml_cli.inner.views import AsTheyAre, View
 
@@ -37,8 +37,6 @@ class Point(NamedTuple):
     """The adapted ones."""
     memory: Sections
     """Of the update rule."""
-    statistics: Tensors
-    """Batch statistics of the support pass that led here."""
 
 
 class Scored(NamedTuple):
@@ -48,7 +46,7 @@ class Scored(NamedTuple):
     log: dict[str, Tensor]
     """`query_loss` and `query_metric`, as constants."""
     statistics: Tensors
-    """Batch statistics of the query pass, if it has any."""
+    """What the norm policy gathers of the query pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +58,8 @@ class InnerLoop:
     adapts: tuple[Part, ...]
     """The parts of the network that inner steps change."""
     rule: UpdateRule
-    running_stats: RunningStats
+    averages: InputAverages | None = None
+    """The running statistics of training, if there are any."""
     view: View = AsTheyAre()  # noqa: RUF009 -- holds no state
     feed: Feed = WholeSupport()  # noqa: RUF009
     start: Start = dict
@@ -74,10 +73,6 @@ class InnerLoop:
         model = self.view.init(body | self.network.init_head(outputs, generator))
         learned = self.rule.init(self.adapted(model), generator)
         return {"model": model} | ({"inner_lr": learned} if learned else {})
-
-    def init_running(self) -> dict[str, Tensor]:
-        """Running statistics before any training."""
-        return self.running_stats.init(self.network)
 
     def adapted(self, model: Tensors) -> dict[str, Tensor]:
         """The parameters that inner steps change."""
@@ -114,7 +109,7 @@ class InnerLoop:
             learned=params.theta.get("inner_lr", {}),
             running=params.state.get("running", {}),
             rest=rest,
-            start=Point(phi, self.rule.memory(phi) if memory is None else memory, {}),
+            start=Point(phi, self.rule.memory(phi) if memory is None else memory),
         )
 
 
@@ -140,7 +135,6 @@ class Adaptation:
         # what the passes need beside phi: the other parameters, or features computed once
         self._support: dict[str, Any] = {"model": rest}
         self._query: dict[str, Any] = {"model": rest}
-        self._support_statistics: Tensors = {}
         self._query_statistics: Tensors = {}
         if loop.reuses_features:
             self._compute_features(rest)
@@ -150,7 +144,6 @@ class Adaptation:
         seen = rest if self._order == 2 else detached(rest)
         features = self._loop.network.features
         self._support = {"features": features(seen, self._episode.support_x, norm)}
-        self._support_statistics = norm.statistics
         found, self._query_statistics = self._policy.queries(
             partial(features, rest), self._episode, self._ops, self._running_at(0)
         )
@@ -166,14 +159,15 @@ class Adaptation:
             "anchor": self.start.phi if self._loop.proximal else {},
         }
         segment = partial(self._segment, number)
-        (phi, memory), statistics = self._loop.checkpointing(
-            segment, inputs, self._episode, self._order, self._ops.autodiff
+        return Point(
+            *self._loop.checkpointing(
+                segment, inputs, self._episode, self._order, self._ops.autodiff
+            )
         )
-        return Point(phi, memory, statistics or self._support_statistics)
 
     def _segment(
         self, number: int, inputs: Mapping[str, Any], episode: Episode, order: int
-    ) -> tuple[tuple[Tensors, Sections], Tensors]:
+    ) -> tuple[Tensors, Sections]:
         fixed = inputs["fixed"] if order == 2 else detached(inputs["fixed"])
         x, y = episode.support_x, episode.support_y
         if not self._loop.feed.whole:
@@ -183,7 +177,7 @@ class Adaptation:
         def support_loss(phi: Tensors) -> tuple[Tensor, Tensors]:
             norm = self._policy.support(self._ops, self._running_at(number))
             outputs = self._outputs({"phi": phi, **fixed}, number, x, norm)
-            return self._loop.objective.loss(outputs, y), norm.statistics
+            return self._loop.objective.loss(outputs, y), {}
 
         phi = inputs["phi"]
         found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
@@ -193,14 +187,12 @@ class Adaptation:
             pull = pull if order == 2 else detached(pull)
             gradient = {n: g + pull[n] for n, g in gradient.items()}
         at = InnerStep(number, found.value, episode.key)
-        return self._loop.rule.step(
-            inputs["learned"], inputs["memory"], phi, gradient, at
-        ), found.auxiliary
+        return self._loop.rule.step(inputs["learned"], inputs["memory"], phi, gradient, at)
 
     def answer(self, point: Point, number: int) -> tuple[Tensor, Tensors]:
         """The outputs on the query set after step `number` (from 0), `(queries, outputs)`.
 
-        With them come the batch statistics of the query pass, if it has any.
+        With them comes what the norm policy gathers of the query pass.
         """
         outputs, statistics = self._answer({"phi": point.phi, **self._query}, number)
         return outputs, statistics or self._query_statistics
@@ -221,6 +213,12 @@ class Adaptation:
         )
         return Scored(value, log, statistics or self._query_statistics)
 
+    def gather(self, point: Point, number: int) -> Tensors:
+        """What the norm policy gathers of a query pass after step `number`, without gradients."""
+        with torch.no_grad():
+            found: Tensors = detached(self.answer(Point(*detached(tuple(point))), number)[1])
+        return found
+
     def _answer(self, inputs: Mapping[str, Any], number: int) -> tuple[Tensor, Tensors]:
         if "features" in inputs:
             return self._loop.network.head(inputs["phi"], inputs["features"]), {}
@@ -239,7 +237,8 @@ class Adaptation:
         return self._loop.network.outputs(model, x, norm)
 
     def _running_at(self, number: int) -> Tensors:
-        return self._loop.running_stats.at(self._running, number)
+        averages = self._loop.averages
+        return self._running if averages is None else averages.at(self._running, number)
 
     def predict(self, after: tuple[int, ...]) -> Tensor:
         """Query outputs after so many steps each, `(evaluation steps, 1, queries, outputs)`."""

@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from maml_cli.core.algorithm import Ops
-from maml_cli.core.norms import BatchStats, GivenStats, Norm
-from maml_cli.core.settings import BatchNormStats
+from maml_cli.core.norms import BatchStats, GivenStats, InputStats, LeadingStats, Norm
 from maml_cli.core.types import Episode, Tensors
 
 EXAMPLES_AT_ONCE = 512
@@ -21,6 +21,9 @@ Forward = Callable[[Tensor, Norm], Tensor]
 class NormPolicy(ABC):
     """Normalises the passes of one task. `running` are the running statistics at the step."""
 
+    gathers: bool = False
+    """Whether statistics of the query pass are wanted at every inner step."""
+
     def support(self, ops: Ops, running: Tensors) -> Norm:
         """What normalises a support pass: by default the statistics of that pass."""
         return ops.batch_stats()
@@ -29,30 +32,36 @@ class NormPolicy(ABC):
     def queries(
         self, network: Forward, episode: Episode, ops: Ops, running: Tensors
     ) -> tuple[Tensor, Tensors]:
-        """The network's outputs on the query set, and the batch statistics of that pass, if any."""
+        """The network's outputs on the query set, and the statistics of that pass, if any."""
 
 
+@dataclass(frozen=True)
 class ByBatch(NormPolicy):
     """The queries' own statistics, so that queries see each other (transductive)."""
+
+    gathers: bool = False
 
     def queries(
         self, network: Forward, episode: Episode, ops: Ops, running: Tensors
     ) -> tuple[Tensor, Tensors]:
         norm = ops.batch_stats()
+        norm.gathers_inputs = self.gathers
         return network(episode.query_x, norm), norm.statistics
 
 
+@dataclass(frozen=True)
 class BySupport(NormPolicy):
     """The adapted network's statistics of the support set."""
 
     def queries(
         self, network: Forward, episode: Episode, ops: Ops, running: Tensors
     ) -> tuple[Tensor, Tensors]:
-        norm = ops.batch_stats()
-        network(episode.support_x, norm)
-        return network(episode.query_x, GivenStats(norm.statistics)), {}
+        count = len(episode.support_x)
+        both = torch.cat([episode.support_x, episode.query_x])
+        return network(both, LeadingStats(count))[count:], {}
 
 
+@dataclass(frozen=True)
 class BySupportAndQuery(NormPolicy):
     """Statistics of the support set and one query, for each query anew (official Reptile code)."""
 
@@ -67,14 +76,12 @@ class BySupportAndQuery(NormPolicy):
         return torch.func.vmap(output, chunk_size=at_once)(episode.query_x), {}
 
 
+@dataclass(frozen=True)
 class ByRunning(NormPolicy):
-    """The averages of training, for the queries and, unless told otherwise, the support set."""
-
-    def __init__(self, *, support: bool = True) -> None:
-        self._support = support
+    """The averages of training, for support set and queries: for bodies that do not adapt."""
 
     def support(self, ops: Ops, running: Tensors) -> Norm:
-        return GivenStats(running) if self._support else ops.batch_stats()
+        return GivenStats(running)
 
     def queries(
         self, network: Forward, episode: Episode, ops: Ops, running: Tensors
@@ -82,12 +89,26 @@ class ByRunning(NormPolicy):
         return network(episode.query_x, GivenStats(running)), {}
 
 
-def norm_policy(bn_stats: BatchNormStats, running: NormPolicy) -> NormPolicy:
+@dataclass(frozen=True)
+class ByRunningInputs(NormPolicy):
+    """The averages of training for the queries, as `InputStats` uses them; inductive."""
+
+    gathers: bool = True
+
+    def queries(
+        self, network: Forward, episode: Episode, ops: Ops, running: Tensors
+    ) -> tuple[Tensor, Tensors]:
+        norm = InputStats(running)
+        return network(episode.query_x, norm), norm.statistics
+
+
+BY_NAME: dict[str, NormPolicy] = {
+    "batch": ByBatch(),
+    "support": BySupport(),
+    "support_and_query": BySupportAndQuery(),
+}
+
+
+def norm_policy(bn_stats: str, running: NormPolicy) -> NormPolicy:
     """The policy of that name; `running` is what an algorithm means by running statistics."""
-    policies: dict[str, NormPolicy] = {
-        "batch": ByBatch(),
-        "support": BySupport(),
-        "support_and_query": BySupportAndQuery(),
-        "running": running,
-    }
-    return policies[bn_stats]
+    return {**BY_NAME, "running": running}[bn_stats]

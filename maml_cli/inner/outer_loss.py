@@ -14,6 +14,8 @@ class InnerLoopPhase(Phase):
     """1: inner gradients count as constants; 2: they are differentiated."""
     step_weights: tuple[float, ...]
     """The weight of the query loss after each inner step; after a 0 the queries are not scored."""
+    bn_stats: str
+    """What normalises the queries: `batch`, `support` or `running`."""
 
 
 def last_step(steps: int) -> tuple[float, ...]:

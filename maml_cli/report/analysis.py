@@ -4,17 +4,18 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from maml_cli.core.metric import Metric
 from maml_cli.report.collect import Found, Run, Unfinished
 from maml_cli.report.compare import Paired, comparable, compare_groups, compare_runs
 from maml_cli.report.group import Group, Setting, grouped
-from maml_cli.report.published import facts
+from maml_cli.report.published import literature
 
 
 class Comparison(NamedTuple):
     """Two approaches on the same episodes."""
 
     setting: Setting
-    metric: str
+    metric: Metric
     ours: str
     theirs: str
     paired: Paired
@@ -45,8 +46,8 @@ def pair(report: Report, run: Run, other: Run) -> Report:
 
 
 def _place(group: Group) -> tuple[object, ...]:
-    rank = facts().rank(facts().approach(group.first))
-    return (*group.setting, rank, -group.first["iterations"], group.first["queries"])
+    rank = literature().rank(literature().approach(group.protocol))
+    return (*group.setting, rank, -group.first.iterations, group.protocol.queries)
 
 
 def _comparisons(groups: Sequence[Group]) -> list[Comparison]:
@@ -66,8 +67,8 @@ def _comparisons(groups: Sequence[Group]) -> list[Comparison]:
 def _comparison(ours: Group, theirs: Group, paired: Paired) -> Comparison:
     return Comparison(
         setting=ours.setting,
-        metric=ours.first["metric"],
-        ours=facts().approach(ours.first),
-        theirs=facts().approach(theirs.first),
+        metric=ours.metric,
+        ours=literature().approach(ours.protocol),
+        theirs=literature().approach(theirs.protocol),
         paired=paired,
     )

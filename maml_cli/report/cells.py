@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from maml_cli.core.metric import Metric
 from maml_cli.core.stats import Estimate
 from maml_cli.report.group import Group
 from maml_cli.report.protocol import budget, fraction, remarks
@@ -56,7 +57,7 @@ def measured(
 
 def interval(group: Group, result: Estimate) -> str:
     """`97.65 ± 0.31 %`, in the unit of the group's metric."""
-    return show_interval(group.first["metric"], result.mean, result.ci95)
+    return show_interval(group.metric, result.mean, result.ci95)
 
 
 def budget_cell(group: Group, published: Sequence[Published]) -> str:
@@ -72,12 +73,11 @@ def against(group: Group, result: Estimate, value: float) -> str:
 
 def direction(group: Group, result: Estimate, value: float) -> str:
     """Whether a published value lies in our interval (≈), or ours is better (↑) or worse (↓)."""
-    accuracy = group.first["metric"] == "accuracy"
-    scale = 100 if accuracy else 1
-    difference = scale * result.mean - value
-    if abs(difference) <= scale * result.ci95:
+    metric = group.metric
+    difference = metric.scale * result.mean - value
+    if abs(difference) <= metric.scale * result.ci95:
         return "≈"
-    return "↑" if (difference > 0) == accuracy else "↓"
+    return "↑" if metric.improves(difference) else "↓"
 
 
 def value(number: Published) -> str:
@@ -86,7 +86,7 @@ def value(number: Published) -> str:
 
 
 def error(number: Published, step: int) -> str:
-    """`0.67`, the published error after so many steps; empty if there is none."""
+    """`0.67`, the published error after this many steps; empty if there is none."""
     return _printed(number.steps[step], number.plus_minus) if step in number.steps else ""
 
 
@@ -97,8 +97,8 @@ def _printed(mean: float, plus_minus: float | None) -> str:
     return " ± ".join(f"{number:.{digits}f}" for number in both)
 
 
-def points(metric: str, difference: float, ci95: float) -> str:
-    """A difference with its sign and interval, that of accuracies in percentage points."""
+def points(metric: Metric, difference: float, ci95: float) -> str:
+    """A difference with its sign and interval; of a metric in percent, in percentage points."""
     shown = show_interval(metric, difference, ci95).replace(" %", " points")
     return shown if difference < 0 else f"+{shown}"
 

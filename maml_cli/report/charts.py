@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, ScalarFormatter
 
+from maml_cli.core.metric import Metric
+
 INK = "#000001"
 """Becomes the colour of the page's text."""
 # Okabe and Ito's palette, told apart with any colour vision; the page has a variable for each.
@@ -48,13 +50,13 @@ def lines(
     *,
     x: str,
     y: str,
-    percent: bool,
+    metric: Metric,
     steps: bool = False,
     points: Sequence[Line] = (),
 ) -> str:
     """A line per series, and hollow points in the colour of the series of the same name.
 
-    Values that are no percentages are errors, on a logarithmic scale. With `steps`, x counts inner
+    Values that are not percentages are errors, on a logarithmic scale. With `steps`, x counts inner
     steps, and each value has its dot.
     """
     rows = -(-(len(series) + bool(points)) // 2)
@@ -75,7 +77,7 @@ def lines(
             axes.plot(line.x, line.y, "D", color=colour, fillstyle="none", markersize=7)
         if points:
             axes.plot([], [], "D", color=INK, fillstyle="none", label="published")
-        if percent:
+        if metric.unit == "%":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         else:
             axes.set_yscale("log")
@@ -95,13 +97,13 @@ def differences(
     ends: Sequence[float],
     *,
     x: str,
-    higher_is_better: bool,
+    metric: Metric,
 ) -> str:
     """A horizontal bar from zero for each name, with its interval; better and worse by colour."""
     better, worse = SERIES[2], SERIES[1]
     with mpl.rc_context(STYLE):
         figure, axes = _axes(0.9 + 0.34 * len(names))
-        colours = [better if (value > 0) == higher_is_better else worse for value in values]
+        colours = [better if metric.improves(value) else worse for value in values]
         axes.barh(names, values, xerr=ends, color=colours, height=0.6, ecolor=INK)
         axes.axvline(0, color=INK, linewidth=0.8)
         axes.invert_yaxis()
@@ -142,7 +144,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _keep_room_for_ten(axes: Axes, last: float) -> None:
-    """Every step alike to the tenth; from there on by powers."""
+    """A linear axis up to step 10, and a logarithmic one beyond."""
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xticks([step for step in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step <= last])
     axes.xaxis.set_major_formatter(ScalarFormatter())

@@ -11,9 +11,7 @@ from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.stats import estimate
 from maml_cli.report.collect import Run
 from maml_cli.report.group import Group
-
-SAME_EPISODES = ("dataset", "ways", "shots", "queries", "metric", "remarks")
-SAME_BUDGET = ("iterations", "tasks_per_batch")
+from maml_cli.storage.run_folder import RunFolder
 
 
 class Paired(NamedTuple):
@@ -42,7 +40,7 @@ def comparable(group: Group, other: Group) -> bool:
     return (
         bool({*group.seeds} & {*other.seeds})
         and _task(group.runs[0]) == _task(other.runs[0])
-        and all(group.first[key] == other.first[key] for key in SAME_BUDGET)
+        and _budget(group.runs[0]) == _budget(other.runs[0])
     )
 
 
@@ -52,7 +50,9 @@ def compare_groups(group: Group, other: Group) -> Paired | None:
     None for a single one if a run did not keep the scores of its episodes.
     """
     both = {*group.seeds} & {*other.seeds}
-    runs, counterparts = ([r for r in g.runs if r.results["seed"] in both] for g in (group, other))
+    runs, counterparts = (
+        [r for r in g.runs if r.results.protocol.seed in both] for g in (group, other)
+    )
     if len(both) > 1:
         return paired([_end(r) for r in runs], [_end(r) for r in counterparts], over="seeds")
     ours, theirs = _episode_scores(runs[0]), _episode_scores(counterparts[0])
@@ -61,10 +61,9 @@ def compare_groups(group: Group, other: Group) -> Paired | None:
 
 def compare_runs(run: Run, other: Run) -> Paired:
     """The difference over the episodes that both met; raises UsageError and DataError."""
+    ours, theirs = ({**_episodes(r), "seed": r.results.protocol.seed} for r in (run, other))
     if problems := [
-        f"{key}: {run.results.get(key)} against {other.results.get(key)}"
-        for key in (*SAME_EPISODES, "seed")
-        if run.results.get(key) != other.results.get(key)
+        f"{key}: {ours[key]} against {theirs[key]}" for key in ours if ours[key] != theirs[key]
     ]:
         raise UsageError(
             f"{run.file} and {other.file} met different episodes and cannot be compared pairwise",
@@ -74,27 +73,43 @@ def compare_runs(run: Run, other: Run) -> Paired:
         raise UsageError(f"{run.file} and {other.file} differ in their data set or its episodes")
     scores = {r.file: _episode_scores(r) for r in (run, other)}
     if missing := [file for file, values in scores.items() if not values]:
-        raise DataError(
-            *(f"{file}: no test_scores.json beside it: repeat the test" for file in missing)
-        )
+        name = RunFolder(run.folder).scores.name
+        raise DataError(*(f"{file}: no {name} beside it: repeat the test" for file in missing))
     return paired(scores[run.file], scores[other.file], over="episodes")
+
+
+def _episodes(run: Run) -> dict[str, object]:
+    """The entries of the results that decide which episodes are met, by name; beside the seed."""
+    protocol = run.results.protocol
+    return {
+        "dataset": protocol.dataset,
+        "split": run.results.test.split,
+        "ways": protocol.ways,
+        "shots": protocol.shots,
+        "queries": protocol.queries,
+        "metric": protocol.metric.name,
+        "remarks": list(protocol.remarks),
+    }
 
 
 def _task(run: Run) -> object:
     """Equal for runs whose test episodes of a seed are the same."""
     dataset = {k: v for k, v in run.settings.items() if k.startswith("dataset.")}
-    facts = [run.results.get(key) for key in SAME_EPISODES]
-    return facts, run.results["test"]["episodes"], dataset
+    return _episodes(run), run.results.test.episodes, dataset
+
+
+def _budget(run: Run) -> tuple[int, int]:
+    """Iterations and tasks per batch of the training."""
+    return run.results.iterations, run.results.protocol.tasks_per_batch
 
 
 def _episode_scores(run: Run) -> list[float]:
     """The ensemble's metric on each test episode; empty if it was not kept."""
-    file = run.folder / "test_scores.json"
-    if run.file.name != "results.json" or not file.is_file():
+    folder = run.whole_folder
+    if folder is None or not folder.scores.is_file():
         return []
-    return list(json.loads(file.read_text(encoding="utf-8"))["ensemble"])
+    return list(json.loads(folder.scores.read_text(encoding="utf-8"))["ensemble"])
 
 
 def _end(run: Run) -> float:
-    mean = run.results["test"]["mean"]
-    return float(mean[-1] if isinstance(mean, list) else mean)
+    return run.results.test.ensemble.last.mean

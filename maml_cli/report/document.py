@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Literal, NamedTuple
 
+from maml_cli.core.results import Environment
 from maml_cli.report.analysis import Comparison, Report
 from maml_cli.report.cells import (
     NONE,
@@ -22,7 +23,7 @@ from maml_cli.report.cells import (
 )
 from maml_cli.report.group import Group, Setting
 from maml_cli.report.protocol import budget, remarks, shared_and_varying
-from maml_cli.report.published import Published, facts
+from maml_cli.report.published import Published, literature
 from maml_cli.reporting.format import count
 from maml_cli.reporting.table import MARK
 
@@ -57,7 +58,7 @@ def sections(report: Report) -> list[Section]:
 
 def title(setting: Setting) -> str:
     """`Omniglot 5-way 1-shot`, `Sinusoid 10 points`."""
-    name = facts().dataset(setting.dataset)
+    name = literature().dataset(setting.dataset)
     if setting.ways == 1:
         return f"{name} {count(setting.shots, 'point', 'points')}"
     return f"{name} {setting.ways}-way {setting.shots}-shot"
@@ -65,26 +66,26 @@ def title(setting: Setting) -> str:
 
 def label(group: Group) -> str:
     """The approach, as the rows name it."""
-    return facts().approach(group.first)
+    return literature().approach(group.protocol)
 
 
 def _overview(by_setting: Sequence[tuple[Setting, list[Group]]]) -> list[Section]:
     """As in the papers: a row per approach, a column per data set, ways and shots."""
-    columns = [(s, groups) for s, groups in by_setting if not groups[0].per_step]
+    columns = [(s, groups) for s, groups in by_setting if not groups[0].metric.per_step]
     if len(columns) < 2:
         return []
     cells: dict[tuple[str, str], dict[Setting, str]] = {}
     for setting, groups in columns:
         for group in groups:
             row = cells.setdefault((label(group), budget(group)), {})
-            published = facts().for_group(group)
-            shown = measured(group, group.result("test"), published)
+            published = literature().for_group(group)
+            shown = measured(group, group.result("ensemble"), published)
             shown += "".join(f" ({value(number)})" for number in published[:1])
             row[setting] = f"{row[setting]}; {shown}" if setting in row else shown
     rows = [
         (approach, size, *(row.get(setting, NONE) for setting, _ in columns))
         for (approach, size), row in sorted(
-            cells.items(), key=lambda item: facts().rank(item[0][0])
+            cells.items(), key=lambda item: literature().rank(item[0][0])
         )
     ]
     header = ("approach", "iterations × tasks", *(title(setting) for setting, _ in columns))
@@ -94,11 +95,11 @@ def _overview(by_setting: Sequence[tuple[Setting, list[Group]]]) -> list[Section
 def _setting(setting: Setting, groups: list[Group]) -> Section:
     sources = Sources()
     shared, varying = shared_and_varying(groups)
-    table = _errors if groups[0].per_step else _accuracies
+    table = _errors if groups[0].metric.per_step else _accuracies
     header, rows = _without_empty_columns(*table(groups, sources, varying))
-    facts_shared = "; ".join(f"{name} {value}" for name, value in shared.items())
+    same = "; ".join(f"{name} {value}" for name, value in shared.items())
     notes = ["± is the 95 % Student-t interval."]
-    notes += [sentence(f"For all rows: {facts_shared}")] if shared else []
+    notes += [sentence(f"For all rows: {same}")] if shared else []
     notes += [legend(rows), *sources.notes()]
     notes += sorted({f"{MARK} {remark}" for group in groups for remark in remarks(group)})
     return Section(title(setting), header, rows, [note for note in notes if note])
@@ -116,14 +117,14 @@ def _accuracies(
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     rows = []
     for place, group in enumerate(groups):
-        published, result = facts().for_group(group), group.result("test")
+        published, result = literature().for_group(group), group.result("ensemble")
         rows.append(
             (
                 label(group),
                 measured(group, result, published),
                 joined(f"{value(n)} {sources.mark(n)}" for n in published),
                 joined(against(group, result, n.value) for n in published if n.value is not None),
-                interval(group, group.result("test_single")),
+                interval(group, group.result("single")),
                 budget_cell(group, published),
                 *(column[place] for column in varying.values()),
             )
@@ -132,7 +133,7 @@ def _accuracies(
     for approach, numbers in _not_run(groups).items():
         cell = joined(f"{value(n)} {sources.mark(n)}" for n in numbers)
         rows.append((approach, "not run", cell, NONE, NONE, NONE, *blank))
-    metric = groups[0].first["metric"]
+    metric = groups[0].metric.name
     header = ("approach", metric, "published", "ours − published", "single best epoch")
     return (*header, "iterations × tasks", *varying), rows
 
@@ -140,13 +141,13 @@ def _accuracies(
 def _not_run(groups: list[Group]) -> dict[str, list[Published]]:
     """The published numbers of the setting's other approaches."""
     run = {label(group) for group in groups}
-    cited = [number for group in groups for number in facts().for_group(group)]
+    cited = [number for group in groups for number in literature().for_group(group)]
     found: dict[str, list[Published]] = {}
-    for number in facts().numbers:
+    for number in literature().numbers:
         here = number.setting == groups[0].setting
         if here and number not in cited and number.approach not in run:
             found.setdefault(number.approach, []).append(number)
-    return dict(sorted(found.items(), key=lambda item: facts().rank(item[0])[0]))
+    return dict(sorted(found.items(), key=lambda item: literature().rank(item[0])[0]))
 
 
 def _errors(
@@ -157,7 +158,7 @@ def _errors(
     steps = sorted(known & {*STEPS, *(max(group.course) for group in groups)})
     rows = []
     for place, group in enumerate(groups):
-        published = facts().for_group(group)
+        published = literature().for_group(group)
         nearest: dict[int, float] = {}
         for number in reversed(published):
             nearest |= number.steps
@@ -167,8 +168,8 @@ def _errors(
             else NONE
             for step in steps
         ]
-        facts_of_row = [column[place] for column in varying.values()]
-        rows.append((label(group), *cells, budget_cell(group, published), *facts_of_row))
+        conditions = [column[place] for column in varying.values()]
+        rows.append((label(group), *cells, budget_cell(group, published), *conditions))
         for number in published:
             cells = [error(number, step) for step in steps]
             name = f"{number.approach}, published {sources.mark(number)}"
@@ -176,7 +177,7 @@ def _errors(
             rows.append(
                 (name, *cells, f"{number.iterations:,}" if number.iterations else "", *blank)
             )
-    metric = groups[0].first["metric"]
+    metric = groups[0].metric.name
     header = ("approach", *(f"{metric}, {count(s, 'step', 'steps')}" for s in steps))
     return (*header, "iterations × tasks", *varying), rows
 
@@ -213,10 +214,10 @@ def _runs(report: Report) -> list[Section]:
         (
             label(group),
             title(group.setting),
-            str(run.results["seed"]),
-            interval(group, Group((run,)).result("test")),
-            clock(run.results["iterations"] * run.results.get("seconds_per_iteration", 0)),
-            str(run.results.get("cpu" if run.results.get("device") == "cpu" else "device", NONE)),
+            str(run.results.protocol.seed),
+            interval(group, Group((run,)).result("ensemble")),
+            clock(run.results.iterations * run.results.seconds_per_iteration),
+            _machine(run.results.environment),
             str(run.file),
             " && ".join(run.commands),
         )
@@ -228,10 +229,15 @@ def _runs(report: Report) -> list[Section]:
     return [Section("Runs", header, rows, [note], kind="register")] if rows else []
 
 
+def _machine(environment: Environment) -> str:
+    """The processor that computed the run, or its GPU."""
+    return environment.cpu if environment.device == "cpu" else environment.device
+
+
 def _left_out(report: Report) -> list[Section]:
     rows = [(str(run.folder), run.state) for run in report.unfinished]
     rows += [
-        (str(run.file), f"repeats seed {run.results['seed']} of the same settings")
+        (str(run.file), f"repeats seed {run.results.protocol.seed} of the same settings")
         for run in report.repeated
     ]
     return [Section("Not counted", ("run", "why"), rows, kind="remark")] if rows else []

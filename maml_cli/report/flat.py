@@ -5,12 +5,7 @@ from typing import Any
 from maml_cli.report.analysis import Report
 from maml_cli.report.group import Group
 from maml_cli.report.protocol import full_iterations, over, remarks
-from maml_cli.report.published import facts
-
-COPIED = (
-    *("dataset", "ways", "shots", "queries", "metric", "algo", "backbone", "inner_steps"),
-    *("bn_stats", "iterations", "tasks_per_batch"),
-)
+from maml_cli.report.published import literature
 
 
 def rows(report: Report) -> list[dict[str, Any]]:
@@ -19,26 +14,39 @@ def rows(report: Report) -> list[dict[str, Any]]:
 
 
 def _row(group: Group) -> dict[str, Any]:
-    test, single = group.result("test"), group.result("test_single")
-    published = facts().for_group(group)
+    protocol, first = group.protocol, group.first
+    ensemble, single = group.result("ensemble"), group.result("single")
+    published = literature().for_group(group)
     nearest = published[0] if published else None
-    scale = 100 if group.first["metric"] == "accuracy" else 1
+    scale = group.metric.scale
     steps = nearest.steps if nearest else {}
     value = nearest.value if nearest else None
     if value is None and steps:
         value = steps.get(max(group.course))
     plus_minus = nearest.plus_minus if nearest else None
     return {
-        "approach": facts().approach(group.first),
-        **{name: group.first.get(name) for name in COPIED},
+        "approach": literature().approach(protocol),
+        "dataset": protocol.dataset,
+        "ways": protocol.ways,
+        "shots": protocol.shots,
+        "queries": protocol.queries,
+        "metric": protocol.metric.name,
+        "algo": protocol.algo,
+        "backbone": protocol.backbone,
+        "inner_steps": first.test.inner_steps,
+        "bn_stats": first.test.bn_stats,
+        "iterations": first.iterations,
+        "tasks_per_batch": protocol.tasks_per_batch,
+        "task_pool": protocol.task_pool,
+        "train_ways": group.runs[0].train_ways,
         "train_shots": group.runs[0].train_shots,
-        "mean": test.mean,
-        "ci95": test.ci95,
+        "mean": ensemble.mean,
+        "ci95": ensemble.ci95,
         "interval_over": over(group),
         "single_mean": single.mean,
         "single_ci95": single.ci95,
-        "ensemble": group.first["test"]["ensemble"],
-        "test_episodes": group.first["test"]["episodes"],
+        "ensemble": first.test.ensemble_size,
+        "test_episodes": first.test.episodes,
         "seeds": " ".join(map(str, group.seeds)),
         **{f"mean_step_{step}": e.mean for step, e in group.course.items()},
         "published": None if value is None else value / scale,

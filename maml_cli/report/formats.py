@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from maml_cli.core.json_text import to_json
 from maml_cli.report.analysis import Report
 from maml_cli.report.document import Section, sections
 from maml_cli.report.flat import rows
-from maml_cli.storage.files import to_json
 
 COMMANDS = str.maketrans(
     {
@@ -86,7 +86,11 @@ def json_text(report: Report) -> str:
     content = {
         "groups": rows(report),
         "comparisons": [
-            {**comparison._asdict(), **comparison.paired._asdict()}
+            {
+                **comparison._asdict(),
+                "metric": comparison.metric.name,
+                **comparison.paired._asdict(),
+            }
             for comparison in report.comparisons
         ],
         "not_counted": [

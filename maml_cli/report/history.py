@@ -1,4 +1,4 @@
-"""The course of a run, from its `metrics.jsonl`."""
+"""The course of a run, from the records that it wrote."""
 
 from collections.abc import Mapping, Sequence
 from math import nan
@@ -21,15 +21,15 @@ class History(NamedTuple):
 
 
 def history(run: Run) -> History | None:
-    """What the run wrote after each epoch; None if it lies here without its `metrics.jsonl`."""
-    if run.file.name != "results.json":
+    """What the run wrote after each epoch; None without a record of it."""
+    if run.whole_folder is None:
         return None
     iterations: list[int] = []
     clock: list[float] = []
     metric: list[float] = []
     rates: Mapping[str, Sequence[float]] = {}
     done, seconds = 0, 0.0
-    for record in records(run.folder):
+    for record in records(run.whole_folder):
         if record["kind"] == "train":
             seconds += (record["iteration"] - done) / record["iterations_per_second"]
             done = record["iteration"]
@@ -43,7 +43,7 @@ def history(run: Run) -> History | None:
 
 
 def mean_history(group: Group) -> History | None:
-    """Mean over the seeds; the rates are those of the first."""
+    """Mean over the seeds; the inner rates are of the first seed alone."""
     found = [one for run in group.runs if (one := history(run)) is not None]
     if not found:
         return None

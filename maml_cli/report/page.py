@@ -8,13 +8,14 @@ from typing import NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from maml_cli import __version__
+from maml_cli.core.metric import Metric
 from maml_cli.report import charts
 from maml_cli.report.analysis import Comparison, Report
 from maml_cli.report.document import Section, label, sections, title
 from maml_cli.report.group import Group
 from maml_cli.report.history import History, mean_history
 from maml_cli.report.protocol import telling
-from maml_cli.report.published import facts
+from maml_cli.report.published import literature
 
 
 class Chart(NamedTuple):
@@ -57,8 +58,7 @@ def page(report: Report) -> str:
 def _charts(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Iterator[Chart]:
     if not groups:
         return
-    metric = groups[0].first["metric"]
-    percent = metric == "accuracy"
+    metric = groups[0].metric
     names = _names(groups)
     histories = {
         name: found
@@ -66,72 +66,69 @@ def _charts(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Itera
         if (found := mean_history(group)) is not None
     }
     if histories:
-        yield from _learning_curves(histories, metric, percent=percent)
+        yield from _learning_curves(histories, metric)
     if any(len(group.course) > 1 for group in groups):
-        yield _per_step(names, groups, metric, percent=percent)
+        yield _per_step(names, groups, metric)
     here = [c for c in comparisons if c.setting == groups[0].setting]
     if here:
-        yield _differences(here, percent=percent)
+        yield _differences(here)
     for name, found in histories.items():
         if found.inner_rates:
             yield Chart(f"Learned inner rates, {name}", charts.rates(found.inner_rates))
     for name, group in zip(names, groups, strict=True):
-        file = group.runs[0].folder / "curves.png"
-        if group.runs[0].file.name == "results.json" and file.is_file():
-            png = base64.b64encode(file.read_bytes()).decode()
+        folder = group.runs[0].whole_folder
+        if folder is not None and folder.curves.is_file():
+            png = base64.b64encode(folder.curves.read_bytes()).decode()
             alt = f"truth, support points and fits of {name} on four test tasks"
             yield Chart(f"Fitted curves, {name}", png=png, alt=alt)
 
 
-def _learning_curves(
-    histories: dict[str, History], metric: str, *, percent: bool
-) -> Iterator[Chart]:
+def _learning_curves(histories: dict[str, History], metric: Metric) -> Iterator[Chart]:
     for x, heading, axis in (
         ("iterations", "Learning curves over iterations", "iterations"),
         ("seconds", "Learning curves over time", "seconds of training"),
     ):
         series = [charts.Line(name, getattr(h, x), h.metric) for name, h in histories.items()]
-        svg = charts.lines(series, x=axis, y=f"validation {metric}", percent=percent)
+        svg = charts.lines(series, x=axis, y=f"validation {metric.name}", metric=metric)
         yield Chart(heading, svg)
 
 
-def _per_step(
-    names: Sequence[str], groups: Sequence[Group], metric: str, *, percent: bool
-) -> Chart:
+def _per_step(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> Chart:
     series, points = [], []
     for name, group in zip(names, groups, strict=True):
         course = group.course
         ends = [estimate.ci95 for estimate in course.values()]
         means = [estimate.mean for estimate in course.values()]
-        series.append(charts.Line(name, list(course), means, ends if percent else ()))
-        for number in facts().for_group(group):
+        series.append(charts.Line(name, list(course), means, ends if metric.unit == "%" else ()))
+        for number in literature().for_group(group):
             points.append(charts.Line(name, list(number.steps), list(number.steps.values())))
     svg = charts.lines(
         series,
         x="inner steps at test",
-        y=f"test {metric}",
-        percent=percent,
+        y=f"test {metric.name}",
+        metric=metric,
         steps=True,
         points=[line for line in points if line.x],
     )
     return Chart("After each inner step", svg)
 
 
-def _differences(comparisons: Sequence[Comparison], *, percent: bool) -> Chart:
-    scale, unit = (100, "percentage points") if percent else (1, comparisons[0].metric)
+def _differences(comparisons: Sequence[Comparison]) -> Chart:
+    metric = comparisons[0].metric
+    unit = "percentage points" if metric.unit == "%" else metric.name
     over = " or ".join(dict.fromkeys(c.paired.over for c in comparisons))
     svg = charts.differences(
         [c.ours for c in comparisons],
-        [scale * c.paired.difference for c in comparisons],
-        [scale * c.paired.ci95 for c in comparisons],
+        [metric.scale * c.paired.difference for c in comparisons],
+        [metric.scale * c.paired.ci95 for c in comparisons],
         x=f"{unit}, ± 95 % interval over {over}",
-        higher_is_better=percent,
+        metric=metric,
     )
     return Chart(f"Difference to {comparisons[0].theirs}", svg)
 
 
 def _names(groups: Sequence[Group]) -> list[str]:
-    """The approaches; those that are there twice with what tells them apart."""
+    """The approaches; where one is there twice, with what tells the two apart."""
     names = [label(group) for group in groups]
     found = []
     for name, group in zip(names, groups, strict=True):

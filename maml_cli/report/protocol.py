@@ -1,17 +1,17 @@
-"""What was measured and how: the facts that belong beside a number."""
+"""What was measured and how: the conditions that belong beside a number."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from maml_cli.report.group import Group
-from maml_cli.report.published import Published, facts
+from maml_cli.report.published import Published, literature
 from maml_cli.reporting.table import BATCH_NORM
 
-NOT_SO = "–"
-"""Where a fact does not apply."""
+NOT_APPLICABLE = "–"
+"""Where a condition does not apply."""
 
 SHOWN_ELSEWHERE = (
-    *("ways", "shots", "queries", "train_shots", "train_queries"),
-    *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch"),
+    *("ways", "shots", "queries", "train_ways", "train_shots", "train_queries"),
+    *("train.epochs", "train.iterations_per_epoch", "train.tasks_per_batch", "train.task_pool"),
     *("algo.inner_lr", "dataset.rotations"),
     *("eval.test_episodes", "eval.ensemble", "eval.inner_steps", "eval.bn_stats"),
 )
@@ -21,39 +21,52 @@ def over(group: Group) -> str:
     """What the interval is over: `3 seeds`, or `600 episodes` of a single seed."""
     if len(group.seeds) > 1:
         return f"{len(group.seeds)} seeds"
-    return f"{group.first['test']['episodes']:,} episodes"
+    return f"{group.first.test.episodes:,} episodes"
 
 
 def _setting(group: Group, key: str) -> str:
-    return str(group.runs[0].settings.get(key, NOT_SO))
+    return str(group.runs[0].settings.get(key, NOT_APPLICABLE))
 
 
-FACTS: Mapping[str, Callable[[Group], str]] = {
+def _train_ways(group: Group) -> str:
+    return str(group.runs[0].train_ways) if group.protocol.ways > 1 else NOT_APPLICABLE
+
+
+def _task_pool(group: Group) -> str:
+    pool = group.protocol.task_pool
+    return NOT_APPLICABLE if pool is None else f"{pool:,}"
+
+
+CONDITIONS: Mapping[str, Callable[[Group], str]] = {
     "± over": over,
-    "split": lambda g: str(g.first.get("split", "test")),
+    "split": lambda g: g.first.test.split,
     "seeds": lambda g: ", ".join(map(str, g.seeds)),
-    "test episodes": lambda g: f"{g.first['test']['episodes']:,}",
+    "test episodes": lambda g: f"{g.first.test.episodes:,}",
+    "ways in training": _train_ways,
     "shots in training": lambda g: str(g.runs[0].train_shots),
-    "queries": lambda g: str(g.first["queries"]),
-    "inner steps at test": lambda g: str(g.first.get("inner_steps", NOT_SO)),
-    "batch norm by": lambda g: BATCH_NORM.get(str(g.first.get("bn_stats")), NOT_SO),
+    "fixed training tasks": _task_pool,
+    "queries": lambda g: str(g.protocol.queries),
+    "inner steps at test": lambda g: str(g.first.test.inner_steps),
+    "batch norm by": lambda g: BATCH_NORM.get(str(g.first.test.bn_stats), NOT_APPLICABLE),
     "inner rate": lambda g: _setting(g, "algo.inner_lr"),
     "rotations": lambda g: _setting(g, "dataset.rotations"),
-    "ensemble of": lambda g: str(g.first["test"]["ensemble"]),
-    "network": lambda g: str(g.first["backbone"]),
+    "ensemble of": lambda g: str(g.first.test.ensemble_size),
+    "network": lambda g: g.protocol.backbone,
 }
 
 
 def shared_and_varying(
     groups: Sequence[Group],
 ) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The facts that all groups share, and for the others a column with one value per group."""
-    columns = {name: [fact(group) for group in groups] for name, fact in FACTS.items()}
+    """The conditions that all groups share; for the others a column with a value per group."""
+    columns = {
+        name: [condition(group) for group in groups] for name, condition in CONDITIONS.items()
+    }
     varying = {name: column for name, column in columns.items() if len(set(column)) > 1}
     shared = {
         name: column[0]
         for name, column in columns.items()
-        if name not in varying and column[0] != NOT_SO
+        if name not in varying and column[0] != NOT_APPLICABLE
     }
     settings = [differing_settings(group, groups) for group in groups]
     if any(settings):
@@ -62,22 +75,18 @@ def shared_and_varying(
 
 
 def telling(group: Group, groups: Sequence[Group]) -> list[str]:
-    """The budget, else the first fact, else the settings in which it differs from the others."""
+    """What tells it from the others: the budget, else a condition, else the settings."""
     if len({budget(other) for other in groups}) > 1:
         return [budget(group)]
-    for name, fact in FACTS.items():
-        if len({fact(other) for other in groups}) > 1:
-            return [f"{name} {fact(group)}"]
+    for name, condition in CONDITIONS.items():
+        if len({condition(other) for other in groups}) > 1:
+            return [f"{name} {condition(group)}"]
     return [settings] if (settings := differing_settings(group, groups)) else []
 
 
 def differing_settings(group: Group, groups: Sequence[Group]) -> str:
     """The settings in which the group differs from others of its algorithm and switches."""
-    kin = [
-        other.runs[0].settings
-        for other in groups
-        if all(other.first[key] == group.first[key] for key in ("algo", "toggles"))
-    ]
+    kin = [other.runs[0].settings for other in groups if _variant(other) == _variant(group)]
     own = group.runs[0].settings
     return ", ".join(
         f"{key}={value}"
@@ -86,18 +95,22 @@ def differing_settings(group: Group, groups: Sequence[Group]) -> str:
     )
 
 
+def _variant(group: Group) -> tuple[str, Mapping[str, bool | str]]:
+    return group.protocol.algo, group.protocol.toggles
+
+
 def budget(group: Group) -> str:
     """`500 × 8`: iterations and tasks per batch."""
-    return f"{group.first['iterations']:,} × {group.first['tasks_per_batch']}"
+    return f"{group.first.iterations:,} × {group.protocol.tasks_per_batch}"
 
 
 def full_iterations(group: Group, published: Sequence[Published]) -> int | None:
     """The published iterations: the approach's own, else the fewest of its kin in this setting."""
     own = [number.iterations for number in published if number.iterations]
-    kin = facts().kin(group.first["algo"])
+    kin = literature().kin(group.protocol.algo)
     theirs = [
         number.iterations
-        for number in facts().numbers
+        for number in literature().numbers
         if number.setting == group.setting and number.approach in kin and number.iterations
     ]
     return own[0] if own else min(theirs, default=None)
@@ -106,7 +119,7 @@ def full_iterations(group: Group, published: Sequence[Published]) -> int | None:
 def fraction(group: Group, published: Sequence[Published]) -> str:
     """`1 % of 50,000`, if the group had fewer iterations than published; else empty."""
     full = full_iterations(group, published)
-    iterations: int = group.first["iterations"]
+    iterations = group.first.iterations
     if full is None or iterations >= full:
         return ""
     return f"{100 * iterations / full:.2g} % of {full:,}"
@@ -114,4 +127,4 @@ def fraction(group: Group, published: Sequence[Published]) -> str:
 
 def remarks(group: Group) -> list[str]:
     """What a reader must know of the data."""
-    return list(group.first.get("remarks", ()))
+    return list(group.protocol.remarks)

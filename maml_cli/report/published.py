@@ -1,4 +1,4 @@
-"""The file of facts: published numbers, and what the approaches are called."""
+"""Published numbers, and what the approaches are called in the papers."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -9,6 +9,7 @@ import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from maml_cli.core.results import Protocol
 from maml_cli.core.settings import STRICT
 from maml_cli.report.group import Group, Setting
 
@@ -38,20 +39,21 @@ class Published:
     plus_minus_is: str | None = None
     value: float | None = None
     steps: dict[int, float] = Field(default_factory=dict)
-    """For errors: the value after so many inner steps."""
+    """For errors: the value after each number of inner steps."""
     plus_minus: float | None = None
     backbone: str | None = None
     iterations: int | None = None
     tasks_per_batch: int | None = None
     where: dict[str, str | int] = Field(default_factory=dict)
+    """The `bn_stats`, `train_ways` and `train_shots` of the runs that it may stand beside."""
 
     @property
     def setting(self) -> Setting:
         return Setting(self.dataset, self.ways, self.shots)
 
 
-class Facts(NamedTuple):
-    """The content of the file."""
+class Literature(NamedTuple):
+    """The content of `published.yaml`."""
 
     datasets: Mapping[str, str]
     approaches: Sequence[Approach]
@@ -61,12 +63,12 @@ class Facts(NamedTuple):
         """The data set's name as people write it."""
         return self.datasets.get(name, name)
 
-    def approach(self, results: Mapping[str, Any]) -> str:
+    def approach(self, protocol: Protocol) -> str:
         """What a run is called: `MAML`, `MAML + MSL`, or the algorithm's own name if not known."""
-        algo, switches = results["algo"], results["toggles"]
+        algo, switches = protocol.algo, protocol.toggles
         named = [a for a in self.approaches if a.algo == algo]
         if not named:
-            return str(algo)
+            return algo
         [base] = named
         if not (differing := _differing(switches, base)):
             return base.name
@@ -92,20 +94,25 @@ class Facts(NamedTuple):
 
     def for_group(self, group: Group) -> list[Published]:
         """The published numbers of a group's approach, in the file's order."""
-        run = {**group.first, "train_shots": group.runs[0].train_shots}
-        approach = self.approach(run)
+        first = group.runs[0]
+        approach, backbone = self.approach(group.protocol), f"{group.protocol.backbone}_"
+        conditions = {
+            "bn_stats": group.first.test.bn_stats,
+            "train_ways": first.train_ways,
+            "train_shots": first.train_shots,
+        }
         return [
             number
             for number in self.numbers
             if number.setting == group.setting
             and approach in (number.approach, *number.also)
-            and (number.backbone is None or f"{run['backbone']}_".startswith(f"{number.backbone}_"))
-            and all(run.get(key) == value for key, value in number.where.items())
+            and (number.backbone is None or backbone.startswith(f"{number.backbone}_"))
+            and all(conditions.get(key) == value for key, value in number.where.items())
         ]
 
 
 @cache
-def facts() -> Facts:
+def literature() -> Literature:
     """The file, checked; raises pydantic's ValidationError if it is not as it should be."""
     content = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     numbers = [
@@ -114,7 +121,7 @@ def facts() -> Facts:
         for table in [{key: value for key, value in entry.items() if key != "numbers"}]
         for number in entry["numbers"]
     ]
-    return Facts(
+    return Literature(
         datasets=content["datasets"],
         approaches=[Approach(**entry) for entry in content["approaches"]],
         numbers=[Published(**number) for number in numbers],
@@ -122,7 +129,7 @@ def facts() -> Facts:
 
 
 def _differing(switches: Mapping[str, Any], approach: Approach) -> dict[str, Any]:
-    """Those of the switches that the approach has otherwise."""
+    """The switches whose values differ from the approach's."""
     own = approach.switches
     return {name: value for name, value in switches.items() if own.get(name, value) != value}
 

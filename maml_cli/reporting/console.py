@@ -14,17 +14,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from maml_cli.core.records import (
-    Curves,
-    EpochRecord,
-    IterationRecord,
-    Results,
-    RunInfo,
-    Sink,
-)
+from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
+from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
 from maml_cli.reporting.table import SPLITS, caption, footnotes, markdown, terminal_tables
+from maml_cli.storage.run_folder import RunFolder
 
 
 class Console(Sink):
@@ -71,7 +66,7 @@ class Console(Sink):
         self._started = monotonic()
 
     def iteration(self, record: IterationRecord) -> None:
-        metric = f"{self._info.metric} {show(self._info.metric, record.metric)}"
+        metric = f"{self._info.metric.name} {show(self._info.metric, record.metric)}"
         speed = show_speed(record.iterations_per_second)
         status = f"loss {record.loss:.4f}  {metric}  {speed}"
         self._bar.update(self._training, completed=record.iteration, status=status)
@@ -90,7 +85,7 @@ class Console(Sink):
         best = "  best so far" if record.best else ""
         self._say(
             f"epoch {record.epoch + 1}/{self._info.epochs}  "
-            f"validation {self._info.metric} {shown}{best}"
+            f"validation {self._info.metric.name} {shown}{best}"
         )
 
     def evaluating(self, split: str, done: int, total: int) -> None:
@@ -104,9 +99,9 @@ class Console(Sink):
         if not self._live and split == "test" and self._line_is_due():
             self._say(f"test  {done}/{total} episodes")
 
-    def finish(self, results: Results, curves: Curves | None) -> None:
+    def finish(self, results: RunResults, curves: Curves | None) -> None:
         self._bar.stop()
-        self._out.print(Text(f"\n{self._info.title}\n"), soft_wrap=True)
+        self._out.print(Text(f"\n{self._info.protocol.title}\n"), soft_wrap=True)
         if self._out.is_terminal:
             for table in terminal_tables(results):
                 self._out.print(table)
@@ -114,7 +109,7 @@ class Console(Sink):
                 self._out.print(Text(line))
         else:
             self._out.out(markdown(results), end="")
-        self._say(f"written to {self._info.output_dir / 'table.md'}")
+        self._say(f"written to {RunFolder(self._info.output_dir).table}")
 
     def close(self) -> None:
         self._bar.stop()
@@ -130,20 +125,21 @@ class Console(Sink):
 
 def header(info: RunInfo) -> list[tuple[str, str]]:
     """Label and text of each line that says what is run, before it is run."""
+    protocol, environment = info.protocol, info.environment
     schedule = (
         count(info.epochs, "epoch", "epochs"),
         count(info.iterations_per_epoch, "iteration", "iterations"),
-        count(info.tasks_per_batch, "task", "tasks"),
+        count(protocol.tasks_per_batch, "task", "tasks"),
     )
-    threads = count(info.threads, "thread", "threads")
+    threads = count(environment.threads, "thread", "threads")
     return [
-        ("run", info.title),
-        ("toggles", show_toggles(info.toggles) or "none"),
+        ("run", protocol.title),
+        ("toggles", show_toggles(protocol.toggles) or "none"),
         ("schedule", " of ".join(schedule)),
-        ("device", f"{info.device}, {threads}, engine {info.engine}"),
-        ("parameters", f"{info.parameters:,} learned"),
+        ("device", f"{environment.device}, {threads}, engine {environment.engine}"),
+        ("parameters", f"{protocol.parameters:,} learned"),
         ("output", str(info.output_dir)),
-        *(("remark", remark) for remark in info.remarks),
+        *(("remark", remark) for remark in protocol.remarks),
         *(("note", note) for note in info.notes),
     ]
 

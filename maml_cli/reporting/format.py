@@ -1,17 +1,19 @@
-"""Numbers as they are shown: accuracies in percent, other metrics as they are."""
+"""Numbers as they are shown: in percent where that is the metric's unit, others as they are."""
 
 from collections.abc import Mapping
 from math import floor, isfinite, log10
 
+from maml_cli.core.metric import Metric
 
-def show(metric: str, mean: float) -> str:
+
+def show(metric: Metric, mean: float) -> str:
     """`97.65 %` for an accuracy of 0.9765, four significant digits for any other metric."""
-    return f"{100 * mean:.2f} %" if metric == "accuracy" else f"{mean:.4g}"
+    return f"{100 * mean:.2f} %" if metric.unit == "%" else f"{mean:.4g}"
 
 
-def show_interval(metric: str, mean: float, ci95: float) -> str:
+def show_interval(metric: Metric, mean: float, ci95: float) -> str:
     """`97.65 ± 0.31 %` for an accuracy; other metrics to two significant digits of the interval."""
-    if metric == "accuracy":
+    if metric.unit == "%":
         return f"{100 * mean:.2f} ± {100 * ci95:.2f} %"
     if not isfinite(ci95) or ci95 <= 0:
         return f"{mean:.4g} ± {ci95:.2g}"

@@ -13,12 +13,13 @@ GAP_COLOUR = 0.5, 0.5, 0.5
 BAND_COLOUR = 0.0, 0.447, 0.698
 
 
-def episode_grid(episode: Episode, ways: int) -> Tensor:
+def episode_grid(episode: Episode) -> Tensor:
     """The episode's images, one column per class: support above, queries below a blue band.
 
     Takes one image episode, class-sorted; returns `(3, height, width)` float between 0 and 1, the
     range of the episode's pixels spread over it. The images have a grey frame of `GAP` pixels.
     """
+    ways = len(episode.classes)
     pixels = torch.cat([episode.support_x.flatten(), episode.query_x.flatten()])
     low, high = pixels.min(), pixels.max()
     spread = (high - low).clamp_min(torch.finfo(pixels.dtype).eps)

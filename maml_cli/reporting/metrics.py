@@ -8,9 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from maml_cli.core.json_text import to_json
 from maml_cli.core.records import EpochRecord, IterationRecord, RunInfo, Sink
 from maml_cli.core.types import Episode
-from maml_cli.storage.files import storing, to_json, write_atomically
+from maml_cli.storage.files import storing, write_atomically
+from maml_cli.storage.run_folder import RunFolder
 
 
 class MetricsFile(Sink):
@@ -20,7 +22,7 @@ class MetricsFile(Sink):
         self._open = ExitStack()
 
     def start(self, info: RunInfo, preview: Episode | None) -> None:
-        self._path = info.output_dir / "metrics.jsonl"
+        self._path = RunFolder(info.output_dir).metrics
         self._open.enter_context(storing(self._path))  # closing writes what is left in the buffer
         _cut(self._path, info)
         with storing(self._path):

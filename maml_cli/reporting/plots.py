@@ -5,9 +5,11 @@ from math import ceil, sqrt
 import numpy as np
 from matplotlib.figure import Figure
 
-from maml_cli.core.records import Curves, Results, RunInfo, Sink
+from maml_cli.core.records import Curves, RunInfo, Sink
+from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.storage.files import storing
+from maml_cli.storage.run_folder import RunFolder
 
 # Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
 TRUTH = {"color": "#C8C8C8", "linewidth": 7.0}
@@ -21,13 +23,12 @@ class CurvesFile(Sink):
     """Writes `curves.png`, if the run has curves."""
 
     def start(self, info: RunInfo, preview: Episode | None) -> None:
-        self._output_dir = info.output_dir
+        self._path = RunFolder(info.output_dir).curves
 
-    def finish(self, results: Results, curves: Curves | None) -> None:
+    def finish(self, results: RunResults, curves: Curves | None) -> None:
         if curves is not None:
-            path = self._output_dir / "curves.png"
-            with storing(path):
-                curves_figure(curves).savefig(path)
+            with storing(self._path):
+                curves_figure(curves).savefig(self._path)
 
 
 def curves_figure(curves: Curves) -> Figure:

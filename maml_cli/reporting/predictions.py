@@ -1,4 +1,4 @@
-"""What a network makes of pictures: a table for the terminal, for `table.md` and as CSV."""
+"""The predicted classes of pictures: a table for the terminal, for `table.md` and as CSV."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 RUNNERS_UP = 2
-"""So many classes beside the first are shown in the terminal; the files have them all."""
+"""How many classes after the first are shown in the terminal; the files have them all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def _header(predictions: Predictions) -> list[str]:
 
 
 def _rows(predictions: Predictions, classes: int) -> Iterator[list[str]]:
-    """Cells of each picture, with so many of its most probable classes."""
+    """The cells of each picture, with its `classes` most probable classes."""
     for number, name in enumerate(predictions.pictures):
         (predicted, probability), *others = predictions.ranking(number)[:classes]
         true = [predictions.classes[predictions.truth[number]]] if predictions.truth else []

@@ -1,4 +1,4 @@
-"""What a network makes of pictures, as a picture."""
+"""The predicted classes of pictures, as a figure."""
 
 import textwrap
 import warnings
@@ -18,13 +18,13 @@ Pixels = NDArray[np.uint8]
 """(pictures, channels, height, width)"""
 
 SHOWN = 80
-"""So many queries are shown at most."""
+"""The largest number of queries that are shown."""
 FEWEST, MOST = 5, 8
 """Pictures beside each other."""
 # Inches: of a picture, the space beside it, a line of text, a heading, and below a row.
 SIDE, GAP, LINE, HEADING, BELOW = 1.3, 0.2, 0.13, 0.42, 0.3
 LETTERS, LINES = 18, 2
-"""A name has so many letters a line, and so many lines."""
+"""The most letters a line, and the most lines, of a name."""
 # Okabe and Ito's palette, darker: told apart with any colour vision; and the marks tell in grey.
 RIGHT, WRONG, UNKNOWN = "#00785A", "#C44601", "#222222"
 BACKGROUND = "#F1F1F1"

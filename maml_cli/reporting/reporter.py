@@ -4,14 +4,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
-from maml_cli.core.records import (
-    Curves,
-    EpochRecord,
-    IterationRecord,
-    Results,
-    RunInfo,
-    Sink,
-)
+from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
+from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.metrics import MetricsFile
@@ -52,7 +46,7 @@ class Reporter(Sink):
         for sink in self.sinks:
             sink.tested(ensemble, single)
 
-    def finish(self, results: Results, curves: Curves | None) -> None:
+    def finish(self, results: RunResults, curves: Curves | None) -> None:
         for sink in self.sinks:
             sink.finish(results, curves)
 

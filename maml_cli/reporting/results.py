@@ -5,13 +5,14 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from maml_cli.core.records import Curves, Results, RunInfo, Sink
+from maml_cli.core.records import Curves, RunInfo, Sink
+from maml_cli.core.results import Environment, RunResults
 from maml_cli.core.types import Episode
-from maml_cli.storage.files import to_json, write_atomically
+from maml_cli.storage.files import write_atomically
+from maml_cli.storage.run_folder import RunFolder
 
 PACKAGES = ("maml-train", "torch", "torchvision", "hydra-core", "omegaconf", "numpy", "scipy")
 
@@ -20,28 +21,26 @@ class ResultsFile(Sink):
     """Writes `results.json` in whole or not at all."""
 
     def start(self, info: RunInfo, preview: Episode | None) -> None:
-        self._output_dir = info.output_dir
+        self._path = RunFolder(info.output_dir).results
 
-    def finish(self, results: Results, curves: Curves | None) -> None:
-        write_atomically(self._output_dir / "results.json", to_json(results, indent=2) + "\n")
+    def finish(self, results: RunResults, curves: Curves | None) -> None:
+        write_atomically(self._path, results.to_json())
 
 
-def environment() -> dict[str, Any]:
-    """For `results.json`: `versions` (null: not installed), `platform`, `cpu`, `threads`, `git`.
-
-    `git` is the commit of the checkout that the code runs from (with `-dirty` if files differ),
-    null if it is an installed wheel. Never fails.
-    """
-    return {
-        "versions": {
+def environment(*, device: str, engine: str) -> Environment:
+    """This process's environment; what cannot be found out is None. Never fails."""
+    return Environment(
+        device=device,
+        engine=engine,
+        versions={
             "python": platform.python_version(),
             **{package: _version(package) for package in PACKAGES},
         },
-        "platform": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu(),
-        "threads": torch.get_num_threads(),
-        "git": _git(Path(__file__).parents[2]),
-    }
+        platform=f"{platform.system()} {platform.machine()}",
+        cpu=_cpu(),
+        threads=torch.get_num_threads(),
+        git=_git(Path(__file__).parents[2]),
+    )
 
 
 def _version(package: str) -> str | None:

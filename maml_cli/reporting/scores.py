@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
+from maml_cli.core.json_text import to_json
 from maml_cli.core.records import RunInfo, Sink
 from maml_cli.core.types import Episode
-from maml_cli.storage.files import to_json, write_atomically
+from maml_cli.storage.files import write_atomically
+from maml_cli.storage.run_folder import RunFolder
 
 
 class ScoresFile(Sink):
     """Writes the metric of every test episode after the last inner step."""
 
     def start(self, info: RunInfo, preview: Episode | None) -> None:
-        self._output_dir = info.output_dir
+        self._path = RunFolder(info.output_dir).scores
 
     def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
         content = {"ensemble": ensemble, "single": single}
-        write_atomically(self._output_dir / "test_scores.json", to_json(content) + "\n")
+        write_atomically(self._path, to_json(content) + "\n")

@@ -1,6 +1,5 @@
 """The table of all jobs of a sweep, as far as they are done."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 import yaml
 from tabulate import tabulate
 
+from maml_cli.core.results import RunResults
 from maml_cli.core.settings import flat
 from maml_cli.reporting.format import show_interval
 from maml_cli.storage.files import locked, storing, write_atomically
+from maml_cli.storage.run_folder import RunFolder, configs_within
 
 COLUMNS = {
     "algo.name": "algo",
@@ -22,13 +23,13 @@ COLUMNS = {
 
 
 def write_sweep_table(directory: Path) -> Path:
-    """Write `table.md` with a line for each job in the folder; raises StorageError.
+    """Write a table with a line for each job in the folder; raises StorageError.
 
     Jobs that end at the same time wait for each other, so that the last one writes them all.
     """
-    path = directory / "table.md"
+    path = RunFolder(directory).table
     with locked(directory, wait=True), storing(path):
-        files = sorted(directory.rglob("config.yaml"), key=_natural)
+        files = sorted(configs_within(directory), key=_natural)
         jobs = {
             file.parent: flat(yaml.safe_load(file.read_text(encoding="utf-8"))) for file in files
         }
@@ -45,43 +46,36 @@ def write_sweep_table(directory: Path) -> Path:
 
 
 def _swept(configs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys that jobs of the same algorithm and data set do not agree on."""
+    """The keys whose values differ between jobs of the same algorithm and data set."""
     found: dict[str, None] = {}
-    alike: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    first_of: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for config in configs:
-        first = alike.setdefault((config["algo.name"], config["dataset.name"]), config)
+        first = first_of.setdefault((config["algo.name"], config["dataset.name"]), config)
         found |= dict.fromkeys(key for key in config if config[key] != first.get(key))
     return [key for key in found if key not in COLUMNS]
 
 
 def search_value(job: Path) -> float | None:
-    """The best validation score of a finished job, or minus it where less is better."""
-    value: float | None = _results(job).get("val", {}).get("to_maximize")
-    return value
+    """The best validation score of a finished job, or minus it where lower is better."""
+    results = _results(job)
+    return None if results is None else results.to_maximize
 
 
 def _result(job: Path) -> tuple[str, str]:
     """The metric and its value, as far as the job is done."""
     results = _results(job)
-    try:
-        mean, ci95 = (_last(results["test"][key]) for key in ("mean", "ci95"))
-    except (LookupError, TypeError, ValueError):
+    if results is None:
         return "", "no result"
-    return results["metric"], show_interval(results["metric"], mean, ci95)
+    last = results.test.ensemble.last
+    return results.metric.name, show_interval(results.metric, last.mean, last.ci95)
 
 
-def _results(job: Path) -> dict[str, Any]:
-    """The results of a finished job; empty if there are none, or none that can be read."""
+def _results(job: Path) -> RunResults | None:
+    """The results of a finished job; None if there are none, or none that can be read."""
     try:
-        results = json.loads((job / "results.json").read_text(encoding="utf-8"))
+        return RunResults.from_json(RunFolder(job).results.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        return {}
-    return results if isinstance(results, dict) else {}
-
-
-def _last(value: Any) -> float:
-    """The value after the last inner step, where there is one per step."""
-    return float(value[-1] if isinstance(value, list) else value)
+        return None
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

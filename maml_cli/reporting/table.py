@@ -7,10 +7,13 @@ from rich import box
 from rich.table import Table as RichTable
 from tabulate import tabulate
 
-from maml_cli.core.records import Curves, Results, RunInfo, Sink
+from maml_cli.core.records import Curves, RunInfo, Sink
+from maml_cli.core.results import Protocol, RunResults
+from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show_interval
 from maml_cli.storage.files import write_atomically
+from maml_cli.storage.run_folder import RunFolder
 
 MARK = "†"
 """Marks the numbers that a remark is about."""
@@ -36,12 +39,13 @@ class TableFile(Sink):
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._info = info
 
-    def finish(self, results: Results, curves: Curves | None) -> None:
-        text = f"# {self._info.title}\n\n{markdown(results)}\n`{self._info.command}`\n"
-        write_atomically(self._info.output_dir / "table.md", text)
+    def finish(self, results: RunResults, curves: Curves | None) -> None:
+        run = self._info.protocol
+        text = f"# {run.title}\n\n{markdown(results)}\n`{run.command}`\n"
+        write_atomically(RunFolder(self._info.output_dir).table, text)
 
 
-def markdown(results: Results) -> str:
+def markdown(results: RunResults) -> str:
     """The tables and, in a sentence, what their numbers are, for `table.md` and for pipes."""
     blocks = [
         tabulate(table.rows, table.header, tablefmt="github", disable_numparse=True)
@@ -50,7 +54,7 @@ def markdown(results: Results) -> str:
     return "\n\n".join([*blocks, caption(results), *footnotes(results)]) + "\n"
 
 
-def terminal_tables(results: Results) -> list[RichTable]:
+def terminal_tables(results: RunResults) -> list[RichTable]:
     """The same tables for a terminal."""
     shown = []
     for table in tables(results):
@@ -61,78 +65,86 @@ def terminal_tables(results: Results) -> list[RichTable]:
     return shown
 
 
-def tables(results: Results) -> list[Table]:
-    """One table; a second one where a classifier's accuracy is known after each inner step."""
-    test, single, metric = results["test"], results["test_single"], results["metric"]
-    mark = f" {MARK}" if results["remarks"] else ""
-    split = _split(results)
+def tables(results: RunResults) -> list[Table]:
+    """The result, and the metric after each inner step, in one table or in two.
+
+    A metric that is reported per step has one table with a row per step.
+    """
+    protocol, test, metric = results.protocol, results.test, results.metric
+    mark = f" {MARK}" if protocol.remarks else ""
     columns = (
-        f"{split} {metric}, ensemble of {test['ensemble']}{mark}",
-        f"{split} {metric}, single best{mark}",
+        f"{SPLITS[test.split]} {metric.name}, ensemble of {test.ensemble_size}{mark}",
+        f"{SPLITS[test.split]} {metric.name}, single best{mark}",
     )
-    if "steps" in test:
-        rows = [
-            (str(step), show_interval(metric, *ensemble), show_interval(metric, *best))
-            for step, ensemble, best in zip(
-                test["steps"],
-                zip(test["mean"], test["ci95"], strict=True),
-                zip(single["mean"], single["ci95"], strict=True),
-                strict=True,
-            )
+
+    def shown(estimate: Estimate) -> str:
+        return show_interval(metric, estimate.mean, estimate.ci95)
+
+    if metric.per_step:
+        both = [
+            (str(step), shown(estimate), shown(test.single.estimates[step]))
+            for step, estimate in test.ensemble.estimates.items()
         ]
-        return [Table(("inner steps", *columns), rows)]
-
+        return [Table(("inner steps", *columns), both)]
     row = (
-        results["algo"],
-        results["dataset"],
-        str(results["ways"]),
-        str(results["shots"]),
-        show_interval(metric, test["mean"], test["ci95"]),
-        show_interval(metric, single["mean"], single["ci95"]),
+        protocol.algo,
+        protocol.dataset,
+        str(protocol.ways),
+        str(protocol.shots),
+        shown(test.ensemble.last),
+        shown(test.single.last),
     )
-    found = [Table(("algo", "dataset", "ways", "shots", *columns), [row])]
-    if "test_per_step" in results:
-        by_step = results["test_per_step"]
-        steps = zip(by_step["steps"], by_step["mean"], by_step["ci95"], strict=True)
-        accuracies = [(str(step), show_interval(metric, mean, ci95)) for step, mean, ci95 in steps]
-        found.append(Table(("inner steps", columns[0]), accuracies))
-    return found
-
-
-def caption(results: Results) -> str:
-    """What the numbers are: the interval and over what, and the protocol."""
-    test = results["test"]
-    per = "class" if results["metric"] == "accuracy" else "task"
-    parts = [
-        f"Mean over {test['episodes']:,} {_split(results)} episodes ± its 95 % Student-t interval "
-        "over episodes",
-        f"{_examples(results['shots'], results['queries'])} per {per}",
+    by_step = [(str(step), shown(e)) for step, e in test.ensemble.estimates.items()]
+    return [
+        Table(("algo", "dataset", "ways", "shots", *columns), [row]),
+        Table(("inner steps", columns[0]), by_step),
     ]
-    in_training = (results["train_shots"], results["train_queries"])
-    if in_training != (results["shots"], results["queries"]):
-        parts.append(f"in training {_examples(*in_training)}")
-    if "steps" not in test:
-        parts.append(count(results["inner_steps"], "inner step", "inner steps"))
-    if results["bn_stats"] is not None:
-        parts.append(f"batch norm by {BATCH_NORM[results['bn_stats']]}")
+
+
+def caption(results: RunResults) -> str:
+    """What the numbers are: the interval, what it is over, and the protocol."""
+    protocol, test = results.protocol, results.test
+    per = "class" if protocol.ways > 1 else "task"
+    parts = [
+        f"Mean over {test.episodes:,} {SPLITS[test.split]} episodes ± its 95 % Student-t interval "
+        "over episodes",
+        f"{_examples(protocol.shots, protocol.queries)} per {per}",
+    ]
+    if in_training := _in_training(protocol):
+        parts.append(f"in training {', '.join(in_training)}")
+    if protocol.task_pool is not None:
+        pool = count(protocol.task_pool, "fixed task", "fixed tasks")
+        parts.append(f"training draws from {pool} only")
+    if not results.metric.per_step:
+        parts.append(count(test.inner_steps, "inner step", "inner steps"))
+    if test.bn_stats is not None:
+        parts.append(f"batch norm by {BATCH_NORM[test.bn_stats]}")
     parts += [
-        f"the ensemble averages the outputs of {count(test['ensemble'], 'epoch', 'epochs')}",
-        f"{count(results['iterations'], 'iteration', 'iterations')} of "
-        f"{count(results['tasks_per_batch'], 'task', 'tasks')}",
-        f"seed {results['seed']}",
+        f"the ensemble averages the outputs of {count(test.ensemble_size, 'epoch', 'epochs')}",
+        f"{count(results.iterations, 'iteration', 'iterations')} of "
+        f"{count(protocol.tasks_per_batch, 'task', 'tasks')}",
+        f"seed {protocol.seed}",
     ]
     return "; ".join(parts) + "."
+
+
+def _in_training(protocol: Protocol) -> list[str]:
+    """The sizes that training episodes have, where they differ from those of the test."""
+    ways = protocol.train_ways or protocol.ways
+    shots = protocol.train_shots or protocol.shots
+    queries = protocol.train_queries or protocol.queries
+    found = []
+    if ways != protocol.ways:
+        found.append(count(ways, "way", "ways"))
+    if (shots, queries) != (protocol.shots, protocol.queries):
+        found.append(_examples(shots, queries))
+    return found
 
 
 def _examples(shots: int, queries: int) -> str:
     return f"{count(shots, 'shot', 'shots')} and {count(queries, 'query', 'queries')}"
 
 
-def _split(results: Results) -> str:
-    """What the episodes are drawn from; a run's own test does not say it."""
-    return SPLITS[results.get("split", "test")]
-
-
-def footnotes(results: Results) -> list[str]:
+def footnotes(results: RunResults) -> list[str]:
     """The remarks, marked as in the table."""
-    return [f"{MARK} {remark}" for remark in results["remarks"]]
+    return [f"{MARK} {remark}" for remark in results.protocol.remarks]

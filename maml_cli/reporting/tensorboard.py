@@ -6,18 +6,13 @@ from contextlib import ExitStack, contextmanager
 
 from torch.utils.tensorboard import SummaryWriter
 
-from maml_cli.core.records import (
-    Curves,
-    EpochRecord,
-    IterationRecord,
-    Results,
-    RunInfo,
-    Sink,
-)
+from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
+from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.images import episode_grid
 from maml_cli.reporting.plots import curves_figure
 from maml_cli.storage.files import storing
+from maml_cli.storage.run_folder import RunFolder
 
 IMAGE_BATCH = 4
 """Dimensions of images (examples, channels, height, width); points of a curve have two."""
@@ -31,7 +26,7 @@ class TensorBoard(Sink):
 
     def start(self, info: RunInfo, preview: Episode | None) -> None:
         self._info = info
-        directory = info.output_dir / "tensorboard"
+        directory = RunFolder(info.output_dir).tensorboard
         self._open.enter_context(storing(directory))  # its thread tells of a full disk when closed
         self._open.enter_context(_no_traceback_of_storage())
         with storing(directory):
@@ -39,14 +34,14 @@ class TensorBoard(Sink):
             self._writer = self._open.enter_context(writer)
         if info.start_iteration:
             return  # the pages have it already
-        self._writer.add_text("command", f"    {info.command}")
-        self._writer.add_custom_scalars(charts(info.metric))
+        self._writer.add_text("command", f"    {info.protocol.command}")
+        self._writer.add_custom_scalars(charts(info.metric.name))
         if preview is not None and preview.support_x.dim() == IMAGE_BATCH:
-            grid = episode_grid(preview, info.ways)
+            grid = episode_grid(preview)
             self._writer.add_image("episode/support_above_queries", grid)
 
     def iteration(self, record: IterationRecord) -> None:
-        metric = self._info.metric
+        metric = self._info.metric.name
         scalars = {
             "train/loss": record.loss,
             f"train/{metric}": record.metric,
@@ -60,7 +55,7 @@ class TensorBoard(Sink):
         self._add(scalars, record.iteration)
 
     def epoch(self, record: EpochRecord) -> None:
-        metric = self._info.metric
+        metric = self._info.metric.name
         scalars = {
             f"val/{metric}": record.reported.mean,
             f"val/{metric}_ci95": record.reported.ci95,
@@ -80,18 +75,18 @@ class TensorBoard(Sink):
     def flush(self) -> None:
         self._writer.flush()
 
-    def finish(self, results: Results, curves: Curves | None) -> None:
+    def finish(self, results: RunResults, curves: Curves | None) -> None:
+        step, metric = results.iterations, self._info.metric.name
         if curves is not None:
-            self._writer.add_figure("curves", curves_figure(curves), results["iterations"])
+            self._writer.add_figure("curves", curves_figure(curves), step)
         final = {
-            f"test/{self._info.metric}": _last(results["test"]["mean"]),
-            f"test/{self._info.metric}_single": _last(results["test_single"]["mean"]),
+            f"test/{metric}": results.test.ensemble.last.mean,
+            f"test/{metric}_single": results.test.single.last.mean,
         }
         hparams = {
             key: str(value) if isinstance(value, bool) else value  # the page shows 1.000 for True
             for key, value in self._info.hparams.items()
         }
-        step = results["iterations"]
         self._writer.add_hparams(hparams, final, run_name=".", global_step=step)
 
     def close(self) -> None:
@@ -129,11 +124,6 @@ def charts(metric: str) -> dict[str, dict[str, list[object]]]:
             "inner rates": ["Multiline", [r"^inner_rates/.*"]],
         }
     }
-
-
-def _last(value: float | list[float]) -> float:
-    """The value after the last inner step, where there is one per step."""
-    return value[-1] if isinstance(value, list) else value
 
 
 def _purged(info: RunInfo) -> int:

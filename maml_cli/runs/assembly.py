@@ -1,6 +1,6 @@
 """The parts that training, evaluation and use of a model share, built from an experiment."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.algorithm import flat as flat_tensors
 from maml_cli.core.errors import DivergedError, UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.network import Network
 from maml_cli.core.records import Curves, RunInfo
+from maml_cli.core.results import Environment, EvaluationResult, Protocol, Split
 from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, Evaluation, TaskSource
 from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.engines.engine import Engine
 from maml_cli.reporting.results import environment
-from maml_cli.runs.evaluation import Scores, course, evaluate, fitted_curves, summary
+from maml_cli.runs.evaluation import Scores, course, evaluate, fitted_curves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +33,12 @@ class Assembly:
     device: torch.device
     source: TaskSource
     engine: Engine
-    normalises: bool
-    """Whether the network has batch norms, so that `eval.bn_stats` matters."""
+    network: Network
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the network has batch norms, so that `eval.bn_stats` matters."""
+        return bool(self.network.norms)
 
     @property
     def steps(self) -> int:
@@ -105,50 +111,49 @@ class Assembly:
             bn_stats=self.experiment.eval.bn_stats,
         )
 
-    def facts(self, params: MetaParameters) -> dict[str, Any]:
-        """Those entries of the results that are known before any episode."""
+    def protocol(self, params: MetaParameters) -> Protocol:
+        """What is trained, on what, and how: known before any episode."""
         experiment, run = self.experiment, self.experiment.run
-        return {
-            "algo": experiment.algo.name,
-            "dataset": experiment.dataset.name,
-            "ways": run.ways,
-            "shots": run.shots,
-            "queries": run.queries,
-            "train_shots": run.shots_in("train"),
-            "train_queries": run.queries_in("train"),
-            "seed": run.seed,
-            "toggles": experiment.algo.toggles(),
-            "metric": self.source.objective.metric_name,
-            "device": device_name(self.device),
-            "backbone": experiment.backbone.name,
-            "tasks_per_batch": experiment.train.tasks_per_batch,
-            "parameters": sum(t.numel() for t in flat_tensors(params.theta).values()),
-            "engine": self.engine.name,
-            "remarks": list(self.source.remarks),
-            "command": experiment.command,
-            **environment(),
-        }
+        return Protocol(
+            algo=experiment.algo.name,
+            dataset=experiment.dataset.name,
+            ways=run.ways,
+            shots=run.shots,
+            queries=run.queries,
+            train_ways=run.ways_in("train"),
+            train_shots=run.shots_in("train"),
+            train_queries=run.queries_in("train"),
+            seed=run.seed,
+            toggles=experiment.algo.toggles(),
+            metric=self.source.objective.reported,
+            backbone=experiment.backbone.name,
+            tasks_per_batch=experiment.train.tasks_per_batch,
+            task_pool=experiment.train.task_pool,
+            parameters=sum(t.numel() for t in flat_tensors(params.theta).values()),
+            remarks=(*self.source.remarks, *self.network.remarks),
+            command=experiment.command,
+        )
+
+    def environment(self) -> Environment:
+        """Where the run is computed."""
+        return environment(device=device_name(self.device), engine=self.engine.name)
 
     def info(
         self,
-        facts: Mapping[str, Any],
+        protocol: Protocol,
+        environment: Environment,
         *,
         iteration: int,
         epoch: int,
         notes: Sequence[str],
         output_dir: Path,
     ) -> RunInfo:
-        """The same for those who listen to the run, which begins after that iteration and epoch."""
-        named = (
-            *("algo", "dataset", "ways", "shots", "queries", "seed", "toggles", "metric"),
-            *("tasks_per_batch", "device", "threads", "engine", "parameters", "command"),
-        )
+        """What the sinks are told at the start of a run, which begins after this iteration."""
         return RunInfo(
-            **{name: facts[name] for name in named},
-            higher_is_better=self.source.objective.higher_is_better,
+            protocol=protocol,
+            environment=environment,
             epochs=self.experiment.train.epochs,
             iterations_per_epoch=self.experiment.train.iterations_per_epoch,
-            remarks=tuple(facts["remarks"]),
             notes=tuple(notes),
             start_iteration=iteration,
             start_epoch=epoch,
@@ -156,20 +161,19 @@ class Assembly:
             hparams={
                 key.removesuffix(".name"): value if isinstance(value, int | float) else str(value)
                 for key, value in flat(yaml.safe_load(self.experiment.resolved)).items()
-                if not key.endswith("._target_")  # `algo` and the like, the names, say it already
+                if not key.endswith("._target_")  # the name, such as that of `algo`, is enough
             },
         )
 
-    def tested(self, scores: Scores, candidates: int) -> dict[str, Any]:
-        """Those entries of the results that a test adds: how it was done, what came of it."""
-        objective = self.source.objective
-        return {
-            "inner_steps": self.steps,
-            "bn_stats": self.experiment.eval.bn_stats if self.normalises else None,
-            "test": summary(objective, scores.steps, scores.ensemble) | {"ensemble": candidates},
-            "test_single": summary(objective, scores.steps, scores.single),
-            "test_per_step": course(scores.steps, scores.ensemble),
-        }
+    def evaluation(self, scores: Scores, split: Split, *, candidates: int) -> EvaluationResult:
+        """The scores of this many candidates as part of the results."""
+        return EvaluationResult(
+            split=split,
+            bn_stats=self.experiment.eval.bn_stats if self.normalises else None,
+            ensemble=course(scores.steps, scores.ensemble),
+            ensemble_size=candidates,
+            single=course(scores.steps, scores.single),
+        )
 
 
 def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -> Assembly:
@@ -182,7 +186,7 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
         device=device,
         source=source,
         engine=make_engine(name, algorithm, device),
-        normalises=bool(network.norms),
+        network=network,
     )
 
 

@@ -1,4 +1,4 @@
-"""Use of a run that was trained: from somebody's own pictures to predictions."""
+"""Use of a trained run: from a user's own pictures to predictions."""
 
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from maml_cli.reporting.table import BATCH_NORM
 from maml_cli.runs.assembly import Assembly, assemble, choose_device
 from maml_cli.runs.trained import Trained, claim, load_trained
 from maml_cli.storage.files import write_atomically
+from maml_cli.storage.run_folder import RunFolder
 
 
 def classify(
     folder: Path, experiment: Experiment, support: Path, query: Path, output_dir: Path
 ) -> Predictions:
-    """Adapt the run in `folder` to the pictures of `support` and tell those of `query` apart.
+    """Adapt the run in `folder` to the pictures of `support` and classify those of `query`.
 
     Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError,
     DivergedError or StorageError.
@@ -41,7 +42,7 @@ def classify(
     device = choose_device(experiment.run.device)
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
     best = trained.candidates[0]
-    # an output for each of the classes that were told apart in training, whatever it learned from
+    # the network has one output per class of a training episode
     outputs = len(best.theta["model"]["head.weight"])
     task = OwnTask(
         own,
@@ -55,6 +56,7 @@ def classify(
         raise UsageError(_other_ways(support, task.output_size, outputs))
     probabilities = parts.probabilities(trained.candidates, task.episodes("test", 0, 1))
     claim(output_dir)
+    output = RunFolder(output_dir)
     predictions = Predictions(
         classes=own.labels,
         pictures=own.names,
@@ -63,16 +65,16 @@ def classify(
     )
     notes = _notes(parts, own, trained, predictions)
     text = "\n\n".join([f"# Predictions of {folder}", markdown(predictions), *notes])
-    write_atomically(output_dir / "predictions.csv", csv_text(predictions))
-    write_atomically(output_dir / "table.md", f"{text}\n\n`{experiment.command}`\n")
+    write_atomically(output.predictions_csv, csv_text(predictions))
+    write_atomically(output.table, f"{text}\n\n`{experiment.command}`\n")
     write_figure(
-        output_dir / "predictions.png",
+        output.predictions_figure,
         predictions,
         queries=task.query_pixels,
         support=task.support_pixels,
         labels=task.support_labels,
     )
-    _show(predictions, notes, output_dir)
+    _show(predictions, notes, output.predictions_figure)
     return predictions
 
 
@@ -92,14 +94,14 @@ def _notes(
     """What the numbers are, and what their reader must know."""
     bn_stats = parts.experiment.eval.bn_stats
     given = sum(len(c.pictures) for c in own.classes)
-    facts = [
+    conditions = [
         f"{count(len(own.classes), 'class', 'classes')} from {count(given, 'picture', 'pictures')}",
         count(parts.steps, "inner step", "inner steps"),
         *([f"batch norm by {BATCH_NORM[bn_stats]}"] if parts.normalises else []),
         f"probabilities are the softmax of the mean outputs of "
         f"{count(len(trained.candidates), 'epoch', 'epochs')}",
     ]
-    notes = ["; ".join(facts) + ".", *trained.remarks]
+    notes = ["; ".join(conditions) + ".", *trained.remarks]
     if said := score(predictions):
         notes = [f"{said}.", *notes]
     if parts.normalises and bn_stats == "batch":
@@ -110,7 +112,7 @@ def _notes(
     return notes
 
 
-def _show(predictions: Predictions, notes: list[str], output_dir: Path) -> None:
+def _show(predictions: Predictions, notes: list[str], figure: Path) -> None:
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     if out.is_terminal:
         out.print(terminal_table(predictions))
@@ -118,4 +120,4 @@ def _show(predictions: Predictions, notes: list[str], output_dir: Path) -> None:
         out.out(markdown(predictions), end="\n\n")
     for note in notes:
         out.print(Text(note), soft_wrap=True)
-    err.print(Text(f"written to {output_dir / 'predictions.png'}"), soft_wrap=True)
+    err.print(Text(f"written to {figure}"), soft_wrap=True)

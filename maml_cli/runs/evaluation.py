@@ -1,7 +1,7 @@
 """Validation and test: adapt to each episode's support set, score its queries, sum up."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maml_cli.core.algorithm import MetaParameters
-from maml_cli.core.objective import Objective
 from maml_cli.core.records import Curves
+from maml_cli.core.results import Course
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Evaluation, TaskSource
@@ -76,22 +76,9 @@ def estimates(steps: Sequence[int], scores: Tensor) -> dict[int, Estimate]:
     return {n: estimate(column) for n, column in zip(steps, scores.unbind(1), strict=True)}
 
 
-def course(steps: Sequence[int], scores: Tensor) -> dict[str, Any]:
-    """The same as lists."""
-    means = estimates(steps, scores).values()
-    return {
-        "steps": list(steps),
-        "mean": [e.mean for e in means],
-        "ci95": [e.ci95 for e in means],
-    }
-
-
-def summary(objective: Objective, steps: Sequence[int], scores: Tensor) -> dict[str, Any]:
-    """What is reported: the metric after the last step, or its course (`Objective.per_step`)."""
-    if objective.per_step:
-        return course(steps, scores) | {"episodes": len(scores)}
-    last = estimate(scores[:, -1])
-    return {"mean": last.mean, "ci95": last.ci95, "episodes": last.n}
+def course(steps: Sequence[int], scores: Tensor) -> Course:
+    """The same as part of the results."""
+    return Course(estimates=estimates(steps, scores))
 
 
 def fitted_curves(

@@ -1,11 +1,12 @@
-"""Another test of a run that was trained, from its folder to a table."""
+"""Another test of a trained run, from its folder to a table."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
 from maml_cli.core.algorithm import misfits
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.results import Retest, RunResults, Split
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reporter import Reporter
@@ -15,11 +16,10 @@ from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
+from maml_cli.storage.run_folder import RunFolder
 
 
-def retest(
-    folder: Path, experiment: Experiment, split: Literal["val", "test"], output_dir: Path
-) -> dict[str, Any]:
+def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path) -> RunResults:
     """Score the best networks of the run in `folder` on a split, by the experiment's settings.
 
     Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError or
@@ -38,15 +38,22 @@ def retest(
             "as they are, or train with others.",
         )
     claim(output_dir)
-    write_atomically(output_dir / "config.yaml", experiment.resolved)
+    write_atomically(RunFolder(output_dir).config, experiment.resolved)
 
     with Reporter([ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
-        facts = parts.facts(best)
-        facts["remarks"] += trained.remarks
+        protocol, environment = parts.protocol(best), parts.environment()
+        protocol = replace(
+            protocol,
+            train_ways=trained.train_ways,
+            train_shots=trained.train_shots,
+            train_queries=trained.train_queries,
+            remarks=(*protocol.remarks, *trained.remarks),
+        )
         info = parts.info(
-            facts,
-            iteration=trained.facts["iterations"],
-            epoch=trained.facts["epochs"],
+            protocol,
+            environment,
+            iteration=trained.iterations,
+            epoch=trained.epochs,
             notes=[f"tests the run in {folder} again"],
             output_dir=output_dir,
         )
@@ -54,12 +61,15 @@ def retest(
         episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
         scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
         reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
-        results = {
-            **facts,
-            **parts.tested(scores, len(trained.candidates)),
-            **trained.facts,
-            "split": split,
-            "run": str(folder),
-        }
+        results = RunResults(
+            protocol=protocol,
+            environment=environment,
+            test=parts.evaluation(scores, split, candidates=len(trained.candidates)),
+            validation=trained.validation,
+            iterations=trained.iterations,
+            iterations_skipped=None,
+            seconds_per_iteration=trained.seconds_per_iteration,
+            retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
+        )
         reporter.finish(results, parts.curves(best))
     return results

@@ -3,15 +3,16 @@
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from maml_cli.core.algorithm import MetaParameters, flat
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.results import RunResults
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
+from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
@@ -20,21 +21,22 @@ from maml_cli.runs.evaluation import estimates
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
+from maml_cli.storage.run_folder import RunFolder
 from maml_cli.storage.shared_checkpoints import SharedCheckpoints
 from maml_cli.training.loop import Trainer
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import RunState
 
 
-def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
+def run(experiment: Experiment, output_dir: Path) -> RunResults:
     """Train, validate and test, or go on where an interrupted run stopped; returns the results.
 
     Everything is written under `output_dir`, by the first process if several share the run. Raises
     UsageError, DataError, CheckpointError, DivergedError, StorageError, Interrupted, OutOfTime or
     ProcessLost.
     """
-    way_on = f"resume={output_dir} goes on with it"
-    with StopRequests(experiment.train.max_time, way_on) as stop, ExitStack() as held:
+    hint = f"resume={output_dir} goes on with it"
+    with StopRequests(experiment.train.max_time, hint) as stop, ExitStack() as held:
         from_first(lambda: held.enter_context(locked(output_dir)))
         try:
             return _run(experiment, output_dir, stop)
@@ -42,14 +44,15 @@ def run(experiment: Experiment, output_dir: Path) -> dict[str, Any]:
             raise request.error from None
 
 
-def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[str, Any]:
+def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunResults:
+    files = RunFolder(output_dir)
     with agreed(), in_turn():  # the first prepares the data, the others find them prepared
         device = choose_device(experiment.run.device)
         source = experiment.dataset.load(experiment.run, device)
     checkpoints = SharedCheckpoints(
-        output_dir / "checkpoints",
+        files.checkpoints,
         keep=experiment.eval.ensemble,
-        higher_is_better=source.objective.higher_is_better,
+        metric=source.objective.reported,
     )
     with agreed():
         found = _found(checkpoints, experiment, output_dir)
@@ -71,7 +74,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
         ]
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
-    from_first(lambda: write_atomically(output_dir / "config.yaml", experiment.resolved))
+    from_first(lambda: write_atomically(files.config, experiment.resolved))
 
     with standard_reporter() if ranks.is_first() else Reporter(()) as reporter:
 
@@ -79,10 +82,15 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
             stop.check()
             reporter.evaluating(split, done, total)
 
-        facts = parts.facts(state.params)
+        protocol, environment = parts.protocol(state.params), parts.environment()
         first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
         info = parts.info(
-            facts, iteration=state.iteration, epoch=state.epoch, notes=notes, output_dir=output_dir
+            protocol,
+            environment,
+            iteration=state.iteration,
+            epoch=state.epoch,
+            notes=notes,
+            output_dir=output_dir,
         )
         reporter.start(info, first)
 
@@ -93,10 +101,10 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
 
         trainer = Trainer(
             engine=parts.engine,
-            source=source,
+            source=training_source(source, experiment.train.task_pool, experiment.run.seed),
             settings=experiment.train,
             checkpoints=checkpoints,
-            facts={
+            metadata={
                 "config": experiment.resolved,
                 "command": experiment.command,
                 "machine": parts.machine,
@@ -111,25 +119,26 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> dict[s
         with stop.interruptible():
             scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
         reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
-        results = {
-            **facts,
-            **parts.tested(scores, len(candidates)),
-            "val": checkpoints.summary(state.scores),
-            "iterations": state.iteration,
-            "iterations_skipped": state.skipped,
-            "seconds_per_iteration": state.seconds / state.iteration,
-        }
+        results = RunResults(
+            protocol=protocol,
+            environment=environment,
+            test=parts.evaluation(scores, "test", candidates=len(candidates)),
+            validation=checkpoints.validation(state.scores),
+            iterations=state.iteration,
+            iterations_skipped=state.skipped,
+            seconds_per_iteration=state.seconds / state.iteration,
+        )
         reporter.finish(results, parts.curves(candidates[0]))
     return results
 
 
 def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -> Found | None:
     """The checkpoint to go on from, of the same configuration."""
-    found, resume = checkpoints.newest(), experiment.run.resume
+    found, resume, files = checkpoints.newest(), experiment.run.resume, RunFolder(output_dir)
     if found is None:
         if resume in ("auto", "never"):
             return None
-        raise CheckpointError(f"resume={resume}: no checkpoint is in {output_dir}/checkpoints")
+        raise CheckpointError(f"resume={resume}: no checkpoint is in {files.checkpoints}")
     if resume == "never":
         raise UsageError(
             f"resume=never, but {output_dir} holds a run: choose another folder with "

@@ -1,8 +1,8 @@
-"""A run that was trained: its best networks, for another test or for use."""
+"""A trained run: its best networks, for another test or for use."""
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import yaml
@@ -11,18 +11,30 @@ from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import Objective
+from maml_cli.core.results import Validation
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
 from maml_cli.storage.resume import require_same_config
+from maml_cli.storage.run_folder import RunFolder
 
 
 class Trained(NamedTuple):
     """What a run has learned, read from its checkpoints, which stay as they are."""
 
     candidates: list[MetaParameters]
-    """Those of the best epochs, best first, as many as `eval.ensemble` says."""
-    facts: dict[str, Any]
-    """How it came about, for the results: the command, `val`, iterations, their time, epochs."""
+    """The networks of the best epochs, best first, as many as `eval.ensemble` says."""
+    train_ways: int
+    """Of the episodes that it was trained on, whatever the episodes of another test have."""
+    train_shots: int
+    train_queries: int
+    validation: Validation
+    epochs: int
+    """Epochs done, their validation included."""
+    iterations: int
+    """Outer updates done."""
+    seconds_per_iteration: float
+    command: str | None
+    """The command that trained it; None if its checkpoints do not say."""
     remarks: tuple[str, ...]
     """What a reader must know, such as that the run is not finished."""
 
@@ -34,19 +46,18 @@ def load_trained(
 
     Raises CheckpointError or UsageError.
     """
-    wanted = experiment.eval.ensemble
-    checkpoints = Checkpoints(
-        folder / "checkpoints", keep=wanted, higher_is_better=objective.higher_is_better
-    )
+    files, wanted = RunFolder(folder), experiment.eval.ensemble
+    checkpoints = Checkpoints(files.checkpoints, keep=wanted, metric=objective.reported)
     found = checkpoints.newest()
     if found is None or not found.content["scores"]:
         raise CheckpointError(f"run={folder}: no epoch of it was finished; train it further")
     if found.problems:
         raise CheckpointError(*found.problems, "put back a copy, or train the run again")
     content = found.content
-    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    config = files.config.read_text(encoding="utf-8")
     require_same_config(content["config"], config, folder)
-    kept = yaml.safe_load(config)["eval"]["ensemble"]
+    began = yaml.safe_load(config)
+    kept = began["eval"]["ensemble"]
     if wanted > kept:
         raise UsageError(
             f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
@@ -55,19 +66,20 @@ def load_trained(
     epochs, done = experiment.train.epochs, content["epoch"]
     return Trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
-        facts={
-            "trained_by": content.get("command"),
-            "val": checkpoints.summary(content["scores"]),
-            "iterations": content["iteration"],
-            "seconds_per_iteration": content["seconds"] / content["iteration"],
-            "epochs": done,
-        },
+        train_ways=began["train_ways"] or began["ways"],
+        train_shots=began["train_shots"] or began["shots"],
+        train_queries=began["train_queries"] or began["queries"],
+        validation=checkpoints.validation(content["scores"]),
+        epochs=done,
+        iterations=content["iteration"],
+        seconds_per_iteration=content["seconds"] / content["iteration"],
+        command=content.get("command"),
         remarks=() if done == epochs else (f"not trained to the end: {done} of {epochs} epochs",),
     )
 
 
 def claim(folder: Path) -> None:
-    """Make the folder for results to come; raises UsageError if something is there already."""
+    """Make a new folder for results; raises UsageError unless it is absent or empty."""
     with storing(folder):
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UsageError(

@@ -12,6 +12,8 @@ import torch
 
 from maml_cli.core.algorithm import MetaParameters, nested
 from maml_cli.core.errors import CheckpointError
+from maml_cli.core.metric import Metric
+from maml_cli.core.results import Validation
 from maml_cli.storage.files import storing, write_atomically
 
 FORMAT = 2
@@ -35,10 +37,10 @@ class Checkpoints:
     within the epoch after. Each has its whole history of scores, by which the best are ranked.
     """
 
-    def __init__(self, directory: Path, *, keep: int, higher_is_better: bool) -> None:
+    def __init__(self, directory: Path, *, keep: int, metric: Metric) -> None:
         self._directory = directory
         self._keep = keep
-        self._sign = 1 if higher_is_better else -1
+        self._metric = metric
 
     def save(self, content: Mapping[str, Any]) -> None:
         """Keep the run after its last epoch; drop what is neither recent nor among the best."""
@@ -59,11 +61,10 @@ class Checkpoints:
         ranked = sorted(scores, key=lambda epoch: (self._cost(scores[epoch]), epoch))
         return ranked[: self._keep]
 
-    def summary(self, scores: Mapping[int, float]) -> dict[str, Any]:
-        """The best epoch (from 1), its validation score, and what a search is to maximise."""
+    def validation(self, scores: Mapping[int, float]) -> Validation:
+        """The best epoch and its validation score."""
         epoch = self.best(scores)[0]
-        mean = scores[epoch]
-        return {"mean": mean, "best_epoch": epoch + 1, "to_maximize": self._sign * mean}
+        return Validation(mean=scores[epoch], best_epoch=epoch + 1)
 
     def load(self, epoch: int, device: torch.device) -> MetaParameters:
         """The meta-parameters after an epoch; raises CheckpointError."""
@@ -113,7 +114,7 @@ class Checkpoints:
         return self._directory / f"epoch-{epoch + 1:04d}.pt"
 
     def _cost(self, score: float) -> float:
-        return math.inf if math.isnan(score) else -self._sign * score
+        return math.inf if math.isnan(score) else -self._metric.to_maximize(score)
 
 
 def _number(path: Path) -> float:

@@ -1,20 +1,18 @@
-"""Files that survive an interruption, and JSON that any reader takes."""
+"""Files that survive an interruption."""
 
 import fcntl
-import json
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from maml_cli.core.errors import CheckpointError, StorageError
+from maml_cli.storage.run_folder import RunFolder
 
 
 @contextmanager
 def storing(path: Path) -> Iterator[None]:
-    """Turns an OSError within into a StorageError that names the path and the way out."""
+    """Turn an OSError in the block into a StorageError that names the path and the remedy."""
     try:
         yield
     except OSError as error:
@@ -26,12 +24,12 @@ def storing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(directory: Path, *, wait: bool = False) -> Iterator[None]:
-    """Makes the directory and keeps other processes out of it until the end of the block.
+    """Make the directory and lock it against other processes until the end of the block.
 
-    Where another one is in it, raises CheckpointError, or waits for its end if told so. Raises
-    StorageError where that cannot be told.
+    Where another process holds the lock: raises CheckpointError, or with `wait` waits for its end.
+    Raises StorageError where the lock cannot be taken for another reason.
     """
-    path = directory / ".lock"
+    path = RunFolder(directory).lock
     with storing(path):
         directory.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
@@ -49,13 +47,8 @@ def locked(directory: Path, *, wait: bool = False) -> Iterator[None]:
         yield
 
 
-def to_json(value: Any, indent: int | None = None) -> str:
-    """The value as strict JSON: nan and inf, which JSON lacks, become null."""
-    return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
-
-
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Writes the file in whole or leaves the old one; makes its folder; raises StorageError."""
+    """Write the whole file or leave the old one; makes its folder; raises StorageError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,13 +60,3 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-
-
-def _strict(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

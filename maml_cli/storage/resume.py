@@ -1,4 +1,4 @@
-"""Whether a run that was begun may be gone on with: the same configuration, the same machine."""
+"""Whether a run may be resumed: it needs the same configuration, and wants the same machine."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +9,7 @@ import yaml
 from maml_cli.core.errors import CheckpointError
 from maml_cli.core.settings import flat
 from maml_cli.storage.files import storing
+from maml_cli.storage.run_folder import RunFolder
 
 FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
 """Keys that may differ: they do not decide the numbers of a run that goes well."""
@@ -33,17 +34,18 @@ def require_same_config(before: str, now: str, place: object) -> None:
 
 def finished(output_dir: Path, config: str) -> str | None:
     """The table of the run in this folder, if it is done; raises CheckpointError as above."""
-    if not (output_dir / "results.json").exists():
+    folder = RunFolder(output_dir)
+    if not folder.results.exists():
         return None
     with storing(output_dir):
-        before = (output_dir / "config.yaml").read_text(encoding="utf-8")
-        table = (output_dir / "table.md").read_text(encoding="utf-8")
+        before = folder.config.read_text(encoding="utf-8")
+        table = folder.table.read_text(encoding="utf-8")
     require_same_config(before, config, output_dir)
     return table
 
 
 def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """One remark for each fact, such as the version of torch, that may change the last bits."""
+    """One remark for each difference, such as of torch's version, that may change the last bits."""
     return [
         f"{name} was {before.get(name)}, is {value}: the run goes on, but its result need not be "
         "bit for bit that of an uninterrupted one"

@@ -33,7 +33,7 @@ class Trainer:
     source: TaskSource
     settings: TrainSettings
     checkpoints: Checkpoints
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     """Stored with each checkpoint: the configuration and the machine."""
     reporter: Sink
     stop: StopRequests
@@ -148,7 +148,7 @@ class Trainer:
 
     def _save(self, run: RunState, save: Callable[[Mapping[str, Any]], None]) -> None:
         self.reporter.flush()  # no record may be missing that a resumed run will not write again
-        save({**self.facts, **run.content()})
+        save({**self.metadata, **run.content()})
         self._saved = time.monotonic()
 
 

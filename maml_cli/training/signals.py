@@ -43,12 +43,12 @@ class StopRequests:
     """Turns a first signal into Stop at a good moment; a second one ends the process at once.
 
     Signals are listened to between `__enter__` and `__exit__`, in the main thread of a process. The
-    clock starts with `__enter__`. `way_on` tells the user how the run can go on.
+    clock starts with `__enter__`. `hint` tells the user how the run can go on.
     """
 
-    def __init__(self, max_minutes: float | None = None, way_on: str = "") -> None:
+    def __init__(self, max_minutes: float | None = None, hint: str = "") -> None:
         self._minutes = float("inf") if max_minutes is None else max_minutes
-        self._way_on = way_on
+        self._hint = hint
         self._received: tuple[int, float] | None = None
         self._interruptible = False
         self._before: dict[signal.Signals, Any] = {}
@@ -101,8 +101,8 @@ class StopRequests:
     def _stop(self, reason: int) -> Stop:
         if reason == _TIME_OVER:
             limit = f"stopped by the time limit of {self._minutes} minutes"
-            return Stop(OutOfTime(f"{limit}; {self._way_on}"))
-        text = f"stopped by {signal.Signals(reason).name}; {self._way_on}"
+            return Stop(OutOfTime(f"{limit}; {self._hint}"))
+        text = f"stopped by {signal.Signals(reason).name}; {self._hint}"
         return Stop(Interrupted(text, _exit_code(reason)))
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

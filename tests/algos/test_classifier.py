@@ -189,8 +189,8 @@ def test_the_gradient_is_that_of_one_classifier_on_all_pictures(engine):
     norm = network[1]
     n = 18 * 16 * 16  # torch averages unbiased variances: 0.9 + 0.1 n / (n - 1) var
     var = 0.9 + (norm.running_var - 0.9) * (n - 1) / n
-    torch.testing.assert_close(step.state["running.body.0.norm.mean"][0], norm.running_mean)
-    torch.testing.assert_close(step.state["running.body.0.norm.var"][0], var)
+    torch.testing.assert_close(step.state["running.body.0.norm.mean"], norm.running_mean)
+    torch.testing.assert_close(step.state["running.body.0.norm.var"], var)
 
 
 @pytest.mark.parametrize("make", [nearest, fine_tune])
@@ -249,8 +249,8 @@ def test_running_statistics_are_those_of_pretraining():
     """By hand: mean (1, 0) and variance (4, 1) turn features (a, 2 b) into ((a - 1) / 2, 2 b)."""
     found = nearest(Normed(), PLANE)
     params = found.init(0)
-    params.state["running.body.norm.mean"].copy_(torch.tensor([[1.0, 0.0]]))
-    params.state["running.body.norm.var"].copy_(torch.tensor([[4.0, 1.0]]))
+    params.state["running.body.norm.mean"].copy_(torch.tensor([1.0, 0.0]))
+    params.state["running.body.norm.var"].copy_(torch.tensor([4.0, 1.0]))
     # the support examples become (0, 0.5) and (-0.5, 0), the query (0, 2)
     task = episode([[1.0, 0.25], [0.0, 0.0]], [0, 1], [[1.0, 1.0]])
     outputs = found.predict(params, task, evaluated(range(1), "running"))

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 from itertools import combinations, product
-from types import SimpleNamespace
 
 import pytest
 from problems import (
+    EXPERIMENT,
     TRAIN,
     at_epoch,
     built,
@@ -21,7 +21,6 @@ from problems import (
 from maml_cli.algos.maml import MAML
 from maml_cli.config.paths import conf_dir
 
-EXPERIMENT = SimpleNamespace(train=TRAIN)
 NETWORK = conv4(filters=2)
 OPTIONS = {
     "first order": {"order": 1},
@@ -74,7 +73,7 @@ def test_a_contradiction_is_one_sentence(changes, way_out):
 
 
 def test_an_outer_rate_that_would_rise_is_refused_where_it_is_annealed():
-    rising = SimpleNamespace(train=replace(TRAIN, outer_lr=1e-6))  # its end is 1e-5
+    rising = replace(EXPERIMENT, train=replace(TRAIN, outer_lr=1e-6))  # its end is 1e-5
     assert maml().check(rising) == []
     (annealed,) = maml(ca=True).check(rising)
     assert annealed == (
@@ -103,7 +102,7 @@ def runs(algo):
     assert step.gradient.keys() == params.theta.keys()
     assert all(gradient.isfinite().all() for gradient in step.gradient.values())
     assert any(gradient.any() for gradient in step.gradient.values())
-    outputs = learner.predict(params, batch, evaluated(range(learner.steps + 2), "running"))
+    outputs = learner.predict(params, batch, evaluated(range(learner.steps + 2), "support"))
     assert outputs.isfinite().all()
 
 

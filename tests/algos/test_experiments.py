@@ -193,7 +193,7 @@ def test_two_iterations(name, composer):
         batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
     else:
         source, batch = FakeSource((1,), 1, REGRESSION), points((1.0, 2.0), (0.5, 0.0))
-    learner = built(run.algo, run.backbone, source)
+    learner = built(run.algo, run.backbone, source, bn_stats=run.train.bn_stats)
     params = learner.init(0)
     before = {n: t.clone() for n, t in params.theta.items()}
     optimizer = learner.algorithm.optimizer(list(params.theta.values()))

@@ -182,7 +182,7 @@ def test_engines_agree_on_every_form_of_the_network(form, engine):
     source, results = images(ways=3, side=20), []
     episodes = image_batch(2, 3, 1, 2, source)
     for name in ("loop", engine):
-        found = learner(conv4(**form), source, engine=name, **MAMLPP)
+        found = learner(conv4(**form), source, engine=name, bn_stats="running", **MAMLPP)
         params = double(found.init(0))
         step = found.meta_gradient(params, episodes, at_epoch(2))
         outputs = [

@@ -60,7 +60,9 @@ def test_queries_are_asked_after_the_wanted_steps_only(after, expected):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
 def test_evaluation_changes_nothing_and_repeats(mode, engine):
-    found = learner(CONV4, images(3), bnrs=True, bnwb=True, lslr=True, engine=engine)
+    found = learner(
+        CONV4, images(3), bn_stats="running", bnrs=True, bnwb=True, lslr=True, engine=engine
+    )
     params, batch = found.init(0), float_batch()
     before = {n: t.clone() for n, t in {**params.theta, **params.state}.items()}
     first = found.predict(params, batch, evaluated(range(3), mode))
@@ -76,7 +78,7 @@ def test_evaluation_changes_nothing_and_repeats(mode, engine):
     [("batch", False), ("support", True), ("support_and_query", True), ("running", True)],
 )
 def test_queries_see_each_other_only_by_batch_statistics(mode, alone):
-    found = learner(CONV4, images(3))
+    found = learner(CONV4, images(3), bn_stats="running")
     params, batch = found.init(0), float_batch()
     whole = found.predict(params, batch, evaluated(range(3), mode))
     half = batch._replace(query_x=batch.query_x[:, :3], query_y=batch.query_y[:, :3])
@@ -85,7 +87,7 @@ def test_queries_see_each_other_only_by_batch_statistics(mode, alone):
 
 
 def test_the_modes_differ():
-    found = learner(CONV4, images(3))
+    found = learner(CONV4, images(3), bn_stats="running")
     params, batch = found.init(0), float_batch()
     outputs = [found.predict(params, batch, evaluated(range(3), mode))[:, -1] for mode in MODES]
     for one, other in combinations(outputs, 2):
@@ -95,7 +97,7 @@ def test_the_modes_differ():
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("engine", ["loop", "threads", "vmap"])
 def test_the_order_of_queries_and_of_the_support_set_does_not_matter(mode, engine):
-    found = learner(CONV4, images(3), engine=engine)
+    found = learner(CONV4, images(3), engine=engine, bn_stats="running")
     params, batch = double(found.init(0)), image_batch(2, 3, 2, 2, images(3))
     straight = found.predict(params, batch, evaluated(range(3), mode))
     turned = Episode(*(f.flip(1) for f in batch[:4]), batch.classes, batch.key)
@@ -109,7 +111,7 @@ def test_a_query_with_the_support_set_is_the_last_of_one_batch(engine, monkeypat
     monkeypatch.setattr(
         norm_policies, "EXAMPLES_AT_ONCE", 20
     )  # in more than one go: 7 + 7 + 7 > 20
-    found = learner(CONV4, images(3), engine=engine)
+    found = learner(CONV4, images(3), engine=engine, bn_stats="running")
     params, batch = double(found.init(0)), image_batch(2, 3, 2, 5, images(3))
     outputs = found.predict(params, batch, evaluated(range(1), "support_and_query"))[:, 0]
     theta = deep(params).theta["model"]
@@ -122,7 +124,7 @@ def test_a_query_with_the_support_set_is_the_last_of_one_batch(engine, monkeypat
 
 
 def test_support_statistics_of_the_support_set_itself_are_batch_statistics():
-    found = learner(CONV4, images(3))
+    found = learner(CONV4, images(3), bn_stats="running")
     params, batch = found.init(0), float_batch()
     same = batch._replace(query_x=batch.support_x, query_y=batch.support_y)
     outputs = [
@@ -134,10 +136,12 @@ def test_support_statistics_of_the_support_set_itself_are_batch_statistics():
 @pytest.mark.parametrize("mode", MODES)
 def test_engines_agree(mode):
     # in float64: in float32 an activation within rounding of zero may fall on either side of it
-    params = double(learner(CONV4, images(3)).init(0))
+    params = double(learner(CONV4, images(3), bn_stats="running").init(0))
     batch = image_batch(2, 3, 2, 2, images(3))
     loop, threads, vmap = (
-        learner(CONV4, images(3), engine=e).predict(params, batch, evaluated(range(3), mode))
+        learner(CONV4, images(3), engine=e, bn_stats="running").predict(
+            params, batch, evaluated(range(3), mode)
+        )
         for e in ("loop", "threads", "vmap")
     )
     torch.testing.assert_close(loop, threads, rtol=1e-10, atol=1e-12)

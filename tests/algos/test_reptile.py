@@ -1,12 +1,11 @@
 """Reptile against paper and pencil: its direction, its minibatches, and Adam's memory."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from problems import (
-    TRAIN,
+    EXPERIMENT,
     FakeSource,
     Line,
     at_epoch,
@@ -105,7 +104,7 @@ def test_carried_moments_go_on_from_task_to_task_and_are_state(engine):
 
 def test_moments_without_adam_are_refused():
     settings = shipped("algo", "reptile", **SGD | {"carry_moments": True})
-    (problem,) = settings.check(SimpleNamespace(train=TRAIN))
+    (problem,) = settings.check(EXPERIMENT)
     assert problem.endswith("set algo.carry_moments=false")
 
 
@@ -144,7 +143,7 @@ def test_engines_agree(engine, optimizer):
     torch.testing.assert_close(*results, rtol=1e-7, atol=1e-9)
 
 
-@pytest.mark.parametrize("mode", ["batch", "support", "support_and_query", "running"])
+@pytest.mark.parametrize("mode", ["batch", "support", "support_and_query"])
 def test_evaluation_changes_nothing_and_takes_any_number_of_steps(mode):
     found = reptile(CONV4, images(3), **ADAM | {"eval_inner_batch": 4})
     params, batch = double(found.init(0)), image_batch(2, 3, 2, 2, images(3))

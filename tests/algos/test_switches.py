@@ -30,10 +30,7 @@ def built(**switches):
 def test_all_off_learns_the_network_and_nothing_else():
     params = built().init(0)
     assert set(params.theta) == {f"model.{n}" for n in ADAPTED + NORMS}
-    assert set(params.state) == {
-        f"running.body.{b}.norm.{s}" for b in range(4) for s in ("mean", "var")
-    }
-    assert all(t.shape == (1, 4) for t in params.state.values())
+    assert params.state == {}  # nothing is gathered that nothing uses
 
 
 def test_lslr_adds_one_rate_per_adapted_tensor_and_step():
@@ -65,39 +62,59 @@ def test_bnwb_uses_row_i_in_step_i():
     assert unchanged == [True, True, False, False]
 
 
+def float_batch(tasks):
+    batch = image_batch(tasks, 3, 1, 2, images(ways=3))
+    return batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
+
+
 def test_bnrs_keeps_statistics_per_step():
-    source = images(ways=3)
-    batch = image_batch(2, 3, 1, 2, source)
-    batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
-    shared, per_step = built(), built(bnrs=True)
-    one = shared.meta_gradient(shared.init(0), batch, at_epoch(0))
-    many = per_step.meta_gradient(per_step.init(0), batch, at_epoch(0))
-    torch.testing.assert_close(one.gradient, many.gradient)  # training itself does not change
-    for name, rows in many.state.items():
-        assert rows.shape == (STEPS, 4)
-        assert not torch.equal(rows[0], rows[-1])
-        torch.testing.assert_close(one.state[name], rows.mean(0, keepdim=True))
+    shared, per_step = (built(bn_stats="running", bnrs=on) for on in (False, True))
+    one, many = (
+        f.meta_gradient(f.init(0), float_batch(2), at_epoch(0)) for f in (shared, per_step)
+    )
+    torch.testing.assert_close(one.gradient, many.gradient)  # in the warm-up nothing uses them
+    name = "running.body.1.norm.input"
+    assert many.state[name].shape == (STEPS, 4, 8, 8)
+    assert not torch.equal(many.state[name][0], many.state[name][-1])
+    torch.testing.assert_close(one.state[name], many.state[name].mean(0, keepdim=True))
 
 
-def test_running_statistics_are_those_of_the_first_convolution():
-    """One step of momentum 0.1 from mean 0, var 1, against torch's own batch statistics."""
-    found, source = built(), images(ways=3)
-    params, batch = found.init(0), image_batch(1, 3, 1, 2, source)
-    batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
-    # With a rate of zero nothing adapts: all passes see theta.
-    found = learner(CONV4, source, inner_steps=STEPS, inner_lr=0.0)
+def test_running_statistics_are_those_of_the_queries_at_the_first_convolution():
+    """With a rate of zero nothing adapts; the first update replaces zeros and ones."""
+    found = built(bn_stats="running", inner_lr=0.0)
+    params, batch = found.init(0), float_batch(2)
     state = found.meta_gradient(params, batch, at_epoch(0)).state
-    weight, bias = (params.theta[f"model.body.0.conv.{p}"] for p in ("weight", "bias"))
+    weight = params.theta["model.body.0.conv.weight"]
+    y = [torch.nn.functional.conv2d(x, weight, padding=1) for x in batch.query_x]
+    var = torch.stack([t.var((0, 2, 3), unbiased=False) for t in y]).mean(0)
+    expected = batch.query_x.mean((0, 1))
+    torch.testing.assert_close(state["running.body.0.norm.input"][0], expected)
+    ratio = var / weight.square().sum((1, 2, 3))
+    torch.testing.assert_close(state["running.body.0.norm.ratio"][0], ratio)
+    assert state["updates.count"] == 1
 
-    def stats(x):
-        y = torch.nn.functional.conv2d(x, weight, bias, padding=1)
-        return y.mean((0, 2, 3)), y.var((0, 2, 3), unbiased=False)
 
-    support, query = stats(batch.support_x[0]), stats(batch.query_x[0])
-    last = [(s + q) / 2 for s, q in zip(support, query, strict=True)]  # query pass at the last step
-    mean, var = ((2 * s + m) / 3 for s, m in zip(support, last, strict=True))
-    torch.testing.assert_close(state["running.body.0.norm.mean"][0], 0.1 * mean)
-    torch.testing.assert_close(state["running.body.0.norm.var"][0], 0.9 + 0.1 * var)
+def test_running_statistics_move_by_a_tenth_after_ten_updates():
+    found = built(bn_stats="running", inner_lr=0.0)
+    params, batch = found.init(0), float_batch(2)
+    params.state["updates.count"].fill_(10)
+    params.state["running.body.0.norm.input"].fill_(3.0)
+    state = found.meta_gradient(params, batch, at_epoch(0)).state
+    expected = 0.9 * 3.0 + 0.1 * batch.query_x.mean((0, 1))
+    torch.testing.assert_close(state["running.body.0.norm.input"][0], expected)
+
+
+def test_after_the_warm_up_queries_are_normalised_by_running_statistics():
+    """Given the batch's own statistics they normalise as the batch does; others, otherwise."""
+    found = built(bn_stats="running", inner_lr=0.0)
+    params, batch = found.init(0), float_batch(1)
+    warm = found.meta_gradient(params, batch, at_epoch(0))
+    params.state.update(warm.state)
+    late = found.meta_gradient(params, batch, at_epoch(50))
+    torch.testing.assert_close(late.loss, warm.loss, rtol=1e-4, atol=1e-5)
+    params.state["running.body.0.norm.input"].add_(0.5)
+    other = found.meta_gradient(params, batch, at_epoch(50))
+    assert abs(other.loss - warm.loss) > 1e-3
 
 
 def test_ca_anneals_the_outer_rate_and_off_keeps_it():

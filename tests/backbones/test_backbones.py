@@ -5,13 +5,16 @@ import math
 import pytest
 import torch
 from problems import conv4 as small_conv4
-from problems import shipped
+from problems import outputs_of, start
 
+from maml_cli.backbones.mlp import MLP
 from maml_cli.core.norms import BatchStats
 
 
 def mlp(hidden, **changes):
-    return shipped("backbone", "mlp", hidden=hidden, **changes)
+    off = {"name": "mlp", "batch_norm": False, "norm_gain": True, "norm_eps": 1e-5}
+    off["weight_init"] = "truncated_normal"
+    return MLP(hidden=hidden, **off | changes)
 
 
 NO_CONV = mlp([256, 128, 64, 64], batch_norm=True, norm_gain=False, norm_eps=1e-3)
@@ -19,12 +22,6 @@ NO_CONV = mlp([256, 128, 64, 64], batch_norm=True, norm_gain=False, norm_eps=1e-
 
 def conv4(filters=64, **changes):
     return small_conv4(filters=filters, **changes)
-
-
-def fresh(backbone, shape, outputs, seed=0):
-    """All parameters of a fresh network."""
-    network, generator = backbone.build(shape), torch.Generator().manual_seed(seed)
-    return network.init(generator) | network.init_head(outputs, generator)
 
 
 def count(params):
@@ -46,14 +43,14 @@ def count(params):
     ],
 )
 def test_parameter_counts_by_hand(backbone, shape, outputs, expected):
-    params = fresh(backbone, shape, outputs)
+    params = start(backbone, shape, outputs, torch.Generator())
     assert count(params) == expected
     x = torch.rand(6, *shape)
-    assert backbone.build(shape).outputs(params, x, BatchStats()).shape == (6, outputs)
+    assert outputs_of(backbone, params, x, BatchStats()).shape == (6, outputs)
 
 
 def test_conv4_starts_xavier_uniform_with_zero_biases_and_unit_gains():
-    params = fresh(conv4(), (1, 28, 28), 5)
+    params = start(conv4(), (1, 28, 28), 5, torch.Generator().manual_seed(0))
     kernel = params["body.1.conv.weight"]
     bound = math.sqrt(6 / (64 * 9 + 64 * 9))
     assert kernel.abs().max() <= bound
@@ -63,7 +60,7 @@ def test_conv4_starts_xavier_uniform_with_zero_biases_and_unit_gains():
 
 
 def test_mlp_starts_small_and_cut_off():
-    params = fresh(mlp([400, 400]), (1,), 1)
+    params = start(mlp([400, 400]), (1,), 1, torch.Generator().manual_seed(0))
     weight = params["body.1.weight"]
     assert weight.abs().max() <= 0.02
     # the deviation of a normal cut off at two deviations is 0.8796 of the whole one's
@@ -72,7 +69,9 @@ def test_mlp_starts_small_and_cut_off():
 
 
 def test_mlp_starts_uniform_as_torch_layers_do():
-    params = fresh(mlp([400, 100], weight_init="uniform"), (25,), 1)
+    params = start(
+        mlp([400, 100], weight_init="uniform"), (25,), 1, torch.Generator().manual_seed(0)
+    )
     for layer, inputs in (("body.0", 25), ("body.1", 400), ("head", 100)):
         values = torch.cat([params[f"{layer}.weight"].flatten(), params[f"{layer}.bias"]])
         theirs = torch.nn.Linear(inputs, 10_000 // inputs)
@@ -82,13 +81,15 @@ def test_mlp_starts_uniform_as_torch_layers_do():
 
 
 def test_the_same_generator_state_gives_the_same_network():
-    one, same, other = (fresh(conv4(), (1, 28, 28), 5, seed) for seed in (1, 1, 2))
+    one, same, other = (
+        start(conv4(), (1, 28, 28), 5, torch.Generator().manual_seed(s)) for s in (1, 1, 2)
+    )
     assert all(torch.equal(one[n], same[n]) for n in one)
     assert not torch.equal(one["head.weight"], other["head.weight"])
 
 
 def test_no_conv_is_the_network_of_torch_modules():
-    params = fresh(NO_CONV, (1, 28, 28), 5)
+    params = start(NO_CONV, (1, 28, 28), 5, torch.Generator().manual_seed(0))
     assert not any("norm.weight" in name for name in params)
     layers = [torch.nn.Flatten()]
     for layer, (fan_in, fan_out) in enumerate([(784, 256), (256, 128), (128, 64), (64, 64)]):
@@ -100,5 +101,5 @@ def test_no_conv_is_the_network_of_torch_modules():
     features = torch.nn.Sequential(*layers)(x)
     expected = torch.nn.functional.linear(features, params["head.weight"], params["head.bias"])
     torch.testing.assert_close(
-        NO_CONV.build((1, 28, 28)).outputs(params, x, BatchStats()), expected, rtol=1e-3, atol=1e-5
+        outputs_of(NO_CONV, params, x, BatchStats()), expected, rtol=1e-3, atol=1e-5
     )

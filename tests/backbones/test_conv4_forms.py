@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
-from problems import shipped
+from problems import outputs_of, start
 from torch import nn
 
+from maml_cli.config.build import build
+from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
 from maml_cli.core.norms import BatchStats
 from maml_cli.engines.fused_norm import FusedBatchStats
@@ -24,11 +26,8 @@ FORMS = {
 MEAN_OF_PLACES = {"conv4_maml_omniglot"}
 
 
-def fresh(name, shape, outputs):
-    """A network of that form, its parameters, and the generator that made them."""
-    network = shipped("backbone", name).build(shape)
-    generator = torch.Generator().manual_seed(0)
-    return network, network.init(generator) | network.init_head(outputs, generator), generator
+def shipped(name):
+    return build(Composer().compose([f"backbone={name}"]), command="").backbone
 
 
 def same_padding(size):
@@ -84,8 +83,9 @@ def test_every_form_is_here():
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_is_the_network_of_its_paper(name, norm):
     shape, _, _, _, gain, _, features = FORMS[name]
-    network, params, generator = fresh(name, shape, 5)
-    params = {n: p.double() for n, p in params.items()}
+    backbone = shipped(name)
+    generator = torch.Generator().manual_seed(0)
+    params = {n: p.double() for n, p in start(backbone, shape, 5, generator).items()}
     assert params["head.weight"].shape == (5, features)
     assert ("body.0.norm.weight" in params) == gain
     moved = {  # away from zeros and ones, and with gains of both signs
@@ -95,7 +95,7 @@ def test_a_form_is_the_network_of_its_paper(name, norm):
     if gain:
         moved["body.1.norm.weight"][::2] *= -1
     x = torch.rand(3, *shape, generator=generator, dtype=torch.float64)
-    found = network.outputs(moved, x, norm())
+    found = outputs_of(backbone, moved, x, norm())
     torch.testing.assert_close(found, composed(name, moved)(x), rtol=1e-9, atol=1e-10)
 
 
@@ -104,7 +104,7 @@ def test_same_padding_is_uneven_where_the_size_is_even():
 
 
 def test_maml_on_omniglot_starts_its_head_from_the_standard_normal():
-    _, params, _ = fresh("conv4_maml_omniglot", OMNIGLOT, 200)
-    weights = params["head.weight"]  # 12,800 of them: the mean deviates by 0.009, std by 0.006
+    head = start(shipped("conv4_maml_omniglot"), OMNIGLOT, 200, torch.Generator().manual_seed(0))
+    weights = head["head.weight"]  # 12,800 of them: the mean deviates by 0.009, std by 0.006
     assert weights.mean().item() == pytest.approx(0, abs=0.05)
     assert weights.std().item() == pytest.approx(1, abs=0.035)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import maml_cli.runs.train
+from maml_cli.config.check import problems
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +39,7 @@ def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:
         ("+ways=5", "+ways=5: ways is set already; write ways=5"),
         ("~ways", "~ways: every key is needed; write ways=VALUE to change it"),
         ("ways=???", "ways is missing: must be a whole number, at least 1"),
+        ("train_ways=0", "train_ways=0: must be a whole number, at least 1, or null"),
         ("ways=null", "ways=null: must be a whole number, at least 1"),
         ("ways=five", "ways=five: must be a whole number, at least 1"),
         ("ways=5.0", "ways=5.0: must be a whole number, at least 1"),
@@ -55,6 +57,7 @@ def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:
         ("train.outer_lr=0", "train.outer_lr=0: must be a number, above 0 and at most 10"),
         ("train.outer_lr=nan", "train.outer_lr=nan: must be a number, above 0 and at most 10"),
         ("train.outer_lr=-inf", "train.outer_lr=-inf: must be a number, above 0 and at most 10"),
+        ("train.task_pool=0", "train.task_pool=0: must be a whole number, at least 1, or null"),
         ("train.grad_clip=0", "train.grad_clip=0: must be a number, above 0, or null"),
         ("train.min_outer_lr=0.5", "train.min_outer_lr=0.5 is above train.outer_lr=0.001"),
         (
@@ -104,6 +107,43 @@ def test_settings_that_contradict_each_other(maml_train: Callable) -> None:
     outcome = maml_train("algo=fomaml", "algo.da=true", "dataset=sinusoid", "ways=5")
     assert outcome.code == 2
     assert {e.partition(" ")[0] for e in outcome.errors} == {"ways=5", "algo.da=true"}
+
+
+ONE_OUTPUT_PER_WAY = (
+    *("maml", "fomaml", "mamlpp", "metasgd", "anil", "boil", "reptile"),
+    *("pretrained", "oracle", "scratch"),
+)
+
+
+@pytest.mark.parametrize("algo", ONE_OUTPUT_PER_WAY)
+def test_an_output_per_way_needs_the_same_ways_in_training(maml_train: Callable, algo: str) -> None:
+    dataset = "sinusoid" if algo in ("pretrained", "oracle", "scratch") else "glyphs"
+    ways = 1 if dataset == "sinusoid" else 5
+    outcome = maml_train(f"algo={algo}", f"dataset={dataset}", f"ways={ways}", "train_ways=20")
+    assert outcome.code == 2
+    assert outcome.errors[-1] == (
+        f"train_ways=20 and ways={ways} differ, but algo={algo} has one output for each way, in "
+        "training and at the test: give both the same value, as train_ways=null does, or choose "
+        "algo=nearest_neighbour or algo=finetune"
+    )
+    assert outcome.errors[:-1] == [
+        "train_ways=20 asks for classes, but sinusoid is regression: set train_ways=null."
+        for _ in range(dataset == "sinusoid")
+    ]
+
+
+@pytest.mark.parametrize("algo", ["nearest_neighbour", "finetune"])
+def test_a_classifier_of_all_training_classes_takes_other_ways(algo: str) -> None:
+    arguments = [f"algo={algo}", "dataset=glyphs", "ways=5", "train_ways=20"]
+    assert problems(arguments) == []
+    assert problems([*arguments, "train_ways=281"]) == [
+        'train_ways=281 needs 281 classes, but split "train" of glyphs has 280: '
+        "lower train_ways to at most 280."
+    ]
+
+
+def test_the_same_ways_said_twice() -> None:
+    assert problems(["algo=maml", "dataset=glyphs", "ways=7", "train_ways=7"]) == []
 
 
 def test_a_sweep_is_checked_before_its_first_job(maml_train: Callable) -> None:

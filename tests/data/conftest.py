@@ -20,6 +20,7 @@ SMALL = {"images_background": {"Aleph": 2, "Beth_(old)": 1}, "images_evaluation"
 def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
     base = RunSettings(
         ways=5,
+        train_ways=None,
         shots=1,
         train_shots=None,
         queries=2,

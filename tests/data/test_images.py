@@ -151,6 +151,44 @@ def test_training_may_have_shots_and_queries_of_its_own(run_settings):
     ]
 
 
+def test_training_may_have_ways_of_its_own(run_settings):
+    images = corner_images(6, 2)
+    pools = {split: image_pool(images, CPU, "episode") for split in ("train", "val", "test")}
+
+    def source(**changes):
+        run = run_settings(ways=3, shots=1, queries=1, **changes)
+        return ImageTasks(pools, run, scale=[1.0], shift=[0.0], checksum="")
+
+    own, plain = source(train_ways=5), source()
+    assert (own.output_size, own.train_classes) == (3, 6)
+    episode = own.episodes("train", 0, 40)
+    assert episode.support_y.tolist() == episode.query_y.tolist() == [[0, 1, 2, 3, 4]] * 40
+    for support, _, query, _, classes, _ in zip(*episode, strict=True):
+        assert [decode(x)[0] for x in support] == [decode(x)[0] for x in query] == classes.tolist()
+        assert len(set(classes.tolist())) == 5
+    for split, train_ways in (("val", 5), ("test", 5), ("val", 2), ("test", 2), ("train", 3)):
+        one, other = (s.episodes(split, 7, 9) for s in (source(train_ways=train_ways), plain))
+        assert all(torch.equal(left, right) for left, right in zip(one, other, strict=True))
+
+
+def test_each_split_is_checked_by_its_own_ways(run_settings):
+    splits = {"train": Split(1150, 20), "val": Split(50, 20), "test": Split(423, 20)}
+    assert shortfalls("omniglot", splits, run_settings(ways=50, train_ways=1150)) == []
+    assert shortfalls("omniglot", splits, run_settings(ways=5, train_ways=1151)) == [
+        'train_ways=1151 needs 1151 classes, but split "train" of omniglot has 1150: '
+        "lower train_ways to at most 1150."
+    ]
+    assert shortfalls("omniglot", splits, run_settings(ways=2000, train_ways=1151)) == [
+        'ways=2000 needs 2000 classes, but split "val" of omniglot has 50 and '
+        'split "test" of omniglot has 423: lower ways to at most 50.',
+        'train_ways=1151 needs 1151 classes, but split "train" of omniglot has 1150: '
+        "lower train_ways to at most 1150.",
+    ]
+    assert shortfalls("omniglot", splits, run_settings(ways=51, train_ways=20)) == [
+        'ways=51 needs 51 classes, but split "val" of omniglot has 50: lower ways to at most 50.'
+    ]
+
+
 def test_only_the_splits_that_lack_images_are_named(run_settings):
     splits = {"train": Split(64, 300), "val": Split(16, 300), "test": Split(20, 600)}
     assert shortfalls("pictures", splits, run_settings(shots=300, queries=1)) == [

@@ -100,6 +100,10 @@ def test_classes_are_refused(sinusoid, run_settings):
     assert sinusoid.check(run_settings(ways=5)) == [
         "ways=5 asks for classes, but sinusoid is regression: set ways=1."
     ]
+    assert sinusoid.check(run_settings(ways=1, train_ways=1)) == []
+    assert sinusoid.check(run_settings(ways=1, train_ways=5)) == [
+        "train_ways=5 asks for classes, but sinusoid is regression: set train_ways=null."
+    ]
 
 
 def test_training_may_have_shots_of_its_own(sinusoid, run_settings):

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 
 from maml_cli.core.errors import DataError
-from maml_cli.data.torchvision_guard import import_torchvision
+from maml_cli.core.torchvision_guard import import_torchvision
 
 
 def test_torchvision_can_be_imported_beside_this_torch():
@@ -31,9 +31,9 @@ def test_no_data_set_needs_torchvision_to_read_what_is_there(full_size, tmp_path
         from maml_cli.data.omniglot import Omniglot
         from maml_cli.data.sinusoid import Sinusoid
         run = RunSettings(
-            ways=1, shots=1, train_shots=None, queries=1, train_queries=None, seed=0, device="cpu",
-            engine="auto", data_dir={str(full_size)!r}, cache_dir={str(tmp_path)!r},
-            download=False, resume="auto",
+            ways=1, train_ways=None, shots=1, train_shots=None, queries=1, train_queries=None,
+            seed=0, device="cpu", engine="auto", data_dir={str(full_size)!r},
+            cache_dir={str(tmp_path)!r}, download=False, resume="auto",
         )
         omniglot = Omniglot(
             name="omniglot", image_size=28, rotations="episode", rotate_test=False, invert=False

@@ -16,6 +16,7 @@ from faults.damage import contents, flip, halve
 from faults.processes import outcome
 
 from maml_cli.core.errors import CheckpointError
+from maml_cli.core.metric import MSE
 from maml_cli.storage import checkpoint
 from maml_cli.storage.checkpoint import FORMAT, Checkpoints, read
 
@@ -185,7 +186,7 @@ def test_only_unfinished_writes_are_deleted(broken_off):
     checkpoints_dir = broken_off / "checkpoints"
     (checkpoints_dir / ".epoch-0005.pt.77").write_text("half")
     (checkpoints_dir / "notes.txt").write_text("mine")
-    checkpoints = Checkpoints(checkpoints_dir, keep=1, higher_is_better=False)
+    checkpoints = Checkpoints(checkpoints_dir, keep=1, metric=MSE)
     copy = shutil.copy(checkpoints_dir / "epoch-0004.pt", checkpoints_dir / checkpoint.PARTIAL)
     assert checkpoints.newest().path == Path(copy)
     checkpoints.tidy(checkpoints.newest())

@@ -62,7 +62,10 @@ class Annealed(GradientLearner):
     def phase(self, progress):
         inner = super().phase(progress)
         return AnnealedPhase(
-            order=inner.order, step_weights=inner.step_weights, penalty=progress.epoch / 99
+            bn_stats=inner.bn_stats,
+            order=inner.order,
+            step_weights=inner.step_weights,
+            penalty=progress.epoch / 99,
         )
 
     def loss(self, params, episode, phase, ops):
@@ -171,7 +174,7 @@ def test_a_network_s_gradient_and_predictions_are_those_of_the_loop(engine, kind
     params = algorithm.init(0)
     params = MetaParameters(
         theta={"model": {n: t.double() for n, t in params.theta["model"].items()}},
-        state={"running": {n: t.double() for n, t in params.state["running"].items()}},
+        state={"running": {n: t.double() for n, t in params.state.get("running", {}).items()}},
     )
     one, other = loop(algorithm), ENGINES[engine](algorithm)
     for epoch in (0, 50):

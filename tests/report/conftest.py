@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from results import OMNIGLOT, changed, course
+
+from maml_cli.core.metric import MSE
+from maml_cli.storage.run_folder import RunFolder
 
 MAML: dict[str, bool | str] = {
     **dict.fromkeys(("msl", "da", "bnrs", "bnwb", "lslr", "ca", "rate_per_weight"), False),
@@ -28,31 +32,29 @@ def make_run(tmp_path: Path) -> MakeRun:
         *,
         ci95: float = 0.01,
         switches: dict[str, Any] | None = None,
+        inner_steps: int = 2,
         scores: list[float] | None = None,
         config: dict[str, Any] | None = None,
-        **facts: Any,
+        **changes: Any,
     ) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(parents=True)
-        results: dict[str, Any] = {
-            "algo": "maml", "dataset": "omniglot", "ways": 5, "shots": 1, "queries": 1,
-            "train_shots": 1, "train_queries": 1, "seed": 0,
-            "toggles": MAML | (switches or {}), "metric": "accuracy", "device": "cpu",
-            "backbone": "conv4", "tasks_per_batch": 8, "remarks": [], "command": "maml-train",
-            "cpu": "a processor (2 cores)", "inner_steps": 2, "bn_stats": "batch",
-            "test": {"mean": mean, "ci95": ci95, "episodes": 600, "ensemble": 5},
-            "test_single": {"mean": mean - 0.02, "ci95": ci95, "episodes": 600},
-            "test_per_step": {"steps": [0, 1, 2], "mean": [0.2, 0.8, mean], "ci95": [0, 0.1, ci95]},
-            "iterations": 50_000, "seconds_per_iteration": 0.6,
-        }  # fmt: skip
-        results |= facts
-        (folder / "results.json").write_text(json.dumps(results))
-        settings = {"seed": results["seed"], "algo": {"name": results["algo"], "inner_lr": 0.1}}
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings | (config or {})))
+        """`changes` are fields of RunResults, or of its parts."""
+        estimates = {0: (0.2, 0.0), 1: (0.8, 0.1), inner_steps: (mean, ci95)}
+        tested = {
+            "toggles": MAML | (switches or {}),
+            "train_ways": changes.get("ways", 5),
+            "ensemble": course(estimates),
+            "single": course({inner_steps: (mean - 0.02, ci95)}),
+        }
+        results = changed(OMNIGLOT, **(tested | changes))
+        folder = RunFolder(tmp_path / name)
+        folder.path.mkdir(parents=True)
+        folder.results.write_text(results.to_json())
+        protocol = results.protocol
+        settings = {"seed": protocol.seed, "algo": {"name": protocol.algo, "inner_lr": 0.1}}
+        folder.config.write_text(yaml.safe_dump(settings | (config or {})))
         if scores is not None:
-            content = {"ensemble": scores, "single": scores}
-            (folder / "test_scores.json").write_text(json.dumps(content))
-        return folder
+            folder.scores.write_text(json.dumps({"ensemble": scores, "single": scores}))
+        return folder.path
 
     return make
 
@@ -60,13 +62,10 @@ def make_run(tmp_path: Path) -> MakeRun:
 @pytest.fixture
 def sinusoid(make_run: MakeRun) -> Path:
     """A run of MAML on the sinusoid, trained with 10 points and tested with 5."""
-    steps = list(range(11))
     means = [3.0, 0.7, *[0.5] * 3, 0.4, *[0.36] * 5]
-    course = {"steps": steps, "mean": means, "ci95": [0.05] * 11}
-    test = course | {"episodes": 600}
+    errors = course({step: (mean, 0.05) for step, mean in enumerate(means)})
     return make_run(
-        "sinusoid", dataset="sinusoid", ways=1, shots=5, train_shots=10, metric="mse",
-        backbone="mlp", bn_stats=None, tasks_per_batch=25, iterations=70_000, inner_steps=10,
-        test=test | {"ensemble": 1}, test_single=test, test_per_step=course,
-        config={"train_shots": 10},
+        "sinusoid", dataset="sinusoid", ways=1, shots=5, train_shots=10, metric=MSE,
+        backbone="mlp", bn_stats=None, tasks_per_batch=25, iterations=70_000,
+        ensemble=errors, ensemble_size=1, single=errors, config={"train_shots": 10},
     )  # fmt: skip

@@ -1,10 +1,12 @@
 """What is found in folders, and what is not taken for a run."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from maml_cli.core.errors import DataError
+from maml_cli.core.results import Retest
 from maml_cli.report.collect import collect
 
 from .conftest import MakeRun
@@ -40,15 +42,14 @@ def test_without_its_configuration_a_run_is_known_by_its_command(
 def test_a_run_that_was_tested_again_is_known_by_both_commands(
     make_run: MakeRun, tmp_path: Path
 ) -> None:
-    folder = make_run(
-        "run",
-        trained_by="maml-train algo=maml eval.ensemble=5 seed=7",
-        command="maml-eval run=outputs/some/run eval.ensemble=1 split=val output=elsewhere",
-    )
+    trained_by = "maml-train algo=maml eval.ensemble=5 seed=7"
+    command = "maml-eval run=outputs/some/run eval.ensemble=1 split=val output=elsewhere"
+    retest = Retest(run="outputs/some/run", trained_by=trained_by, epochs=3)
+    folder = make_run("run", command=command, retest=retest)
     (folder / "config.yaml").unlink()
     [run] = collect([tmp_path]).runs
     assert run.settings == {"algo": "maml", "eval.ensemble": "1"}
-    assert run.commands == [run.results["trained_by"], run.results["command"]]
+    assert run.commands == [trained_by, command]
 
 
 def test_a_yaml_file_of_something_else_is_no_run(tmp_path: Path) -> None:
@@ -63,3 +64,24 @@ def test_a_begun_run_says_how_far_it_is(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"kind": "train", "iteration": 30}\n{"kind": "tr')
     [unfinished] = collect([tmp_path]).unfinished
     assert unfinished.state == "iteration 30 of 100"
+
+
+def test_a_damaged_file_of_results_is_named_with_its_entry(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    file = make_run("run") / "results.json"
+    content = json.loads(file.read_text())
+    for key in ("seed", "backbone"):
+        file.write_text(json.dumps({k: v for k, v in content.items() if k != key}))
+        with pytest.raises(
+            DataError, match=rf"run/results\.json: cannot be read \({key} is missing"
+        ):
+            collect([tmp_path])
+    file.write_text(json.dumps(content | {"test": 0.9}))
+    with pytest.raises(DataError, match=r"run/results\.json: .*\(test is not a JSON object\)"):
+        collect([tmp_path])
+
+
+def test_results_of_another_program_are_no_run(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"loss": 0.1}')
+    assert collect([tmp_path]) == ([], [])

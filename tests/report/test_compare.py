@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from maml_cli.core.errors import DataError, UsageError
+from maml_cli.core.results import Retest
 from maml_cli.report.analysis import analyse
 from maml_cli.report.collect import collect
 from maml_cli.report.compare import compare_runs, paired
@@ -83,6 +84,17 @@ def test_other_episodes_are_refused(make_run: MakeRun) -> None:
     one, other = (make_run(f"{seed}", seed=seed, scores=[1.0, 0.0]) for seed in (0, 1))
     [run], [second] = collect([one]).runs, collect([other]).runs
     with pytest.raises(UsageError, match="seed: 0 against 1"):
+        compare_runs(run, second)
+
+
+def test_validation_and_test_episodes_are_not_compared(make_run: MakeRun, tmp_path: Path) -> None:
+    retest = Retest(run="run", trained_by="maml-train", epochs=3)
+    make_run("plain", scores=[1.0, 0.0, 1.0])
+    msl = {"switches": {"msl": True}, "scores": [1.0, 1.0, 0.0]}
+    validated = make_run("msl", **msl, split="val", retest=retest)
+    assert not analyse(collect([tmp_path])).comparisons
+    [run], [second] = collect([tmp_path / "plain"]).runs, collect([validated]).runs
+    with pytest.raises(UsageError, match="split: test against val"):
         compare_runs(run, second)
 
 

@@ -102,6 +102,7 @@ def test_csv_and_json_hold_the_numbers_as_they_are(report: Report) -> None:
     [maml] = [g for g in content["groups"] if (g["approach"], g["dataset"]) == ("MAML", "omniglot")]
     assert maml["mean"] == pytest.approx(0.9)
     assert maml["published"] == pytest.approx(0.987)
+    assert (maml["train_ways"], maml["train_shots"]) == (5, 1)
     assert (maml["interval_over"], maml["seeds"]) == ("2 seeds", "0 1")
     assert [float(line["mean"]) for line in lines] == [g["mean"] for g in content["groups"]]
     assert content["not_counted"][0]["why"] == "iteration 30 of 100"

@@ -1,9 +1,14 @@
 """Pooling and its intervals, against a table of Student's t and a pencil."""
 
+from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import pytest
+from results import course
 
+from maml_cli.core.metric import MSE
+from maml_cli.core.results import Retest
 from maml_cli.core.stats import estimate
 from maml_cli.report.collect import collect
 from maml_cli.report.group import grouped
@@ -21,18 +26,18 @@ def test_the_interval_over_three_seeds(make_run: MakeRun, tmp_path: Path) -> Non
     [group], repeated = grouped(collect([tmp_path]).runs)
     assert group.seeds == [0, 1, 2]
     assert repeated == []
-    result = group.result("test")
+    result = group.result("ensemble")
     assert result.n == 3
     assert result.mean == pytest.approx(0.92)
     assert result.ci95 == pytest.approx(T_2_975 * 0.02 / 3**0.5, rel=1e-4)
-    assert group.result("test_single").mean == pytest.approx(0.90)
+    assert group.result("single").mean == pytest.approx(0.90)
     assert group.course[1] == pytest.approx((0.8, 0.0, 3))
 
 
 def test_a_single_seed_keeps_its_interval_over_episodes(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("run", 0.9, ci95=0.013)
     [group], _ = grouped(collect([tmp_path]).runs)
-    assert group.result("test") == (0.9, 0.013, 600)
+    assert group.result("ensemble") == (0.9, 0.013, 600)
 
 
 def test_two_values_by_hand() -> None:
@@ -53,9 +58,9 @@ def test_two_values_by_hand() -> None:
         {"remarks": ["half of the images"]},
         {"switches": {"msl": True}},
         {"backbone": "resnet12"},
-        {"split": "val"},
-        {"test": {"mean": 0.9, "ci95": 0.01, "episodes": 100, "ensemble": 5}},
-        {"test": {"mean": 0.9, "ci95": 0.01, "episodes": 600, "ensemble": 1}},
+        {"split": "val", "retest": Retest(run="run", trained_by="maml-train", epochs=3)},
+        {"ensemble": course({0: (0.2, 0.0), 1: (0.8, 0.1), 2: (0.9, 0.01)}, episodes=100)},
+        {"ensemble_size": 1},
         {"config": {"algo": {"name": "maml", "inner_lr": 0.4}}},
         {"config": {"train": {"outer_lr": 0.01}}},
     ],
@@ -90,12 +95,11 @@ def test_a_repeated_seed_is_no_second_seed(make_run: MakeRun, tmp_path: Path) ->
     again = make_run("b", 0.8)
     [group], [repeated] = grouped(collect([tmp_path]).runs)
     assert group.seeds == [0]
-    assert group.result("test").mean == 0.9
+    assert group.result("ensemble").mean == 0.9
     assert repeated.folder == again
 
 
 def test_what_diverged_is_no_number(make_run: MakeRun, tmp_path: Path) -> None:
-    test = {"mean": None, "ci95": None, "episodes": 600, "ensemble": 5}
-    make_run("run", test=test, metric="mse")
+    make_run("run", nan, ci95=nan, metric=replace(MSE, per_step=False))
     [group], _ = grouped(collect([tmp_path]).runs)
-    assert str(group.result("test").mean) == "nan"
+    assert str(group.result("ensemble").mean) == "nan"

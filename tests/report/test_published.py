@@ -1,4 +1,4 @@
-"""The file of facts, and which of its numbers stand beside a run."""
+"""The file of published numbers, and which of its numbers stand beside a run."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from maml_cli.report.collect import collect
 from maml_cli.report.group import Group, grouped
-from maml_cli.report.published import facts
+from maml_cli.report.published import literature
 
 from .conftest import SIX, MakeRun
 
@@ -39,16 +39,20 @@ def group(folder: Path) -> Group:
 def test_approaches_are_named_by_their_switches(
     make_run: MakeRun, algo: str, switches: dict[str, bool | str], name: str
 ) -> None:
-    assert facts().approach(group(make_run("run", algo=algo, switches=switches)).first) == name
+    assert (
+        literature().approach(group(make_run("run", algo=algo, switches=switches)).protocol) == name
+    )
 
 
 def test_other_algorithms_are_no_kin_of_maml(make_run: MakeRun) -> None:
     run = make_run("run", algo="finetune", toggles={"adapts": "body and head"})
-    assert facts().approach(group(run).first) == "fine-tuning baseline, adapts body and head"
+    assert (
+        literature().approach(group(run).protocol) == "fine-tuning baseline, adapts body and head"
+    )
 
 
 def values(folder: Path) -> list[float | None]:
-    return [number.value for number in facts().for_group(group(folder))]
+    return [number.value for number in literature().for_group(group(folder))]
 
 
 def test_numbers_of_the_papers(make_run: MakeRun) -> None:
@@ -71,12 +75,12 @@ def test_reptile_is_compared_with_the_same_batch_norm(make_run: MakeRun) -> None
 
 
 def test_the_sinusoid_numbers_are_of_a_model_trained_with_ten_points(sinusoid: Path) -> None:
-    [number] = facts().for_group(group(sinusoid))
+    [number] = literature().for_group(group(sinusoid))
     assert number.steps == {1: 0.67, 5: 0.38, 10: 0.35}
 
 
 def test_every_number_is_a_value_or_a_course() -> None:
-    for number in facts().numbers:
+    for number in literature().numbers:
         assert (number.value is None) == bool(number.steps), number
         assert number.source
 
@@ -84,7 +88,7 @@ def test_every_number_is_a_value_or_a_course() -> None:
 def test_no_number_is_there_twice() -> None:
     keys = [
         (n.approach, n.setting, n.source, n.backbone, tuple(n.where.items()))
-        for n in facts().numbers
+        for n in literature().numbers
     ]
     assert len(set(keys)) == len(keys)
 
@@ -102,7 +106,7 @@ def presets() -> list[tuple[str, str]]:
 def test_the_presets_name_the_same_numbers(name: str, line: str) -> None:
     dataset, ways, shots = re.findall(r"(omniglot|mini_imagenet)_(\d+)way_(\d+)shot", name)[0]
     setting = (dataset, int(ways), int(shots))
-    published = {number.value for number in facts().numbers if number.setting == setting}
+    published = {number.value for number in literature().numbers if number.setting == setting}
     shown = re.search(r"(\d+\.\d+)(?: \+- [\d.]+)? %", line)
     assert shown is not None
     assert float(shown[1]) in published

@@ -2,45 +2,49 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from results import CPU, OMNIGLOT, changed, course
 
+from maml_cli.core.metric import MSE
 from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo
 from maml_cli.core.stats import Estimate
+
+MAMLPP = {
+    "algo": "mamlpp",
+    "queries": 2,
+    "train_queries": 2,
+    "seed": 7,
+    "toggles": {"msl": True, "ca": False, "order": "2 from epoch 3"},
+    "command": "maml-train algo=mamlpp dataset=omniglot",
+}
+SINUSOID = {
+    "algo": "maml",
+    "dataset": "sinusoid",
+    "ways": 1,
+    "train_ways": 1,
+    "shots": 10,
+    "train_shots": 10,
+    "metric": MSE,
+}
 
 
 @pytest.fixture
 def info(tmp_path):
     return RunInfo(
-        algo="mamlpp",
-        dataset="omniglot",
-        ways=5,
-        shots=1,
-        queries=2,
-        seed=7,
-        toggles={"msl": True, "ca": False, "order": "2 from epoch 3"},
-        metric="accuracy",
-        higher_is_better=True,
+        protocol=changed(OMNIGLOT, **MAMLPP, remarks=("960 of 964 characters",)).protocol,
+        environment=replace(CPU, threads=2, engine="threads"),
         epochs=2,
         iterations_per_epoch=10,
-        tasks_per_batch=8,
-        device="cpu",
-        threads=2,
-        engine="threads",
-        parameters=112345,
-        remarks=("960 of 964 characters",),
         notes=(),
         start_iteration=0,
         start_epoch=0,
         output_dir=tmp_path,
-        command="maml-train algo=mamlpp dataset=omniglot",
         hparams={"algo.msl": True, "train.outer_lr": 0.001, "ways": 5, "algo": "mamlpp"},
     )
 
 
 @pytest.fixture
 def regression(info):
-    return replace(
-        info, algo="maml", dataset="sinusoid", ways=1, shots=10, metric="mse", remarks=()
-    )
+    return replace(info, protocol=replace(info.protocol, **SINUSOID, remarks=()))
 
 
 @pytest.fixture
@@ -75,44 +79,25 @@ def epoch_record():
 
 @pytest.fixture
 def results():
-    return {
-        "algo": "mamlpp",
-        "dataset": "omniglot",
-        "ways": 5,
-        "shots": 1,
-        "queries": 2,
-        "train_shots": 1,
-        "train_queries": 2,
-        "seed": 7,
-        "metric": "accuracy",
-        "inner_steps": 2,
-        "bn_stats": "batch",
-        "tasks_per_batch": 8,
-        "iterations": 2000,
-        "remarks": [],
-        "test": {"mean": 0.9765, "ci95": 0.0031, "episodes": 600, "ensemble": 5},
-        "test_single": {"mean": 0.96, "ci95": 0.005, "episodes": 600},
-        "test_per_step": {"steps": [0, 1], "mean": [0.2, 0.9765], "ci95": [0.001, 0.0031]},
-    }
+    return changed(
+        OMNIGLOT,
+        **MAMLPP,
+        iterations=2000,
+        ensemble=course({0: (0.2, 0.001), 2: (0.9765, 0.0031)}),
+        single=course({2: (0.96, 0.005)}),
+    )
 
 
 @pytest.fixture
 def regression_results(results):
-    course = {"steps": [0, 1], "mean": [3.5, 0.04321], "ci95": [0.25, 0.0012]}
-    single = {"steps": [0, 1], "mean": [3.75, 12345.6], "ci95": [0.5, 678.0]}
-    return results | {
-        "algo": "maml",
-        "dataset": "sinusoid",
-        "ways": 1,
-        "shots": 10,
-        "train_shots": 10,
-        "metric": "mse",
-        "inner_steps": 1,
-        "bn_stats": None,
-        "test": course | {"episodes": 600, "ensemble": 1},
-        "test_single": single | {"episodes": 600},
-        "test_per_step": course,
-    }
+    return changed(
+        results,
+        **SINUSOID,
+        bn_stats=None,
+        ensemble=course({0: (3.5, 0.25), 1: (0.04321, 0.0012)}),
+        ensemble_size=1,
+        single=course({0: (3.75, 0.5), 1: (12345.6, 678.0)}),
+    )
 
 
 @pytest.fixture

@@ -83,7 +83,9 @@ def test_a_terminal_has_a_progress_bar_and_the_cursor_returns(
 
 def test_brackets_are_not_markup(capsys, info):
     console = Console()
-    console.start(replace(info, remarks=("[bold]as it is[/bold]",)), None)
+    console.start(
+        replace(info, protocol=replace(info.protocol, remarks=("[bold]as it is[/bold]",))), None
+    )
     assert "[bold]as it is[/bold]" in capsys.readouterr().err
 
 

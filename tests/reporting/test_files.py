@@ -1,17 +1,21 @@
 import json
 import platform
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from maml_cli.core.errors import StorageError
+from maml_cli.core.json_text import to_json
+from maml_cli.core.results import RunResults
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.results import ResultsFile, environment
 from maml_cli.reporting.table import TableFile
 from maml_cli.reporting.tensorboard import TensorBoard
-from maml_cli.storage.files import to_json, write_atomically
+from maml_cli.storage.files import write_atomically
+from maml_cli.storage.run_folder import RunFolder
 
 
 def test_json_is_strict():
@@ -32,7 +36,8 @@ def test_results_are_read_back_as_they_were(info, results):
     sink = ResultsFile()
     sink.start(info, None)
     sink.finish(results, None)
-    assert json.loads((info.output_dir / "results.json").read_text()) == results
+    text = RunFolder(info.output_dir).results.read_text()
+    assert RunResults.from_json(text) == results
 
 
 def test_metrics_are_readable_at_any_time_and_appended(info, iteration_record, epoch_record):
@@ -74,12 +79,14 @@ def test_metrics_are_readable_at_any_time_and_appended(info, iteration_record, e
 
 
 def test_the_environment_names_what_ran(monkeypatch):
-    found = environment()
-    assert found["versions"]["torch"] == torch.__version__
-    assert found["versions"]["python"] == platform.python_version()
-    assert found["threads"] == torch.get_num_threads()
+    found = environment(device="cpu", engine="loop")
+    assert found.versions["torch"] == torch.__version__
+    assert found.versions["python"] == platform.python_version()
+    assert found.threads == torch.get_num_threads()
     monkeypatch.setenv("PATH", "")
-    assert environment() == found | {"git": None}  # without git there is no commit, and no error
+    assert environment(device="cpu", engine="loop") == replace(
+        found, git=None
+    )  # without git there is no commit, and no error
 
 
 @pytest.mark.parametrize(

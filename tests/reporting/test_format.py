@@ -1,12 +1,13 @@
 import pytest
 
+from maml_cli.core.metric import ACCURACY, MSE
 from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
 
 
 def test_accuracies_are_shown_in_percent_and_other_metrics_as_they_are():
-    assert show("accuracy", 0.9765) == "97.65 %"
-    assert show("mse", 0.0123456) == "0.01235"
-    assert show_interval("accuracy", 0.5, 0.01) == "50.00 ± 1.00 %"
+    assert show(ACCURACY, 0.9765) == "97.65 %"
+    assert show(MSE, 0.0123456) == "0.01235"
+    assert show_interval(ACCURACY, 0.5, 0.01) == "50.00 ± 1.00 %"
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ def test_accuracies_are_shown_in_percent_and_other_metrics_as_they_are():
     ],
 )
 def test_the_interval_decides_the_digits(mean, ci95, text):
-    assert show_interval("mse", mean, ci95) == text
+    assert show_interval(MSE, mean, ci95) == text
 
 
 def test_slow_iterations_are_shown_in_seconds():

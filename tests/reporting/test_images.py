@@ -13,7 +13,7 @@ def test_classes_are_columns_with_the_support_above_the_queries():
     labels = torch.tensor([0, 1])
     episode = Episode(images[:2], labels, images[2:], labels.repeat_interleave(2), labels, KEY)
 
-    grid = episode_grid(episode, ways=2)
+    grid = episode_grid(episode)
 
     row, column = 3 + GAP, 4 + GAP
     assert grid.shape == (3, 3 * row + 2 * GAP + BAND, 2 * column + GAP)
@@ -30,7 +30,7 @@ def test_classes_are_columns_with_the_support_above_the_queries():
 def test_colours_are_kept_and_an_even_image_is_no_error():
     red = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, 2, 2)
     label = torch.tensor([0])
-    grid = episode_grid(Episode(red, label, red, label, label, KEY), 1)
+    grid = episode_grid(Episode(red, label, red, label, label, KEY))
     assert grid[:, GAP, GAP].tolist() == [1, 0, 0]
     even = torch.full((1, 1, 2, 2), 7.0)
-    assert episode_grid(Episode(even, label, even, label, label, KEY), 1).isfinite().all()
+    assert episode_grid(Episode(even, label, even, label, label, KEY)).isfinite().all()

@@ -1,5 +1,7 @@
 from typing import get_args
 
+from results import changed
+
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.reporting.table import TableFile, markdown, tables
 
@@ -15,7 +17,7 @@ def test_a_classifier_has_one_row_and_its_accuracy_per_inner_step(results):
         "test accuracy, single best",
     )
     assert final.rows == [("mamlpp", "omniglot", "5", "1", "97.65 ± 0.31 %", "96.00 ± 0.50 %")]
-    assert per_step.rows == [("0", "20.00 ± 0.10 %"), ("1", "97.65 ± 0.31 %")]
+    assert per_step.rows == [("0", "20.00 ± 0.10 %"), ("2", "97.65 ± 0.31 %")]
 
 
 def test_a_regression_has_a_row_per_inner_step(regression_results):
@@ -43,19 +45,31 @@ def test_the_caption_says_what_the_numbers_are(results, regression_results):
 
 def test_the_caption_says_where_training_differs(results):
     assert "; 1 shot and 2 queries per class; in training 10 shots and 15 queries; " in markdown(
-        results | {"train_shots": 10, "train_queries": 15}
+        changed(results, train_shots=10, train_queries=15)
+    )
+    assert "; in training 20 ways; " in markdown(changed(results, train_ways=20))
+    assert "; in training 20 ways, 3 shots and 2 queries; " in markdown(
+        changed(results, train_ways=20, train_shots=3)
     )
 
 
+def test_the_caption_says_that_training_tasks_were_few(results):
+    assert "fixed" not in markdown(results)
+    assert "; training draws from 200,000 fixed tasks only; " in markdown(
+        changed(results, task_pool=200_000)
+    )
+    assert "; training draws from 1 fixed task only; " in markdown(changed(results, task_pool=1))
+
+
 def test_every_kind_of_batch_norm_statistics_has_words(results):
-    texts = {markdown(results | {"bn_stats": stats}) for stats in get_args(BatchNormStats)}
+    texts = {markdown(changed(results, bn_stats=stats)) for stats in get_args(BatchNormStats)}
     assert len(texts) == len(get_args(BatchNormStats)) == 4
 
 
 def test_remarks_are_marked_in_the_table_and_told_below(results, regression_results):
     for kind in (results, regression_results):
         assert "†" not in markdown(kind)
-        text = markdown(kind | {"remarks": ["half of the data"]})
+        text = markdown(changed(kind, remarks=("half of the data",)))
         assert ", single best † " in text
         assert text.endswith("\n\n† half of the data\n")
 

@@ -81,7 +81,7 @@ def test_the_hyperparameters_and_the_final_metric_are_in_the_run_itself(info, ev
 
 def test_the_first_episode_is_shown(events):
     (image,) = events.Images("episode/support_above_queries")
-    _, height, width = episode_grid(IMAGES, ways=5).shape
+    _, height, width = episode_grid(IMAGES).shape
     assert image.step == 0
     assert Image.open(io.BytesIO(image.encoded_image_string)).size == (width, height)
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from maml_cli.core.errors import CheckpointError, StorageError
+from maml_cli.core.metric import ACCURACY, MSE
+from maml_cli.core.results import Validation
 from maml_cli.storage.checkpoint import FORMAT, Checkpoints, read, write
 
 CPU = torch.device("cpu")
@@ -20,7 +22,7 @@ def content(scores: list[float]) -> dict:
 
 
 def saved(directory, scores, **kwargs):
-    checkpoints = Checkpoints(directory, **{"keep": 2, "higher_is_better": True, **kwargs})
+    checkpoints = Checkpoints(directory, **{"keep": 2, "metric": ACCURACY, **kwargs})
     for done in range(1, len(scores) + 1):
         checkpoints.save(content(scores[:done]))
     return checkpoints
@@ -43,20 +45,12 @@ def test_the_last_three_and_the_best_are_kept(tmp_path):
     assert names(tmp_path) == [f"epoch-000{n}.pt" for n in (2, 4, 5, 6, 7)]
     assert checkpoints.load(3, CPU).theta["model.w"].item() == 4.0
     assert checkpoints.load(3, CPU).state["running.m"].item() == -4.0
-    assert checkpoints.summary(dict(enumerate(scores))) == {
-        "mean": 0.9,
-        "best_epoch": 2,
-        "to_maximize": 0.9,
-    }
-
-
-def test_a_search_is_to_maximise_minus_an_error(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=1, higher_is_better=False)
-    assert checkpoints.summary({0: 3.0, 1: 2.0})["to_maximize"] == -2.0
+    best = checkpoints.validation(dict(enumerate(scores)))
+    assert best == Validation(mean=0.9, best_epoch=2)
 
 
 def test_for_an_error_less_is_better_and_nan_is_worst(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep=3, higher_is_better=False)
+    checkpoints = Checkpoints(tmp_path, keep=3, metric=MSE)
     assert checkpoints.best({0: float("nan"), 1: 3.0, 2: 1.0, 3: 2.0}) == [2, 3, 1]
 
 
@@ -70,7 +64,7 @@ def test_the_newest_is_the_partial_one_until_its_epoch_ends(tmp_path):
 
 
 def test_without_files_there_is_no_checkpoint(tmp_path):
-    assert Checkpoints(tmp_path / "none", keep=1, higher_is_better=True).newest() is None
+    assert Checkpoints(tmp_path / "none", keep=1, metric=ACCURACY).newest() is None
 
 
 def test_a_damaged_newest_falls_back_and_is_set_aside(tmp_path):

@@ -1,0 +1,43 @@
+"""Where modules of the user's own are found: the current folder, and each --module-path."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from maml_cli.core.errors import UsageError
+
+FLAG = "--module-path"
+
+
+def split_module_paths(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments without `--module-path FOLDER`, and the folders; raises UsageError."""
+    rest: list[str] = []
+    paths: list[str] = []
+    remaining: Iterator[str] = iter(words)
+    for word in remaining:
+        flag, equals, value = word.partition("=")
+        if flag != FLAG:
+            rest.append(word)
+            continue
+        path: str = value if equals else next(remaining, "")
+        if not Path(path).expanduser().is_dir():
+            raise UsageError(f"{FLAG} {path}: is no folder; give the folder that has the module")
+        paths.append(path)
+    return rest, paths
+
+
+def use_module_paths(paths: Sequence[str]) -> None:
+    """Let imports find modules in these folders and in the current one, also in child processes.
+
+    They come last, so that no file there takes the place of an installed package.
+    """
+    own = [Path(path).expanduser().resolve() for path in paths]
+    folders = [str(folder) for folder in (*own, Path.cwd())]
+    sys.path += [folder for folder in folders if folder not in sys.path]
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    wanted = [*filter(None, inherited), *(f for f in folders[:-1] if f not in inherited)]
+    if wanted:
+        os.environ["PYTHONPATH"] = os.pathsep.join(wanted)

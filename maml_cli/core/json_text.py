@@ -1,0 +1,132 @@
+"""Strict JSON: text that any reader takes, and entries that are checked as they are read."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """The value as strict JSON: nan and inf, which JSON lacks, become null."""
+    return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+class JsonObject:
+    """The entries of a JSON object. A missing or mistyped one raises ValueError, which names it.
+
+    `place` is the path of this object in its file, such as `test`; empty for the file's own.
+    """
+
+    def __init__(self, content: object, place: str = "") -> None:
+        if not isinstance(content, dict):
+            raise ValueError(f"{place or 'the file'} is not a JSON object")
+        self._content, self._place = content, place
+
+    @classmethod
+    def parse(cls, text: str) -> "JsonObject":
+        """The object that a JSON text holds."""
+        return cls(json.loads(text))
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._content
+
+    def name(self, key: str) -> str:
+        """The entry's path in the file, such as `test.mean`."""
+        return f"{self._place}.{key}" if self._place else key
+
+    def object(self, key: str) -> "JsonObject":
+        return JsonObject(self._entry(key), self.name(key))
+
+    def text(self, key: str) -> str:
+        return self._read(key, _text, "a string")
+
+    def text_or_null(self, key: str) -> str | None:
+        return None if self._entry(key) is None else self.text(key)
+
+    def integer(self, key: str) -> int:
+        return self._read(key, _integer, "a whole number")
+
+    def integer_or_absent(self, key: str) -> int | None:
+        return self.integer(key) if key in self else None
+
+    def number(self, key: str) -> float:
+        """A number; null stands for nan."""
+        return self._read(key, _number, "a number or null")
+
+    def integers(self, key: str) -> list[int]:
+        return self._read(key, _list_of(_integer), "a list of whole numbers")
+
+    def numbers(self, key: str) -> list[float]:
+        return self._read(key, _list_of(_number), "a list of numbers")
+
+    def texts(self, key: str) -> list[str]:
+        return self._read(key, _list_of(_text), "a list of strings")
+
+    def switches(self, key: str) -> dict[str, bool | str]:
+        return self._read(key, _mapping_to(_switch), "an object of booleans and strings")
+
+    def texts_by_name(self, key: str) -> dict[str, str | None]:
+        return self._read(key, _mapping_to(_text_or_none), "an object of strings")
+
+    def _entry(self, key: str) -> Any:
+        if key not in self._content:
+            raise ValueError(f"{self.name(key)} is missing")
+        return self._content[key]
+
+    def _read(self, key: str, convert: Callable[[Any], T], kind: str) -> T:
+        value = self._entry(key)
+        try:
+            return convert(value)
+        except TypeError:
+            shown = json.dumps(value)
+            raise ValueError(f"{self.name(key)} must be {kind}, but is {shown[:80]}") from None
+
+
+def _text(value: Any) -> str:
+    return _of(value, str)
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _of(value, str)
+
+
+def _switch(value: Any) -> bool | str:
+    return value if isinstance(value, bool) else _of(value, str)
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return _of(value, int)
+
+
+def _number(value: Any) -> float:
+    if value is None:
+        return math.nan
+    return value if isinstance(value, float) else _integer(value)
+
+
+def _of(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise TypeError
+    return value
+
+
+def _list_of(convert: Callable[[Any], T]) -> Callable[[Any], list[T]]:
+    return lambda value: [convert(item) for item in _of(value, list)]
+
+
+def _mapping_to(convert: Callable[[Any], T]) -> Callable[[Any], dict[str, T]]:
+    return lambda value: {key: convert(item) for key, item in _of(value, dict).items()}

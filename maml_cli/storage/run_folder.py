@@ -1,0 +1,99 @@
+"""The files of a run: their names have their home here, and nowhere else."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+RESULTS, CONFIG, TABLE = "results.json", "config.yaml", "table.md"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, or of another test or a use of it; reads and writes nothing.
+
+    The folder of a sweep has a table and a lock of the same names.
+    """
+
+    path: Path
+
+    @property
+    def results(self) -> Path:
+        """The results as JSON, written when the run is finished."""
+        return self.path / RESULTS
+
+    @property
+    def table(self) -> Path:
+        """The results as a Markdown table."""
+        return self.path / TABLE
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / CONFIG
+
+    @property
+    def metrics(self) -> Path:
+        """The course of training and validation, one JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        """The test metric episode by episode."""
+        return self.path / "test_scores.json"
+
+    @property
+    def curves(self) -> Path:
+        """Fitted curves of a regression, as a picture."""
+        return self.path / "curves.png"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's events."""
+        return self.path / "tensorboard"
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a process writes to the folder."""
+        return self.path / ".lock"
+
+    @property
+    def predictions_csv(self) -> Path:
+        """Class probabilities of a user's own pictures."""
+        return self.path / "predictions.csv"
+
+    @property
+    def predictions_figure(self) -> Path:
+        """The same pictures with their predicted classes."""
+        return self.path / "predictions.png"
+
+    def error_log(self, rank: int) -> Path:
+        """The traceback of a bug in the process with this rank."""
+        return self.path / ("error.log" if rank == 0 else f"error-{rank}.log")
+
+    def evaluation(self, name: str) -> Path:
+        """The folder of another test of this run."""
+        return self.path / "eval" / name
+
+    def adaptation(self, name: str) -> Path:
+        """The folder of a use of this run on a user's own pictures."""
+        return self.path / "adapt" / name
+
+
+def folder_of(results: Path) -> RunFolder | None:
+    """The run folder that a results file lies in; None for a copy under another name."""
+    return RunFolder(results.parent) if results.name == RESULTS else None
+
+
+def results_within(place: Path) -> Iterator[Path]:
+    """The results of runs in a folder, at any depth."""
+    return place.rglob(RESULTS)
+
+
+def configs_within(place: Path) -> Iterator[Path]:
+    """The configurations of runs in a folder, at any depth."""
+    return place.rglob(CONFIG)

@@ -1,0 +1,151 @@
+"""Every engine computes every algorithm as the loop does, at any moment of training."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+from problems import TRAIN, shipped
+
+from maml_cli.core.algorithm import LOG
+from maml_cli.engines.per_task import loop
+from maml_cli.engines.vmap import Vmap
+from maml_cli.testing import ENGINES, check_algorithm, check_engine, check_network, regression
+from maml_cli.testing.contract import on_meta
+from maml_cli.testing.problems import classification
+from maml_cli.testing.traps import Plain
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+FEW_STEPS = {"inner_steps": 2}
+ALGORITHMS = {
+    "maml": ("maml", FEW_STEPS),
+    "fomaml": ("fomaml", FEW_STEPS),
+    "mamlpp": ("mamlpp", {**FEW_STEPS, "da_epochs": 30, "msl_epochs": 40}),
+    "mamlpp, recomputed": ("mamlpp", {**FEW_STEPS, "da": False, "msl": False, "recompute": True}),
+    "metasgd": ("metasgd", {}),
+    "anil": ("anil", FEW_STEPS),
+    "anil, momentum": ("anil", {**FEW_STEPS, "inner_optimizer": "momentum"}),
+    "boil": ("boil", FEW_STEPS),
+    "adam": ("maml", {**FEW_STEPS, "inner_optimizer": "adam"}),
+    "proximal": ("maml", {**FEW_STEPS, "proximal": 0.5}),
+    "reptile": ("reptile", {"inner_steps": 3, "inner_batch": 2, "eval_inner_batch": 2}),
+    "reptile, sgd": (
+        "reptile",
+        {
+            "inner_steps": 3,
+            "inner_batch": 2,
+            "eval_inner_batch": 2,
+            "inner_optimizer": "sgd",
+            "carry_moments": False,
+        },
+    ),
+    "finetune": ("finetune", FEW_STEPS),
+    "nearest_neighbour": ("nearest_neighbour", {}),
+}
+REGRESSION = {"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}}
+
+
+BY_RUNNING = {
+    "mamlpp": {**FEW_STEPS, "da_epochs": 30, "msl_epochs": 40},
+    "mamlpp, shared": {**FEW_STEPS, "da": False, "msl": False, "bnrs": False, "recompute": True},
+    "anil": FEW_STEPS,
+}
+
+
+def build(name, changes, network, source, train=TRAIN):
+    return shipped("algo", name, **changes).build(network, source, train)
+
+
+@pytest.mark.parametrize("case", ALGORITHMS)
+def test_every_algorithm_on_every_engine(case):
+    name, changes = ALGORITHMS[case]
+    check_algorithm(partial(build, name, changes))
+
+
+@pytest.mark.parametrize("name", ["finetune", "nearest_neighbour"])
+def test_running_statistics_of_pretrained_networks_on_every_engine(name):
+    check_algorithm(partial(build, *ALGORITHMS[name]), bn_stats=("running",))
+
+
+@pytest.mark.parametrize("bn_stats", ["support", "running"])
+@pytest.mark.parametrize("case", BY_RUNNING)
+def test_other_statistics_in_training_on_every_engine(case, bn_stats):
+    train = replace(TRAIN, bn_stats=bn_stats)
+    name, _, _ = case.partition(",")
+    check_algorithm(partial(build, name, BY_RUNNING[case], train=train), bn_stats=(bn_stats,))
+
+
+@pytest.mark.parametrize("name", REGRESSION)
+def test_every_algorithm_for_curves_on_every_engine(name):
+    check_algorithm(partial(build, name, REGRESSION[name]), regression(), bn_stats=("batch",))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_passes_the_traps(name):
+    check_engine(ENGINES[name], regression())
+
+
+def test_an_output_that_nobody_declared_is_named():
+    class Undeclared(Plain):
+        def loss(self, params, episode, phase, ops):
+            loss, outputs = super().loss(params, episode, phase, ops)
+            return loss, {LOG: outputs[LOG], "surprise": {"sum": episode.support_x.sum()}}
+
+    for name, make in ENGINES.items():
+        with pytest.raises(TypeError, match="section 'surprise'"):
+            check_algorithm(Undeclared, regression(), engines={name: make})
+
+
+def test_a_frozen_recording_fails_the_traps():
+    """An engine that records once, whatever changes, is caught."""
+
+    class Frozen(Vmap):
+        def step(self, params, episodes, phase):
+            self._first = getattr(self, "_first", phase)
+            return super().step(params, episodes, self._first)
+
+    with pytest.raises(AssertionError, match="Progressing differs from the loop at epoch 50"):
+        check_engine(Frozen, regression())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("conv4", (1, 28, 28)),
+        ("conv4_48", (3, 84, 84)),
+        ("conv4_maml_omniglot", (1, 28, 28)),
+        ("conv4_reptile_mini_imagenet", (3, 84, 84)),
+        ("resnet12", (3, 32, 32)),
+        ("no_conv", (1, 28, 28)),
+        ("mlp", (1,)),
+    ],
+)
+def test_every_network_declares_its_norms(name, shape):
+    check_network(shipped("backbone", name).build(shape), shape)
+
+
+def test_a_norm_that_nobody_declared_is_caught():
+    class Mixing(type(classification().network)):
+        def features(self, params, x, norm):
+            return super().features(params, x - x.mean(0), norm)
+
+    form = shipped("backbone", "conv4", filters=2)
+    with pytest.raises(AssertionError, match="`norms` does not declare"):
+        check_network(Mixing(form, (1, 16, 16)), (1, 16, 16))
+
+
+@pytest.mark.parametrize("engine", [loop, ENGINES["threads"], Vmap])
+@pytest.mark.parametrize("case", ALGORITHMS)
+def test_every_algorithm_on_the_meta_device(case, engine):
+    name, changes = ALGORITHMS[case]
+    problem = classification()
+    step = on_meta(build(name, changes, problem.network, problem.source), problem, engine)
+    assert step.loss.device == torch.device("meta")
+
+
+@pytest.mark.parametrize("name", REGRESSION)
+def test_every_algorithm_for_curves_on_the_meta_device(name):
+    problem = regression()
+    algorithm = build(name, REGRESSION[name], problem.network, problem.source)
+    assert on_meta(algorithm, problem, Vmap).loss.device == torch.device("meta")
