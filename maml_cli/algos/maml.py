@@ -111,6 +111,11 @@ class MAML:
             )
         return problems
 
+    @property
+    def together(self) -> bool:
+        """See `Algorithm.together`."""
+        return False
+
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, and what adapts."""
         names = ("msl", "da", "bnrs", "bnwb", "lslr", "ca", "rate_per_weight")

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import torch
 from faults.processes import outcome, pgrep, wait_for
-from problems import ALL_OFF, RUN, TRAIN
+from problems import RUN, TRAIN, maml, shipped
 
-from maml_cli.algos.maml import MAML
 from maml_cli.core.experiment import Experiment
 from maml_cli.distributed import ranks
 from maml_cli.storage.checkpoint import read
@@ -203,7 +202,7 @@ def experiment(processes: int, **changes: Any) -> Experiment:
         "run": RUN,
         "train": TRAIN,
         "eval": None,
-        "algo": MAML(**ALL_OFF),
+        "algo": maml(),
         "dataset": Unconcerned(),
         "backbone": None,
         "resolved": "",
@@ -214,15 +213,13 @@ def experiment(processes: int, **changes: Any) -> Experiment:
 
 
 def test_what_processes_cannot_share_is_refused():
-    class InOrder(MAML):
-        splits = False
-
+    in_order = shipped("algo", "reptile")  # each task goes on with the moments of the one before
     assert experiment(2).check() == []  # two tasks
     (few,) = experiment(3).check()
     assert "tasks_per_batch=2 cannot be split over 3 processes" in few
-    (order,) = experiment(2, algo=InOrder(**ALL_OFF)).check()
+    (order,) = experiment(2, algo=in_order).check()
     assert "2 processes cannot share them" in order
-    alone = experiment(1, algo=InOrder(**ALL_OFF), train=replace(TRAIN, tasks_per_batch=1))
+    alone = experiment(1, algo=in_order, train=replace(TRAIN, tasks_per_batch=1))
     assert alone.check() == []
 
 

@@ -4,13 +4,14 @@ import pytest
 import torch
 from problems import TRAIN, Learner, at_epoch, conv4, double, image_batch, images, maml, shipped
 
-from maml_cli.core.types import Episode
 from maml_cli.engines.recorded import Recorded, traced
 from maml_cli.engines.vmap import Vmap
 
 SOURCE = images(3)
 BATCH = image_batch(3, 3, 1, 2, SOURCE)
-OTHER = Episode(*(f.flip(0) if f.is_floating_point() else f for f in BATCH))
+OTHER = BATCH._replace(
+    support_x=BATCH.support_x.flip(1), query_x=BATCH.query_x.flip(1), key=BATCH.key + 100
+)
 ALL_ON = {"msl": True, "bnrs": True, "bnwb": True, "lslr": True}
 REPTILE = {"inner_steps": 3, "inner_lr": 0.01, "inner_batch": 2}
 LEARNERS = {
