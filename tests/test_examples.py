@@ -2,13 +2,17 @@
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from conftest import Outcome
+from problems import RUN
 
 from maml_cli.config.module_path import use_module_paths
+from maml_cli.data.sampler import SPLITS
 from maml_cli.testing import check_algorithm
 from maml_cli.testing.problems import Problem, classification, regression
 
@@ -22,6 +26,7 @@ LINES = {
     "protonet/protonet.py": 75,
     "own_network/own_network.py": 25,
     "bayesian_maml/bayesian_maml.py": 90,
+    "csv_curves/csv_curves.py": 75,
 }
 """At most so many lines of one's own."""
 
@@ -90,3 +95,105 @@ def test_the_command_of_the_sampling_algorithm_runs(
     done = maml_train(*words, f"hydra.run.dir={tmp_path / 'run'}")
     assert done.code == 0, done.err
     assert (tmp_path / "run" / "table.md").is_file()
+
+
+CURVES = EXAMPLES / "csv_curves"
+CURVES_RUN = ("--config-dir", "conf", "algo=maml", *SHORT[:-1], "dataset=csv_curves")
+
+
+def test_the_example_of_a_data_set_runs_and_draws_its_curves(
+    maml_train: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CURVES)
+    done = maml_train(*CURVES_RUN, f"hydra.run.dir={tmp_path / 'run'}")
+    assert done.code == 0, done.err
+    assert (tmp_path / "run" / "table.md").is_file()
+    assert (tmp_path / "run" / "curves.png").is_file()
+
+
+def curves_text(tasks: int, points: int) -> str:
+    """A CSV file of lines."""
+    rows = [f"{task},{x},{task + x}" for task in range(tasks) for x in range(points)]
+    return "\n".join(["task,x,y", *rows])
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        (None, 3, "No such file"),
+        ("task,x\na,1\n", 3, "no column 'y'"),
+        ("task,x,y\na,1,high\n", 3, "'high'"),
+        (curves_text(4, 20), 3, "4 tasks, 5 are needed"),
+        (curves_text(5, 19), 2, "task 0 has 19 points, shots + queries need 20"),
+    ],
+    ids=["missing file", "missing column", "no number", "too few tasks", "too few points"],
+)
+def test_the_example_of_a_data_set_refuses_other_files(
+    text: str | None,
+    code: int,
+    message: str,
+    maml_train: Callable[..., Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "file.csv"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    monkeypatch.chdir(CURVES)
+    run_dir = f"hydra.run.dir={tmp_path / 'run'}"
+    done = maml_train(*CURVES_RUN, f"dataset.path={file}", run_dir)
+    assert done.code == code
+    assert len(done.errors) == 1
+    assert message in done.errors[0]
+
+
+def test_an_episode_of_the_example_is_one_task_in_any_batch_with_no_point_twice() -> None:
+    use_module_paths([str(CURVES)])
+    import csv_curves
+
+    root = replace(RUN, ways=1, shots=10, queries=10)
+    tasks = csv_curves.CsvCurves(name="csv_curves", path=str(CURVES / "curves.csv"))
+    source = tasks.load(root, torch.device("cpu"))
+    for split in SPLITS:
+        batch = source.episodes(split, 3, 4)
+        alone = source.episodes(split, 5, 1)
+        assert all(torch.equal(many[2], one[0]) for many, one in zip(batch, alone, strict=True))
+        x = torch.cat([alone.support_x, alone.query_x], dim=1).flatten()
+        y = torch.cat([alone.support_y, alone.query_y], dim=1).flatten()
+        drawn = set(zip(x.tolist(), y.tolist(), strict=True))
+        assert len(drawn) == 20
+        assert sum(drawn <= {tuple(p) for p in t.tolist()} for t in source.tasks[split]) == 1
+
+
+OWN_NORMS = """
+from torch import nn
+
+
+class Centre(nn.Module):
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+class Net(nn.Module):
+    def __init__(self, norm):
+        super().__init__()
+        norms = {"group": nn.GroupNorm(2, 8), "centre": Centre()}
+        self.body = nn.Sequential(nn.Conv2d(1, 8, 3, stride=4), norms[norm], nn.Flatten())
+        self.out = nn.Linear(8 * 7 * 7, 10)
+
+    def forward(self, x):
+        return self.out(self.body(x))
+"""
+
+
+@pytest.mark.parametrize(("norm", "code"), [("group", 0), ("centre", 2)])
+def test_a_norm_of_ones_own_is_refused_by_name_if_it_mixes_a_batch(
+    norm: str, code: int, maml_train: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    (tmp_path / "own_norms.py").write_text(OWN_NORMS, encoding="utf-8")
+    network = ("backbone=module", "backbone.module=own_norms.Net")
+    flags = ("--module-path", str(tmp_path))
+    done = maml_train(*flags, "algo=maml", *network, f"backbone.arguments={{norm: {norm}}}", *SHORT)
+    assert done.code == code, done.err
+    if code:
+        assert "layer body.1 mixes the examples of a batch" in done.errors[0]

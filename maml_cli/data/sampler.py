@@ -102,7 +102,7 @@ def image_indices(
     turns: int = 1,
     turn_stride: int = 0,
 ) -> ImageIndices:
-    """Draw classes, all equally likely, and the support and query images of each, without replacement.
+    """Draw classes, all equally likely, and the support and query images of each, all different.
 
     `words` is `(episodes, words_per_episode)`. Of each class there are `turns` copies, in a pool
     `turn_stride` rows after each other; a chosen class is taken from one of them. A class with more
