@@ -25,11 +25,11 @@ def choose_engine(
     is one core only. On a GPU it is `vmap`, until `graph` has been measured on one.
     """
     on_gpu, alone = device.type == "cuda", ranks.size() == 1
+    if name == "auto" and not batches:
+        return "loop"
     if name == "auto":
-        if batches and (on_gpu or not convolutional):
+        if on_gpu or not convolutional:
             return "vmap" if on_gpu or not alone else "graph"
-        if on_gpu:
-            return "loop"
         shared = processes.AVAILABLE and torch.get_num_threads() > 1 and alone
         return "processes" if shared else "threads"
     problems = {
