@@ -1,10 +1,12 @@
 """The examples run as they stand, and stay as short as the documents say."""
 
+import math
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -12,8 +14,10 @@ from conftest import Outcome
 from problems import RUN
 
 from maml_cli.config.module_path import use_module_paths
+from maml_cli.core.settings import TrainSettings
 from maml_cli.data.sampler import SPLITS
-from maml_cli.testing import check_algorithm
+from maml_cli.inner.update_rules import InnerStep
+from maml_cli.testing import Problem, check_algorithm, classification, regression
 from maml_cli.testing.problems import Problem, classification, regression
 
 ROOT = Path(__file__).parents[1]
@@ -27,6 +31,7 @@ LINES = {
     "own_network/own_network.py": 25,
     "bayesian_maml/bayesian_maml.py": 90,
     "csv_curves/csv_curves.py": 75,
+    "learned_optimizer/learned_optimizer.py": 140,
 }
 """At most so many lines of one's own."""
 
@@ -197,3 +202,98 @@ def test_a_norm_of_ones_own_is_refused_by_name_if_it_mixes_a_batch(
     assert done.code == code, done.err
     if code:
         assert "layer body.1 mixes the examples of a batch" in done.errors[0]
+
+
+@pytest.mark.parametrize("dataset", ["sinusoid", "glyphs"])
+def test_the_learned_optimizer_runs(
+    dataset: str, maml_train: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    folder = EXAMPLES / "learned_optimizer"
+    where = ("--config-dir", str(folder / "conf"), "--module-path", str(folder))
+    short = (*SHORT[:-1], f"dataset={dataset}", f"hydra.run.dir={tmp_path / 'run'}")
+    done = maml_train(*where, "algo=learned_optimizer", *short)
+    assert done.code == 0, done.err
+    assert (tmp_path / "run" / "table.md").is_file()
+
+
+def learned_optimizer() -> ModuleType:
+    use_module_paths([str(EXAMPLES / "learned_optimizer")])
+    return import_module("learned_optimizer")
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("problem", [classification(), regression()], ids=["images", "sinusoid"])
+def test_the_learned_optimizer_keeps_the_contract(problem: Problem, recompute: bool) -> None:
+    made = learned_optimizer().LearnedOptimizer(
+        name="mine", inner_steps=3, scale=0.1, adapts=["body", "head"], recompute=recompute
+    )
+    train = TrainSettings(
+        epochs=1,
+        iterations_per_epoch=1,
+        tasks_per_batch=3,
+        task_pool=None,
+        outer_lr=0.001,
+        min_outer_lr=0.0,
+        bn_stats="batch",
+        grad_clip=None,
+        on_nonfinite="stop",
+        max_time=None,
+    )
+    check_algorithm(lambda network, source: made.build(network, source, train), problem)
+
+
+@pytest.mark.parametrize(
+    ("gradient", "expected"),
+    [
+        (1.0, (0.0, 1.0)),
+        (math.e, (0.1, 1.0)),
+        (-0.01, (-0.460517, -1.0)),
+        (1e-6, (-1.0, 0.022026)),
+        (0.0, (-1.0, 0.0)),
+    ],
+)
+def test_the_learned_optimizer_sees_size_and_sign(
+    gradient: float, expected: tuple[float, float]
+) -> None:
+    found = learned_optimizer().preprocessed(torch.tensor([gradient], dtype=torch.float64))
+    assert found.shape == (1, 2)
+    assert found[0].tolist() == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_zero_output_layer_never_moves() -> None:
+    rule = learned_optimizer().LSTMRule(scale=0.1)
+    start = {"w": torch.tensor([[1.0, -2.0, 3.0]]), "b": torch.tensor(0.5)}
+    learned = rule.init(start, torch.Generator().manual_seed(0))
+    zero = learned | {n: torch.zeros_like(learned[n]) for n in ("output", "output_bias")}
+    phi, memory = start, rule.memory(start)
+    for number in range(3):
+        gradient = {n: p.cos() for n, p in phi.items()}
+        at = InnerStep(number, torch.tensor(0.0), torch.tensor(0))
+        phi, memory = rule.step(zero, memory, phi, gradient, at)
+    assert all(torch.equal(phi[n], p) for n, p in start.items())
+    assert memory["hidden"]["w"].abs().min() > 0
+
+
+def test_the_step_of_the_learned_optimizer_is_that_of_torchs_lstm_cell() -> None:
+    rule = learned_optimizer().LSTMRule(scale=0.1)
+    phi = {"w": torch.tensor([[1.0, -2.0], [0.5, 4.0]])}
+    learned = rule.init(phi, torch.Generator().manual_seed(0))
+    order = [0, 1, 3, 2]  # torch has input, forget, candidate, output
+    cell = torch.nn.LSTMCell(2, 20)
+    with torch.no_grad():
+        for ours, theirs in (("of_input", "weight_ih"), ("of_hidden", "weight_hh")):
+            blocks = learned[ours].T.split(20)
+            getattr(cell, theirs).copy_(torch.cat([blocks[i] for i in order]))
+        blocks = learned["gates"].split(20)
+        cell.bias_ih.copy_(torch.cat([blocks[i] for i in order]))
+        cell.bias_hh.zero_()
+        memory, state, expected = rule.memory(phi), None, phi["w"]
+        for number, gradient in enumerate([torch.tensor([[0.3, -1.0], [1e-6, 0.0]])] * 3):
+            at = InnerStep(number, torch.tensor(0.0), torch.tensor(0))
+            phi, memory = rule.step(learned, memory, phi, {"w": gradient * 2**number}, at)
+            seen = learned_optimizer().preprocessed(gradient.flatten() * 2**number)
+            state = cell(seen, state)
+            move = state[0] @ learned["output"] + learned["output_bias"]
+            expected = expected + 0.1 * move.reshape(2, 2)
+    assert torch.allclose(phi["w"], expected, atol=1e-6)
+    assert not torch.allclose(phi["w"], torch.tensor([[1.0, -2.0], [0.5, 4.0]]))
