@@ -16,22 +16,18 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
 import torch
 from bench_cases import CASES, Case, batch_of
 from bench_memory import watched
 from bench_peers import PEERS, peer_step
-from maml_cli.core.learner import MetaParameters
-from maml_cli.engines.engines import make_engine
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from maml_cli.algos.maml import MAML
-from maml_cli.backbones.conv4 import Conv4
+from maml_cli.core.algorithm import MetaParameters, flat
 from maml_cli.core.types import Episode, Progress
-from maml_cli.engines.choice import choose_engine, computed_by
+from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.reporting.results import environment
 
 Step = Callable[[Episode], float]
@@ -43,30 +39,19 @@ LOSS_TOLERANCE = 5e-3
 
 def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
     """Our outer iteration, Adam step included, and the weights it starts from."""
-    backbone = Conv4(
-        name="conv4",
-        filters=case.filters,
-        downsample="max_pool",
-        negative_slope=0.01,
-        norm_gain=True,
-        norm_eps=1e-5,
-        features="flatten",
-        head_init="xavier",
-    )
-    algo = MAML(**case.algo)
-    build = partial(algo.build, backbone, case.source, case.train)
-    cpu = torch.device("cpu")
-    name = choose_engine(engine, cpu, convolutional=True)
-    learner = computed_by(name, make_engine(name), build, cpu, splits=algo.splits)
-    params = learner.init(0)
-    theta = list(params.theta.values())
-    optimizer = learner.optimizer(theta)
+    network, cpu = case.network, torch.device("cpu")
+    algorithm = case.algo.build(network, case.source, case.train)
+    name = choose_engine(engine, cpu, convolutional=network.convolutional)
+    computed = make_engine(name, algorithm, cpu)
+    params = algorithm.init(0)
+    theta = flat(params.theta)
+    optimizer = algorithm.optimizer(list(theta.values()))
 
     def step(episodes: Episode) -> float:
         nonlocal params
-        found = learner.meta_gradient(params, episodes, FIRST_EPOCH)
-        for name, tensor in params.theta.items():
-            tensor.grad = found.gradient[name]
+        found = computed.meta_gradient(params, episodes, FIRST_EPOCH)
+        for name, gradient in flat(found.gradient).items():
+            theta[name].grad = gradient
         optimizer.step()
         params = MetaParameters(theta=params.theta, state=found.state)
         return found.loss.item()

@@ -1,34 +1,35 @@
 """What `bench.py` times: the official MAML++ code's iterations, as this program's settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
 
+from maml_cli.algos.maml import MAML
+from maml_cli.config.build import build
+from maml_cli.config.compose import Composer
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.network import Network
 from maml_cli.core.objective import CLASSIFICATION, Objective
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.types import Episode
 
-STEPS = 5
-MAMLPP: dict[str, Any] = {
-    "name": "mamlpp",
-    "inner_steps": STEPS,
-    "inner_lr": 0.1,
-    "inner_lr_max": None,
-    "adapts": ["body", "head"],
-    "order": 2,
-    "msl": True,
-    "msl_epochs": 10,
-    "da": False,
-    "da_epochs": 0,
-    "bnrs": True,
-    "bnwb": True,
-    "lslr": True,
-    "rate_per_weight": False,
-    "ca": True,
-    "recompute": False,
-}
-PLAIN = {**MAMLPP, "name": "maml", "bnrs": False, "bnwb": False, "lslr": False}
+
+@cache
+def shipped(algo: str) -> Experiment:
+    """An algorithm as it is shipped, with conv4 and the official MAML++ code's schedule."""
+    return build(Composer().compose([f"algo={algo}", "backbone=conv4", "train=htym"]), command="")
+
+
+def family(algo: str, **changes: Any) -> MAML:
+    """Settings of the MAML family."""
+    return replace(shipped(algo).algo, **changes)
+
+
+MAMLPP = family("mamlpp", da=False)
+FIRST_ORDER = replace(MAMLPP, order=1)
+PLAIN = family("maml", msl=True, ca=True)
 """MAML with the multi-step loss: what the general-purpose libraries can express."""
 
 
@@ -38,6 +39,7 @@ class Shapes:
 
     input_shape: tuple[int, ...]
     output_size: int
+    train_classes: int
     objective: Objective = CLASSIFICATION
 
 
@@ -46,7 +48,7 @@ class Case:
     """One iteration's work."""
 
     name: str
-    algo: dict[str, Any]
+    algo: MAML
     ways: int
     shots: int
     queries: int
@@ -56,21 +58,15 @@ class Case:
 
     @property
     def source(self) -> Shapes:
-        return Shapes(self.image, self.ways)
+        return Shapes(self.image, self.ways, self.ways)
 
     @property
     def train(self) -> TrainSettings:
-        return TrainSettings(
-            epochs=100,
-            iterations_per_epoch=500,
-            tasks_per_batch=self.tasks,
-            task_pool=None,
-            outer_lr=1e-3,
-            min_outer_lr=1e-5,
-            grad_clip=None,
-            on_nonfinite="stop",
-            max_time=None,
-        )
+        return replace(shipped("mamlpp").train, tasks_per_batch=self.tasks)
+
+    @property
+    def network(self) -> Network:
+        return replace(shipped("mamlpp").backbone, filters=self.filters).build(self.image)
 
 
 OMNIGLOT = {"shots": 1, "queries": 1, "tasks": 8, "filters": 64, "image": (1, 28, 28)}
@@ -80,8 +76,8 @@ CASES = {
     for case in (
         Case(name="omniglot-20way-mamlpp", algo=MAMLPP, ways=20, **OMNIGLOT),
         Case(name="omniglot-5way-mamlpp", algo=MAMLPP, ways=5, **OMNIGLOT),
-        Case(name="mini-imagenet-5way-mamlpp", algo={**MAMLPP, "inner_lr": 0.01}, ways=5, **MINI),
-        Case(name="omniglot-20way-mamlpp-order1", algo={**MAMLPP, "order": 1}, ways=20, **OMNIGLOT),
+        Case(name="mini-imagenet-5way-mamlpp", algo=replace(MAMLPP, inner_lr=0.01), ways=5, **MINI),
+        Case(name="omniglot-20way-mamlpp-order1", algo=FIRST_ORDER, ways=20, **OMNIGLOT),
         Case(name="omniglot-20way-maml", algo=PLAIN, ways=20, **OMNIGLOT),
     )
 }

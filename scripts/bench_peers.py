@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from bench_cases import STEPS, Case
-from maml_cli.core.learner import MetaParameters
+from bench_cases import Case
 from torch import Tensor, nn
 
+from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.types import Episode
 
 Step = Callable[[Episode], float]
@@ -46,19 +46,19 @@ def _htym(case: Case, params: MetaParameters, path: Path | None) -> Step:
         use_cuda=False,
         seed=0,
         num_classes_per_set=case.ways,
-        task_learning_rate=algo["inner_lr"],
-        number_of_training_steps_per_iter=STEPS,
-        number_of_evaluation_steps_per_iter=STEPS,
-        learnable_per_layer_per_step_inner_loop_learning_rate=algo["lslr"],
+        task_learning_rate=algo.inner_lr,
+        number_of_training_steps_per_iter=algo.inner_steps,
+        number_of_evaluation_steps_per_iter=algo.inner_steps,
+        learnable_per_layer_per_step_inner_loop_learning_rate=algo.lslr,
         meta_learning_rate=1e-3,
         min_learning_rate=1e-5,
         total_epochs=100,
         enable_inner_loop_optimizable_bn_params=False,
-        use_multi_step_loss_optimization=algo["msl"],
-        multi_step_loss_num_epochs=algo["msl_epochs"],
-        second_order=algo["order"] == 2,
+        use_multi_step_loss_optimization=algo.msl,
+        multi_step_loss_num_epochs=algo.msl_epochs,
+        second_order=algo.order == 2,
         first_order_to_second_order_epoch=-1,
-        per_step_bn_statistics=algo["bnwb"],
+        per_step_bn_statistics=algo.bnwb,
         learnable_bn_gamma=True,
         learnable_bn_beta=True,
         norm_layer="batch_norm",
@@ -70,7 +70,7 @@ def _htym(case: Case, params: MetaParameters, path: Path | None) -> Step:
     )
     with contextlib.redirect_stdout(io.StringIO()):
         system = MAMLFewShotClassifier((2, *case.image), torch.device("cpu"), settings)
-    ours = {_htym_name(n): t for n, t in params.theta.items() if n.startswith("model.")}
+    ours = {_htym_name(n): t for n, t in params.theta["model"].items()}
     state = system.classifier.state_dict()
     system.classifier.load_state_dict({**state, **{n: t.clone() for n, t in ours.items()}})
 
@@ -96,10 +96,10 @@ def _htym(case: Case, params: MetaParameters, path: Path | None) -> Step:
 def _htym_name(name: str) -> str:
     """Our parameter's name in the official code."""
     parts = name.split(".")
-    if parts[1] == "head":
-        return f"layer_dict.linear.{'weights' if parts[2] == 'weight' else 'bias'}"
-    kind = {"conv": "conv", "norm": "norm_layer"}[parts[3]]
-    return f"layer_dict.conv{parts[2]}.{kind}.{parts[4]}"
+    if parts[0] == "head":
+        return f"layer_dict.linear.{'weights' if parts[1] == 'weight' else 'bias'}"
+    kind = {"conv": "conv", "norm": "norm_layer"}[parts[2]]
+    return f"layer_dict.conv{parts[1]}.{kind}.{parts[3]}"
 
 
 class _Network(nn.Module):
@@ -107,7 +107,7 @@ class _Network(nn.Module):
 
     def __init__(self, case: Case, params: MetaParameters) -> None:
         super().__init__()
-        theta = {n.removeprefix("model."): t.clone() for n, t in params.theta.items()}
+        theta = {n: t.clone() for n, t in params.theta["model"].items()}
         channels = case.image[0]
         layers: list[nn.Module] = []
         for block in range(4):
@@ -132,8 +132,8 @@ def _tasks(episodes: Episode) -> list[Episode]:
 def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
     import higher
 
-    network = _Network(case, params)
-    inner = torch.optim.SGD(network.parameters(), lr=case.algo["inner_lr"])
+    network, steps = _Network(case, params), case.algo.inner_steps
+    inner = torch.optim.SGD(network.parameters(), lr=case.algo.inner_lr)
     outer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def step(episodes: Episode) -> float:
@@ -142,9 +142,9 @@ def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
         for task in _tasks(episodes):
             with higher.innerloop_ctx(network, inner, copy_initial_weights=False) as (phi, descent):
                 loss = torch.zeros(())
-                for _ in range(STEPS):
+                for _ in range(steps):
                     descent.step(F.cross_entropy(phi(task.support_x), task.support_y))
-                    loss = loss + F.cross_entropy(phi(task.query_x), task.query_y) / STEPS
+                    loss = loss + F.cross_entropy(phi(task.query_x), task.query_y) / steps
                 (loss / case.tasks).backward()
                 total += loss.item() / case.tasks
         outer.step()
@@ -156,8 +156,8 @@ def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
 def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
     import torchopt
 
-    network = _Network(case, params)
-    inner = torchopt.MetaSGD(network, lr=case.algo["inner_lr"])
+    network, steps = _Network(case, params), case.algo.inner_steps
+    inner = torchopt.MetaSGD(network, lr=case.algo.inner_lr)
     outer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def step(episodes: Episode) -> float:
@@ -167,9 +167,9 @@ def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
         inner_start: Any = torchopt.extract_state_dict(inner, by="reference")
         for task in _tasks(episodes):
             loss = torch.zeros(())
-            for _ in range(STEPS):
+            for _ in range(steps):
                 inner.step(F.cross_entropy(network(task.support_x), task.support_y))
-                loss = loss + F.cross_entropy(network(task.query_x), task.query_y) / STEPS
+                loss = loss + F.cross_entropy(network(task.query_x), task.query_y) / steps
             (loss / case.tasks).backward()
             total += loss.item() / case.tasks
             torchopt.recover_state_dict(network, start)
@@ -186,7 +186,7 @@ def _without_path(_: Case, path: Path | None) -> str | None:
 
 def _without_package(name: str) -> Callable[[Case, Path | None], str | None]:
     def missing(case: Case, _: Path | None) -> str | None:
-        if case.algo["lslr"] or case.algo["order"] == 1:
+        if case.algo.lslr or case.algo.order == 1:
             return "it has no counterpart of this step"
         try:
             importlib.import_module(name)

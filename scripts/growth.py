@@ -37,10 +37,10 @@ LABELS = {"tasks": "tasks per batch", "steps": "inner steps", "side": "pixels of
 
 def measure(varied: str, value: int, *, recompute: bool, engine: str, iterations: int) -> float:
     """Seconds per iteration."""
-    algo = CASE.algo | {"recompute": recompute}
+    algo = dataclasses.replace(CASE.algo, recompute=recompute)
     changes = {
         "tasks": {"tasks": value, "algo": algo},
-        "steps": {"tasks": 2, "algo": algo | {"inner_steps": value}},
+        "steps": {"tasks": 2, "algo": dataclasses.replace(algo, inner_steps=value)},
         "side": {"tasks": 2, "algo": algo, "image": (1, value, value)},
     }
     case = dataclasses.replace(CASE, **changes[varied])

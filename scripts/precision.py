@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 
 import torch
-from maml_cli.core.functional import detached
-from maml_cli.core.learner import Learner, MetaParameters
 from tabulate import tabulate
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from maml_cli.config.trained import trained_experiment
+from maml_cli.core.algorithm import MetaParameters, flat
 from maml_cli.core.types import Episode, Progress
+from maml_cli.engines.engine import Engine
 from maml_cli.runs.assembly import assemble
 from maml_cli.runs.trained import load_trained
 
@@ -28,18 +29,16 @@ BATCHES = 5
 
 def in_type(params: MetaParameters, dtype: torch.dtype) -> MetaParameters:
     """The same values as numbers of a type."""
-    return MetaParameters(
-        theta={n: t.detach().to(dtype).requires_grad_() for n, t in params.theta.items()},
-        state={n: t.to(dtype) for n, t in params.state.items()},
-    )
+    theta, state = tree_map(lambda t: t.to(dtype), (params.theta, params.state))
+    return MetaParameters(theta=theta, state=state)
 
 
 def gradient(
-    learner: Learner, params: MetaParameters, batch: Episode, progress: Progress
+    engine: Engine, params: MetaParameters, batch: Episode, progress: Progress
 ) -> tuple[Tensor, float]:
     """The meta-gradient as one vector, and the seconds it took."""
     started = time.perf_counter()
-    found = detached(learner.meta_gradient(params, batch, progress).gradient)
+    found = flat(engine.meta_gradient(params, batch, progress).gradient)
     seconds = time.perf_counter() - started
     return torch.cat([g.flatten().double() for g in found.values()]), seconds
 
@@ -57,18 +56,16 @@ def main() -> None:
     progress = Progress(iteration=0, epoch=epochs - 1, iterations=epochs, epochs=epochs)
     rows = []
     trained = load_trained(folder, experiment, source.objective, device)
-    for network, params in enumerate(
-        [parts.learner.init(experiment.run.seed), *trained.candidates]
-    ):
+    for network, params in enumerate([parts.fresh(), *trained.candidates]):
         for number in range(BATCHES):
             tasks = experiment.train.tasks_per_batch
             batch = source.episodes("train", number * tasks, tasks)
             wide = Episode(*(f.double() if f.is_floating_point() else f for f in batch))
-            true, _ = gradient(parts.learner, in_type(params, torch.float64), wide, progress)
+            true, _ = gradient(parts.engine, in_type(params, torch.float64), wide, progress)
             single = in_type(params, torch.float32)
             for name, lower in (("float32", False), ("bfloat16", True)):
                 with torch.autocast("cpu", torch.bfloat16, enabled=lower):
-                    found, seconds = gradient(parts.learner, single, batch, progress)
+                    found, seconds = gradient(parts.engine, single, batch, progress)
                 error = ((found - true).norm() / true.norm()).item()
                 cosine = torch.cosine_similarity(found, true, dim=0).item()
                 rows.append(
