@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from bench_cases import CASES, Case, batch_of
+from bench_floor import convolution_seconds
 from bench_memory import watched
 from bench_peers import PEERS, peer_step
 from matplotlib.figure import Figure
@@ -39,19 +40,22 @@ LOSS_TOLERANCE = 5e-3
 
 def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
     """Our outer iteration, Adam step included, and the weights it starts from."""
-    network, cpu = case.network, torch.device("cpu")
-    algorithm = case.algo.build(network, case.source, case.train)
+    experiment, source = case.experiment, case.source
+    network = experiment.backbone.build(source.input_shape)
+    algorithm = experiment.algo.build(network, source, experiment.train)
+    cpu = torch.device("cpu")
     name = choose_engine(engine, cpu, convolutional=network.convolutional)
-    computed = make_engine(name, algorithm, cpu)
+    held = make_engine(name, algorithm, cpu)
     params = algorithm.init(0)
     theta = flat(params.theta)
     optimizer = algorithm.optimizer(list(theta.values()))
 
     def step(episodes: Episode) -> float:
         nonlocal params
-        found = computed.meta_gradient(params, episodes, FIRST_EPOCH)
-        for name, gradient in flat(found.gradient).items():
-            theta[name].grad = gradient
+        found = held.meta_gradient(params, episodes, FIRST_EPOCH)
+        gradient = flat(found.gradient)
+        for name, tensor in theta.items():
+            tensor.grad = gradient[name]
         optimizer.step()
         params = MetaParameters(theta=params.theta, state=found.state)
         return found.loss.item()
@@ -92,10 +96,24 @@ def compare(case: Case, peer: str, arguments: argparse.Namespace) -> dict[str, o
         "speedup": statistics.median(ratios),
         "speedup_min": min(ratios),
         "speedup_max": max(ratios),
+        "convolutions": convolution_seconds(case) / statistics.median(seconds["ours"]),
         "ours_gb": memory["ours"],
         "theirs_gb": memory[peer],
         "pairs": arguments.pairs,
     }
+
+
+def features_once(arguments: argparse.Namespace) -> str:
+    """ANIL's iteration in turn with first-order MAML's: features are computed once a task."""
+    anil, fomaml = CASES["omniglot-5way-anil"], CASES["omniglot-5way-fomaml"]
+    steps = [our_step(case, arguments.engine)[1] for case in (anil, fomaml)]
+    seconds = paired(*steps, batch_of(anil), arguments.pairs)
+    ratios = [o / t for o, t in zip(seconds["ours"], seconds["theirs"], strict=True)]
+    medians = [statistics.median(seconds[side]) for side in ("ours", "theirs")]
+    return (
+        f"ANIL {medians[0]:.3f} s, first-order MAML {medians[1]:.3f} s: "
+        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    )
 
 
 def peak_memory(case: Case, side: str, arguments: argparse.Namespace) -> float:
@@ -145,10 +163,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=7)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
+    parser.add_argument("--features-once", action="store_true", help="ANIL against first order")
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
         run_for_memory(*arguments.memory, arguments)
+        return
+    if arguments.features_once:
+        print(features_once(arguments))
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -164,12 +186,14 @@ def main() -> None:
     if not rows:
         raise SystemExit("nothing to compare with: pass --htym PATH, or install higher or torchopt")
     figure(rows).savefig(arguments.out / "bench.png")
-    header = ["case", "peer", "ours, s", "theirs, s", "speed-up (min to max)", "memory, GB"]
+    header = ["case", "peer", "ours, s", "convolutions alone", "theirs, s"]
+    header += ["speed-up (min to max)", "memory, GB"]
     table = [
         [
             row["case"],
             row["peer"],
             f"{row['ours_s']:.3f}",
+            f"{row['convolutions']:.0%}",
             f"{row['theirs_s']:.3f}",
             f"{row['speedup']:.2f} ({row['speedup_min']:.2f} to {row['speedup_max']:.2f})",
             f"{row['ours_gb']:.2f} / {row['theirs_gb']:.2f}",

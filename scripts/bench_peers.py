@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from bench_cases import Case
+from bench_cases import STEPS, Case
 from torch import Tensor, nn
 
 from maml_cli.core.algorithm import MetaParameters
@@ -40,15 +40,15 @@ def _htym(case: Case, params: MetaParameters, path: Path | None) -> Step:
     sys.path.insert(0, str(path))
     from few_shot_learning_system import MAMLFewShotClassifier
 
-    algo = case.algo
+    algo = case.experiment.algo
     settings = types.SimpleNamespace(
         batch_size=case.tasks,
         use_cuda=False,
         seed=0,
         num_classes_per_set=case.ways,
         task_learning_rate=algo.inner_lr,
-        number_of_training_steps_per_iter=algo.inner_steps,
-        number_of_evaluation_steps_per_iter=algo.inner_steps,
+        number_of_training_steps_per_iter=STEPS,
+        number_of_evaluation_steps_per_iter=STEPS,
         learnable_per_layer_per_step_inner_loop_learning_rate=algo.lslr,
         meta_learning_rate=1e-3,
         min_learning_rate=1e-5,
@@ -132,8 +132,8 @@ def _tasks(episodes: Episode) -> list[Episode]:
 def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
     import higher
 
-    network, steps = _Network(case, params), case.algo.inner_steps
-    inner = torch.optim.SGD(network.parameters(), lr=case.algo.inner_lr)
+    network = _Network(case, params)
+    inner = torch.optim.SGD(network.parameters(), lr=case.experiment.algo.inner_lr)
     outer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def step(episodes: Episode) -> float:
@@ -142,9 +142,9 @@ def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
         for task in _tasks(episodes):
             with higher.innerloop_ctx(network, inner, copy_initial_weights=False) as (phi, descent):
                 loss = torch.zeros(())
-                for _ in range(steps):
+                for _ in range(STEPS):
                     descent.step(F.cross_entropy(phi(task.support_x), task.support_y))
-                    loss = loss + F.cross_entropy(phi(task.query_x), task.query_y) / steps
+                    loss = loss + F.cross_entropy(phi(task.query_x), task.query_y) / STEPS
                 (loss / case.tasks).backward()
                 total += loss.item() / case.tasks
         outer.step()
@@ -156,8 +156,8 @@ def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
 def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
     import torchopt
 
-    network, steps = _Network(case, params), case.algo.inner_steps
-    inner = torchopt.MetaSGD(network, lr=case.algo.inner_lr)
+    network = _Network(case, params)
+    inner = torchopt.MetaSGD(network, lr=case.experiment.algo.inner_lr)
     outer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def step(episodes: Episode) -> float:
@@ -167,9 +167,9 @@ def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
         inner_start: Any = torchopt.extract_state_dict(inner, by="reference")
         for task in _tasks(episodes):
             loss = torch.zeros(())
-            for _ in range(steps):
+            for _ in range(STEPS):
                 inner.step(F.cross_entropy(network(task.support_x), task.support_y))
-                loss = loss + F.cross_entropy(network(task.query_x), task.query_y) / steps
+                loss = loss + F.cross_entropy(network(task.query_x), task.query_y) / STEPS
             (loss / case.tasks).backward()
             total += loss.item() / case.tasks
             torchopt.recover_state_dict(network, start)
@@ -180,13 +180,15 @@ def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
     return step
 
 
-def _without_path(_: Case, path: Path | None) -> str | None:
+def _without_path(case: Case, path: Path | None) -> str | None:
+    if case.algo == "anil":
+        return "it has no counterpart of this step"
     return None if path else "no --htym PATH"
 
 
 def _without_package(name: str) -> Callable[[Case, Path | None], str | None]:
     def missing(case: Case, _: Path | None) -> str | None:
-        if case.algo.lslr or case.algo.order == 1:
+        if case.algo != "maml":
             return "it has no counterpart of this step"
         try:
             importlib.import_module(name)

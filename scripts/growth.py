@@ -37,11 +37,11 @@ LABELS = {"tasks": "tasks per batch", "steps": "inner steps", "side": "pixels of
 
 def measure(varied: str, value: int, *, recompute: bool, engine: str, iterations: int) -> float:
     """Seconds per iteration."""
-    algo = dataclasses.replace(CASE.algo, recompute=recompute)
+    algo = CASE.switches | {"recompute": str(recompute).lower()}
     changes = {
-        "tasks": {"tasks": value, "algo": algo},
-        "steps": {"tasks": 2, "algo": dataclasses.replace(algo, inner_steps=value)},
-        "side": {"tasks": 2, "algo": algo, "image": (1, value, value)},
+        "tasks": {"tasks": value, "switches": algo},
+        "steps": {"tasks": 2, "switches": algo | {"inner_steps": value}},
+        "side": {"tasks": 2, "switches": algo, "image": (1, value, value)},
     }
     case = dataclasses.replace(CASE, **changes[varied])
     _, step = our_step(case, engine)

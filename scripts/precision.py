@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 from tabulate import tabulate
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.algorithm import MetaParameters, flat
@@ -29,7 +28,12 @@ BATCHES = 5
 
 def in_type(params: MetaParameters, dtype: torch.dtype) -> MetaParameters:
     """The same values as numbers of a type."""
-    theta, state = tree_map(lambda t: t.to(dtype), (params.theta, params.state))
+    theta, state = (
+        {s: {n: t.detach().to(dtype) for n, t in tensors.items()} for s, tensors in part.items()}
+        for part in (params.theta, params.state)
+    )
+    for tensor in flat(theta).values():
+        tensor.requires_grad_()
     return MetaParameters(theta=theta, state=state)
 
 
@@ -40,7 +44,7 @@ def gradient(
     started = time.perf_counter()
     found = flat(engine.meta_gradient(params, batch, progress).gradient)
     seconds = time.perf_counter() - started
-    return torch.cat([g.flatten().double() for g in found.values()]), seconds
+    return torch.cat([g.detach().flatten().double() for g in found.values()]), seconds
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
     return torch.softmax(sum(outputs) / 2, -1).numpy()
 
 
-@pytest.mark.parametrize("bn_stats", ["batch", "support", "running"])
+@pytest.mark.parametrize("bn_stats", ["batch", "support", "support_and_query"])
 def test_the_data_sets_own_pictures_get_the_data_sets_predictions(run, mine, bn_stats):
     assert adapt(run, mine, f"eval.bn_stats={bn_stats}", "eval.inner_steps=3") == 0
     expected = independent(run, steps=3, bn_stats=bn_stats)
@@ -225,9 +225,9 @@ def test_a_number_of_classes_that_the_head_does_not_have(run, mine, capsys):
 def test_an_adaptation_that_diverges_is_no_prediction(run, mine, monkeypatch, capsys):
     outputs = torch.full((1, 6, WAYS * QUERIES, WAYS), torch.nan)
     monkeypatch.setattr("maml_cli.algos.maml.GradientLearner.predict", lambda *_: outputs)
-    assert adapt(run, mine, "eval.bn_stats=running") == 5
+    assert adapt(run, mine, "eval.bn_stats=support") == 5
     err = capsys.readouterr().err
-    assert "not finite after 5 inner steps with eval.bn_stats=running" in err
+    assert "not finite after 5 inner steps with eval.bn_stats=support" in err
     assert not (mine / "out").exists()
 
 
@@ -275,7 +275,7 @@ def test_a_run_on_curves_has_no_pictures(tmp_path, mine, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ways=3"], "ways=3: is settled by the run; free are eval.inner_steps"),
+        (["ways=3"], "ways=3: is the run decides it; free are eval.inner_steps"),
         (["suport=x"], "suport: no such key; did you mean support?"),
         (["eval.inner_steps=many"], "eval.inner_steps=many: must be a whole number"),
     ],

@@ -91,15 +91,15 @@ def test_the_validation_of_the_best_epoch_is_repeated(test_again, run):
 
 
 def test_what_is_asked_for_is_done_and_told(test_again, run, capsys):
-    results = test_again("shots=2", "seed=5", "eval.bn_stats=running", "eval.test_episodes=8")
-    assert (results["shots"], results["seed"], results["bn_stats"]) == (2, 5, "running")
+    results = test_again("shots=2", "seed=5", "eval.bn_stats=support", "eval.test_episodes=8")
+    assert (results["shots"], results["seed"], results["bn_stats"]) == (2, 5, "support")
     assert results["test"]["episodes"] == 8
     assert results["test"]["mean"] != results_in(run)["test"]["mean"]
     out = capsys.readouterr().out
     assert "Mean over 8 test episodes" in out
     assert "2 shots and 2 queries per class; in training 1 shot and 2 queries;" in out
     assert [results[f"train_{size}"] for size in ("ways", "shots", "queries")] == [3, 1, 2]
-    assert "batch norm by running statistics" in out
+    assert "batch norm by the statistics of the support set" in out
     test_again("split=val", "eval.val_episodes=3")
     assert "Mean over 3 validation episodes" in capsys.readouterr().out
 
@@ -118,7 +118,7 @@ def test_another_data_set_of_the_same_shape(tmp_path, run):
         (
             ["train.epochs=3", "way=4", "eval.inner_steps=-1", "seed=x"],
             [
-                "train.epochs=3: is settled by the run; free are ways, shots",
+                "train.epochs=3: is the run decides it; free are ways, shots",
                 "way: no such key; did you mean ways?",
                 "eval.inner_steps=-1: must be a whole number, at least 0",
                 "seed=x: must be a whole number, at least 0",
@@ -126,8 +126,8 @@ def test_another_data_set_of_the_same_shape(tmp_path, run):
         ),
         (["spilt=val"], ["spilt: no such key; did you mean split?"]),
         (["split=train"], ["split=train: must be val or test"]),
-        (["eval.val_episodes=3"], ["eval.val_episodes=3: is settled by the run"]),
-        (["algo=maml"], ["algo=maml: is settled by the run"]),
+        (["eval.val_episodes=3"], ["eval.val_episodes=3: is the run decides it"]),
+        (["algo=maml"], ["algo=maml: is the run decides it"]),
         (["dataset=glyhps"], ["dataset=glyhps: no such dataset; did you mean glyphs?"]),
         (["shots=1,2"], ["shots=1,2: several values; give one"]),
         (["~seed"], ["~seed: every key is needed"]),

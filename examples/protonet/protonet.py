@@ -65,5 +65,8 @@ class ProtoNetLearner(Algorithm):
 class ProtoNet(AlgorithmDefaults):
     name: str
 
+    def check(self, experiment):
+        return experiment.train.check_bn_stats(self.name)
+
     def build(self, network, source, train):
         return ProtoNetLearner(network, source.objective, train.outer_lr)

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
-from maml_cli.backbones.module_checks import check_behaviour, refusals
+from maml_cli.backbones.module_checks import check_behaviour, refusals, runs_batched
 from maml_cli.backbones.module_norms import Driver, drive, find_sources, is_driven
 from maml_cli.backbones.module_weights import load_weights
 from maml_cli.core.errors import UsageError
@@ -127,6 +127,7 @@ class ModuleNetwork(Network):
         self._template, self._own = self._prepared(module), local()
         self.feature_shape = tuple(self._try(self._template, self._example).shape[1:])
         check_behaviour(self, self._template, self._example, settings.module)
+        self.batches = runs_batched(self, self._template, self._example)
         what = f"the layer {self._head}, which is replaced" if self._head else "none of its own"
         self.remarks = (f"backbone.module={settings.module}: the head is {what}",)
 

@@ -42,6 +42,27 @@ def _refusals(module: nn.Module) -> Iterator[str]:
             )
 
 
+def runs_batched(network: Network, template: nn.Module, x: Tensor) -> bool:
+    """Whether the network and its second derivatives run inside of `torch.func.vmap`."""
+    statistics = network.init_statistics()
+
+    def sum_of_features(params: dict[str, Tensor], x: Tensor) -> Tensor:
+        return network.features(params, x.unsqueeze(0), GivenStats(statistics)).sum()
+
+    def of_gradient(params: dict[str, Tensor], x: Tensor) -> Tensor:
+        gradient = torch.func.grad(sum_of_features)(params, x)
+        return torch.stack([g.square().sum() for g in gradient.values()]).sum()
+
+    params = {f"body.{n}": p.detach() for n, p in template.named_parameters()}
+    if not params:
+        return True
+    try:
+        torch.func.vmap(torch.func.grad(of_gradient), in_dims=(None, 0))(params, x)
+    except (RuntimeError, ValueError, NotImplementedError):  # torch names no single one
+        return False
+    return True
+
+
 def check_behaviour(network: Network, template: nn.Module, x: Tensor, module: str) -> None:
     """Raise UsageError where a pass does what was not declared."""
     params = {f"body.{n}": p.detach() for n, p in template.named_parameters()}
@@ -58,6 +79,7 @@ def check_behaviour(network: Network, template: nn.Module, x: Tensor, module: st
         hooks = [
             layer.register_forward_hook(_remember(found, name))
             for name, layer in driver.module.named_modules()
+            if name
         ]
         try:
             with torch.no_grad():
@@ -82,12 +104,15 @@ def check_behaviour(network: Network, template: nn.Module, x: Tensor, module: st
     }
     for problem, other in problems.items():
         if (layer := _first_difference(whole, other)) is not None:
-            named = f"layer {layer}" if layer else "its own forward"
+            own = f"its own forward{f', before the layer {layer[:-3]},' if layer else ''}"
+            named = own if layer.endswith(" in") or not layer else f"layer {layer}"
             raise UsageError(f"backbone.module={module}: {named} {problem}")
 
 
 def _remember(found: dict[str, Tensor], name: str) -> Callable[..., None]:
-    def hook(_: nn.Module, __: Any, output: Any) -> None:
+    def hook(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            found[f"{name} in"] = inputs[0]
         if isinstance(output, Tensor):
             found[name] = output
 
@@ -95,7 +120,10 @@ def _remember(found: dict[str, Tensor], name: str) -> Callable[..., None]:
 
 
 def _first_difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> str | None:
-    """The first layer, in the order of the pass, whose outputs differ; "" is the whole module."""
+    """The first layer, in the order of the pass, whose outputs differ; "" is the whole module.
+
+    With ` in` after its name, already the layer's inputs differ, and no layer's outputs before.
+    """
     for name, tensor in one.items():
         if name not in other or other[name].shape != tensor.shape:
             if name == "":

@@ -83,6 +83,6 @@ def _refused(
         return None
     if key in known:
         what = messages.alternatives(changeable).replace(" or ", " and ")
-        return f"{change.input_line}: is settled by the run; free are {what}"
+        return f"{change.input_line}: the run decides it; free are {what}"
     free = [k for k in known if k in changeable or f"{k.rpartition('.')[0]}.*" in changeable]
     return messages.unknown_key(key, [*others, *free])

@@ -39,6 +39,9 @@ class Network(ABC):
     convolutional: bool = False
     """Whether it has convolutions, which decides what engine is quickest."""
 
+    batches: bool = True
+    """Whether it runs inside of `torch.func.vmap`, as the engines `vmap` and `graph` need."""
+
     @abstractmethod
     def init(self, generator: Generator) -> dict[str, Tensor]:
         """Fresh parameters of the body."""

@@ -146,9 +146,9 @@ def visible(names: Iterable[str]) -> list[str]:
     )
 
 
-def digest(facts: Iterable[tuple[object, ...]]) -> str:
-    """A short text that changes with the facts."""
+def digest(properties: Iterable[tuple[object, ...]]) -> str:
+    """A short text that changes with the properties."""
     sha256 = hashlib.sha256()
-    for fact in facts:
+    for fact in properties:
         sha256.update(repr(fact).encode())
     return sha256.hexdigest()

@@ -76,7 +76,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureForm:
-    """How a data set shows pictures to a network; pictures from elsewhere can be shown alike.
+    """How a data set shows pictures to a network; others can be shown the same way.
 
     `decode` makes bytes b of the shape, of which the network sees `scale * b + shift`, per channel.
     """

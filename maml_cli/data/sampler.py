@@ -51,7 +51,7 @@ def uniform(words: Words, low: float, high: float) -> NDArray[np.float64]:
 
 
 def choose(words: Words, k: int, below: Indices | None = None) -> Indices:
-    """Draw k different integers below n, each ordered choice alike: `(..., n)` to `(..., k)`.
+    """Draw k different integers below n, all choices equally likely: `(..., n)` to `(..., k)`.
 
     They are the places of the k smallest words, smallest first. Each word's lowest bits are
     replaced by its place: no two are then equal, whatever the sorting algorithm of a machine.
@@ -102,11 +102,11 @@ def image_indices(
     turns: int = 1,
     turn_stride: int = 0,
 ) -> ImageIndices:
-    """Draw classes, all alike, and for each its support and query images, without replacement.
+    """Draw classes, all equally likely, and the support and query images of each, all different.
 
     `words` is `(episodes, words_per_episode)`. Of each class there are `turns` copies, in a pool
     `turn_stride` rows after each other; a chosen class is taken from one of them. A class with more
-    images than another is not drawn more often, and each of its images is drawn alike.
+    images than another is not drawn more often, and each of its images has the same probability.
     """
     number, most = len(classes.counts), int(classes.counts.max())
     by_class, by_image, by_turn = np.split(words, [number, number + ways * most], axis=-1)

@@ -15,7 +15,9 @@ from maml_cli.engines.recorded import Recorded, cuda_graph, traced
 from maml_cli.engines.vmap import Vmap
 
 
-def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> str:
+def choose_engine(
+    name: str, device: torch.device, *, convolutional: bool, batches: bool = True
+) -> str:
     """The named engine; `auto` takes what was measured fastest. Raises UsageError.
 
     On a CPU that is `graph` for networks without convolutions. Convolutions with a kernel for each
@@ -24,17 +26,25 @@ def choose_engine(name: str, device: torch.device, *, convolutional: bool) -> st
     """
     on_gpu, alone = device.type == "cuda", ranks.size() == 1
     if name == "auto":
-        if on_gpu or not convolutional:
+        if batches and (on_gpu or not convolutional):
             return "vmap" if on_gpu or not alone else "graph"
+        if on_gpu:
+            return "loop"
         shared = processes.AVAILABLE and torch.get_num_threads() > 1 and alone
         return "processes" if shared else "threads"
     problems = {
         "processes needs Linux": name == "processes" and not processes.AVAILABLE,
         "processes is for a CPU": name == "processes" and on_gpu,
         f"{name} is not for torchrun": name in ("processes", "graph") and not alone,
+        f"{name} cannot batch this network over tasks": name in ("vmap", "graph") and not batches,
     }
     if found := [problem for problem, holds in problems.items() if holds]:
-        raise UsageError(*(f"engine={problem}: leave it out, or set vmap" for problem in found))
+        raise UsageError(
+            *(
+                f"engine={problem}: leave it out, or set {'vmap' if batches else 'loop'}"
+                for problem in found
+            )
+        )
     return name
 
 

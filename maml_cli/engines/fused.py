@@ -19,10 +19,10 @@ LAYOUT = torch.channels_last
 
 
 def _convolution_gradients(
-    slope: Tensor, x: Tensor, kernel: Tensor, wanted: list[bool]
+    cotangent: Tensor, x: Tensor, kernel: Tensor, wanted: list[bool]
 ) -> tuple[Tensor, Tensor]:
     x_bar, kernel_bar, _ = torch.ops.aten.convolution_backward(
-        slope, x, kernel, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*wanted, False]
+        cotangent, x, kernel, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*wanted, False]
     )
     return x_bar, kernel_bar
 
@@ -36,13 +36,13 @@ class Convolve(Function):
         return F.conv2d(x, kernel, padding=1)
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, Tensor]:
         x, kernel = ctx.saved_tensors
-        return _ConvolveBackward.apply(slope, x, kernel, ctx.needs_input_grad[0])
+        return _ConvolveBackward.apply(cotangent, x, kernel, ctx.needs_input_grad[0])
 
 
 class _ConvolveBackward(Function):
-    """Slopes of x (if wanted) and of the kernel.
+    """Gradients of x (if wanted) and of the kernel.
 
     torch derives the kernel's part as a convolution with a kernel as large as the image; written as
     the three plain convolution kernels it is cheaper.
@@ -50,25 +50,25 @@ class _ConvolveBackward(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, slope: Tensor, x: Tensor, kernel: Tensor, x_wanted: bool
+        ctx: Any, cotangent: Tensor, x: Tensor, kernel: Tensor, x_wanted: bool
     ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(slope, x, kernel)
+        ctx.save_for_backward(cotangent, x, kernel)
         ctx.set_materialize_grads(False)
-        return _convolution_gradients(slope, x, kernel, [x_wanted, True])
+        return _convolution_gradients(cotangent, x, kernel, [x_wanted, True])
 
     @staticmethod
     def backward(ctx: Any, to_x: Tensor | None, to_kernel: Tensor | None) -> tuple[Any, ...]:
-        slope, x, kernel = ctx.saved_tensors
-        slope_bar, x_bar, kernel_bar = [], None, None
+        cotangent, x, kernel = ctx.saved_tensors
+        cotangent_bar, x_bar, kernel_bar = [], None, None
         if to_kernel is not None:
             to_kernel = to_kernel.contiguous(memory_format=LAYOUT)
-            slope_bar.append(F.conv2d(x, to_kernel, padding=1))
+            cotangent_bar.append(F.conv2d(x, to_kernel, padding=1))
             if ctx.needs_input_grad[1]:
-                x_bar, _ = _convolution_gradients(slope, x, to_kernel, [True, False])
+                x_bar, _ = _convolution_gradients(cotangent, x, to_kernel, [True, False])
         if to_x is not None:
-            slope_bar.append(F.conv2d(to_x, kernel, padding=1))
-            _, kernel_bar = _convolution_gradients(slope, to_x, kernel, [False, True])
-        return sum(slope_bar[1:], start=slope_bar[0]), x_bar, kernel_bar, None
+            cotangent_bar.append(F.conv2d(to_x, kernel, padding=1))
+            _, kernel_bar = _convolution_gradients(cotangent, to_x, kernel, [False, True])
+        return sum(cotangent_bar[1:], start=cotangent_bar[0]), x_bar, kernel_bar, None
 
 
 class NormaliseAndPool(Function):
@@ -92,22 +92,22 @@ class NormaliseAndPool(Function):
         return pooled, mean, var
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor, *_: None) -> tuple[Tensor, None]:
+    def backward(ctx: Any, cotangent: Tensor, *_: None) -> tuple[Tensor, None]:
         c, mean, inv_std, pooled, index = ctx.saved_tensors
-        return _NormaliseAndPoolBackward.apply(slope, c, mean, inv_std, pooled, index), None
+        return _NormaliseAndPoolBackward.apply(cotangent, c, mean, inv_std, pooled, index), None
 
 
 class _NormaliseAndPoolBackward(Function):
     """`r (S g - mean(g) - z mean(g p))`, where z is c normalised and r = 1/std.
 
-    S puts a slope g at its peak. Means are sums over the pooled values divided by the number of
+    S puts a cotangent g at its peak. Means are sums over the pooled values divided by the number of
     unpooled ones, n.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        slope: Tensor,
+        cotangent: Tensor,
         c: Tensor,
         mean: Tensor,
         inv_std: Tensor,
@@ -115,13 +115,15 @@ class _NormaliseAndPoolBackward(Function):
         index: Tensor,
     ) -> Tensor:
         n = c.numel() // c.shape[1]
-        slope_mean = _sum(slope) / n
-        along_mean = _sum(slope * pooled) / n
-        ctx.save_for_backward(slope, c, mean, inv_std, pooled, index, slope_mean, along_mean)
+        cotangent_mean = _sum(cotangent) / n
+        along_mean = _sum(cotangent * pooled) / n
+        ctx.save_for_backward(
+            cotangent, c, mean, inv_std, pooled, index, cotangent_mean, along_mean
+        )
         # - r z mean(g p) - r mean(g) is linear in c
         tilt = -inv_std.square() * along_mean
-        level = -inv_std * slope_mean - tilt * mean
-        out = _at_peaks(slope * _per_channel(inv_std), c, index)
+        level = -inv_std * cotangent_mean - tilt * mean
+        out = _at_peaks(cotangent * _per_channel(inv_std), c, index)
         return out.addcmul_(c, _per_channel(tilt)).add_(_per_channel(level))
 
     @staticmethod
@@ -131,22 +133,22 @@ class _NormaliseAndPoolBackward(Function):
         `g_bar = r (S' u - mean(u) - p k)` and `c_bar = r^2 (-mean(g p) u - k S g
         + mean(g p) mean(u) + k mean(g) + z (2 k mean(g p) - T / n))`.
         """
-        slope, c, mean, inv_std, pooled, index, slope_mean, along_mean = ctx.saved_tensors
+        cotangent, c, mean, inv_std, pooled, index, cotangent_mean, along_mean = ctx.saved_tensors
         n = c.numel() // c.shape[1]
         u = u.contiguous(memory_format=LAYOUT)
         u_mean = _sum(u) / n
         k = inv_std * (_sum(u * c) / n - mean * u_mean)
         u_peaks = _from_peaks(u, index)
-        slope_bar = torch.addcmul(u_peaks - _per_channel(u_mean), pooled, _per_channel(-k))
-        slope_bar.mul_(_per_channel(inv_std))
+        cotangent_bar = torch.addcmul(u_peaks - _per_channel(u_mean), pooled, _per_channel(-k))
+        cotangent_bar.mul_(_per_channel(inv_std))
         square = inv_std.square()
-        t_mean = _sum(u_peaks * slope) / n - u_mean * slope_mean - k * along_mean
+        t_mean = _sum(u_peaks * cotangent) / n - u_mean * cotangent_mean - k * along_mean
         tilt = square * inv_std * (2 * k * along_mean - t_mean)
-        level = square * (along_mean * u_mean + k * slope_mean) - tilt * mean
-        c_bar = _at_peaks(slope * _per_channel(-square * k), c, index)
+        level = square * (along_mean * u_mean + k * cotangent_mean) - tilt * mean
+        c_bar = _at_peaks(cotangent * _per_channel(-square * k), c, index)
         c_bar.addcmul_(u, _per_channel(-square * along_mean))
         c_bar.addcmul_(c, _per_channel(tilt)).add_(_per_channel(level))
-        return slope_bar, c_bar, None, None, None, None
+        return cotangent_bar, c_bar, None, None, None, None
 
 
 def _channels_last(x: Tensor) -> Tensor:

@@ -150,7 +150,7 @@ class Adam:
 
 
 def _root(square: Tensor) -> Tensor:
-    """The square root, with a slope of 0 at 0, where that of `sqrt` is infinite."""
+    """The square root, with a derivative of 0 at 0, where that of `sqrt` is infinite."""
     positive = square > 0
     return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
 

@@ -180,7 +180,12 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
     """The engine of an experiment, for the episodes of a source that is on the device."""
     network = experiment.backbone.build(source.input_shape)
     algorithm = experiment.algo.build(network, source, experiment.train)
-    name = choose_engine(experiment.run.engine, device, convolutional=network.convolutional)
+    name = choose_engine(
+        experiment.run.engine,
+        device,
+        convolutional=network.convolutional,
+        batches=network.batches,
+    )
     return Assembly(
         experiment=experiment,
         device=device,

@@ -43,8 +43,8 @@ def test_the_last_three_and_the_best_are_kept(tmp_path):
     checkpoints = saved(tmp_path, scores)
     assert checkpoints.best(dict(enumerate(scores))) == [1, 3]  # of equal ones the earlier first
     assert names(tmp_path) == [f"epoch-000{n}.pt" for n in (2, 4, 5, 6, 7)]
-    assert checkpoints.load(3, CPU).theta["model.w"].item() == 4.0
-    assert checkpoints.load(3, CPU).state["running.m"].item() == -4.0
+    assert checkpoints.load(3, CPU).theta["model"]["w"].item() == 4.0
+    assert checkpoints.load(3, CPU).state["running"]["m"].item() == -4.0
     best = checkpoints.validation(dict(enumerate(scores)))
     assert best == Validation(mean=0.9, best_epoch=2)
 
