@@ -18,7 +18,6 @@ from maml_cli.core.settings import TrainSettings
 from maml_cli.data.sampler import SPLITS
 from maml_cli.inner.update_rules import InnerStep
 from maml_cli.testing import Problem, check_algorithm, classification, regression
-from maml_cli.testing.problems import Problem, classification, regression
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
