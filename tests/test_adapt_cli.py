@@ -275,7 +275,7 @@ def test_a_run_on_curves_has_no_pictures(tmp_path, mine, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["ways=3"], "ways=3: is the run decides it; free are eval.inner_steps"),
+        (["ways=3"], "ways=3: the run decides it; free are eval.inner_steps"),
         (["suport=x"], "suport: no such key; did you mean support?"),
         (["eval.inner_steps=many"], "eval.inner_steps=many: must be a whole number"),
     ],

@@ -118,7 +118,7 @@ def test_another_data_set_of_the_same_shape(tmp_path, run):
         (
             ["train.epochs=3", "way=4", "eval.inner_steps=-1", "seed=x"],
             [
-                "train.epochs=3: is the run decides it; free are ways, shots",
+                "train.epochs=3: the run decides it; free are ways, shots",
                 "way: no such key; did you mean ways?",
                 "eval.inner_steps=-1: must be a whole number, at least 0",
                 "seed=x: must be a whole number, at least 0",
@@ -126,8 +126,8 @@ def test_another_data_set_of_the_same_shape(tmp_path, run):
         ),
         (["spilt=val"], ["spilt: no such key; did you mean split?"]),
         (["split=train"], ["split=train: must be val or test"]),
-        (["eval.val_episodes=3"], ["eval.val_episodes=3: is the run decides it"]),
-        (["algo=maml"], ["algo=maml: is the run decides it"]),
+        (["eval.val_episodes=3"], ["eval.val_episodes=3: the run decides it"]),
+        (["algo=maml"], ["algo=maml: the run decides it"]),
         (["dataset=glyhps"], ["dataset=glyhps: no such dataset; did you mean glyphs?"]),
         (["shots=1,2"], ["shots=1,2: several values; give one"]),
         (["~seed"], ["~seed: every key is needed"]),
