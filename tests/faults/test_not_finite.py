@@ -6,6 +6,7 @@ import pytest
 import torch
 from faults.processes import outcome
 
+from maml_cli.core.algorithm import flat, nested
 from maml_cli.engines.recorded import Recorded
 from maml_cli.storage.checkpoint import read
 
@@ -21,8 +22,10 @@ def with_fault(monkeypatch, iterations, what, value):
         injected.append(progress.iteration)
         if what == "loss":
             return replace(step, loss=torch.tensor(value))
-        name = next(iter(step.gradient))
-        return replace(step, gradient={**step.gradient, name: step.gradient[name] + value})
+        gradient = flat(step.gradient)
+        name = next(iter(gradient))
+        gradient[name] = gradient[name] + value
+        return replace(step, gradient=nested(gradient))
 
     monkeypatch.setattr(Recorded, "meta_gradient", meta_gradient)
     return injected

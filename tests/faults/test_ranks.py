@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from faults.processes import outcome, pgrep, wait_for
-from problems import RUN, TRAIN, maml, shipped
+from problems import EXPERIMENT, RUN, TRAIN, maml, shipped
 
 from maml_cli.core.experiment import Experiment
 from maml_cli.distributed import ranks
@@ -201,7 +201,7 @@ def experiment(processes: int, **changes: Any) -> Experiment:
     parts: dict[str, Any] = {
         "run": RUN,
         "train": TRAIN,
-        "eval": None,
+        "eval": EXPERIMENT.eval,
         "algo": maml(),
         "dataset": Unconcerned(),
         "backbone": None,
