@@ -42,7 +42,7 @@ class BayesianMAMLLearner(Algorithm):
     def path(self, theta, episode, sample, ops, steps, *, differentiable=False):
         def loss(weights):
             outputs = self.network.outputs(weights, episode.support_x, ops.batch_stats())
-            return self.source.objective.loss(outputs, episode.support_y), ()
+            return self.source.objective.support_loss(outputs, episode.support_y), ()
 
         path = [{}]
         for name, mean in theta["mean"].items():  # each sample has its own words of the stream

@@ -1,9 +1,10 @@
 """What an episode is judged by: the loss that is differentiated and the metric that is reported."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,6 +46,13 @@ class Objective:
     """The metric's name, direction and unit."""
     combine: Callable[[Tensor], Tensor]
     """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
+    balanced: Callable[[Tensor, Tensor], Tensor] | None = None
+    """The loss of the support set, where it is not `loss`; see `class_balanced`."""
+
+    @property
+    def support_loss(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """What a learner descends on: `loss`, unless classes have different numbers of examples."""
+        return self.balanced or self.loss
 
     def log(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """`query_loss` and `query_metric` of one scoring of the queries, `(1,)`, as constants."""
@@ -59,3 +67,22 @@ CLASSIFICATION = Objective(
     loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY, combine=_mean_probability
 )
 REGRESSION = Objective(loss=F.mse_loss, metric=_squared_error, reported=MSE, combine=_mean_output)
+
+
+def class_balanced(counts: Sequence[int]) -> Objective:
+    """Classification of a support set that has `counts[c]` examples of class c.
+
+    The support loss is the mean over the C classes of their mean cross-entropy: an example of class
+    c has the weight `n / (C counts[c])`, n being the sum of the counts. The mean of the weighted
+    losses of a random minibatch has the same expected value. With equal counts this is
+    CLASSIFICATION itself.
+    """
+    if len(set(counts)) == 1:
+        return CLASSIFICATION
+    weights = [sum(counts) / (len(counts) * count) for count in counts]
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        of_class = torch.tensor(weights, dtype=logits.dtype, device=logits.device)
+        return F.cross_entropy(logits, labels, weight=of_class, reduction="sum") / len(labels)
+
+    return replace(CLASSIFICATION, balanced=loss)

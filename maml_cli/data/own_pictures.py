@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maml_cli.core.errors import DataError
-from maml_cli.core.objective import CLASSIFICATION
+from maml_cli.core.objective import class_balanced
 from maml_cli.core.types import Episode
 from maml_cli.data.files import FolderFiles
 from maml_cli.data.image_folder import classes_in
@@ -79,12 +79,11 @@ def find_own_pictures(support: Path, query: Path) -> OwnPictures:
 class OwnTask:
     """The one task that the pictures make, whatever episode is asked for.
 
-    Classes are numbered as in `OwnPictures.labels`; they may have different numbers of pictures.
-    The task's key depends on the seed alone.
+    Classes are numbered as in `OwnPictures.labels`. Where they have different numbers of pictures,
+    the support loss gives each class the same weight. The task's key depends on the seed alone.
     Raises DataError naming the pictures that cannot be read.
     """
 
-    objective = CLASSIFICATION
     remarks: tuple[str, ...] = ()
 
     def __init__(
@@ -97,6 +96,7 @@ class OwnTask:
         seed: int,
     ) -> None:
         self.input_shape: tuple[int, ...] = form.shape
+        self.objective = class_balanced([len(c.pictures) for c in own.classes])
         self.output_size = len(own.classes)
         self.train_classes = train_classes
         support = list(chain.from_iterable(c.pictures for c in own.classes))

@@ -177,7 +177,7 @@ class Adaptation:
         def support_loss(phi: Tensors) -> tuple[Tensor, Tensors]:
             norm = self._policy.support(self._ops, self._running_at(number))
             outputs = self._outputs({"phi": phi, **fixed}, number, x, norm)
-            return self._loop.objective.loss(outputs, y), {}
+            return self._loop.objective.support_loss(outputs, y), {}
 
         phi = inputs["phi"]
         found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
