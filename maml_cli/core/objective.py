@@ -1,6 +1,5 @@
 """What an episode is judged by: the loss that is differentiated and the metric that is reported."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,19 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maml_cli.core.metric import ACCURACY, MSE, Metric
+from maml_cli.core.scoring import CLASS_SCORING, CURVE_SCORING, Scoring, mean_probability
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     answered = logits.isfinite().all(-1)  # else argmax would name a class all the same
     return ((logits.argmax(-1) == labels) & answered).float().mean(-1)
-
-
-def _mean_probability(outputs: Tensor) -> Tensor:
-    """The logarithm of the samples' mean probability: `(..., samples, queries, classes)`."""
-    if outputs.shape[-3] == 1:
-        return outputs.squeeze(-3)
-    samples = outputs.shape[-3]
-    return outputs.log_softmax(-1).logsumexp(-3) - math.log(samples)
 
 
 def _mean_output(outputs: Tensor) -> Tensor:
@@ -46,6 +38,8 @@ class Objective:
     """The metric's name, direction and unit."""
     combine: Callable[[Tensor], Tensor]
     """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
+    scoring: Scoring
+    """Reads outputs as probabilities."""
     balanced: Callable[[Tensor, Tensor], Tensor] | None = None
     """The loss of the support set, where it is not `loss`; see `class_balanced`."""
 
@@ -64,9 +58,19 @@ class Objective:
 
 
 CLASSIFICATION = Objective(
-    loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY, combine=_mean_probability
+    loss=F.cross_entropy,
+    metric=_accuracy,
+    reported=ACCURACY,
+    combine=mean_probability,
+    scoring=CLASS_SCORING,
 )
-REGRESSION = Objective(loss=F.mse_loss, metric=_squared_error, reported=MSE, combine=_mean_output)
+REGRESSION = Objective(
+    loss=F.mse_loss,
+    metric=_squared_error,
+    reported=MSE,
+    combine=_mean_output,
+    scoring=CURVE_SCORING,
+)
 
 
 def class_balanced(counts: Sequence[int]) -> Objective:
