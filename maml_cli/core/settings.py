@@ -101,6 +101,10 @@ class TrainSettings:
         float | None,
         Field(gt=0, description="clamps meta-gradients to +- this; null: off"),
     ]
+    grad_clip_norm: Annotated[
+        float | None,
+        Field(gt=0, description="scales a longer meta-gradient, all of it, to this; null: off"),
+    ]
     on_nonfinite: Annotated[
         Literal["stop", "skip"],
         Field(description="when a loss or meta-gradient is inf or nan: end, or pass over (100 x)"),
