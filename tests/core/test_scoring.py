@@ -43,7 +43,7 @@ def test_samples_of_classes_are_averaged_as_probabilities():
 
 
 def test_the_calibration_error_by_hand():
-    """In both episodes confidences 0.9, 0.9, 0.6, 0.6, of which the last is wrong: the gaps are 0.1 and 0.1."""
+    """In both episodes 0.9, 0.9, 0.6 and 0.6, of which the last is wrong: two gaps of 0.1."""
     twice = logits(0.9, 0.9, 0.6, 0.6).repeat(2, 1, 1)
     targets = torch.tensor([[0, 0, 0, 1], [0, 0, 0, 1]])
     reading = CLASS_SCORING.reading(CLASS_SCORING.scores(twice, targets, 1.0))
