@@ -54,13 +54,15 @@ def classify(
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
         raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
-    probabilities = parts.probabilities(trained.candidates, task.episodes("test", 0, 1))
+    episode = task.episodes("test", 0, 1)
+    probabilities, spread = parts.probabilities(trained.candidates, episode)
     claim(output_dir)
     output = RunFolder(output_dir)
     predictions = Predictions(
         classes=own.labels,
         pictures=own.names,
         probabilities=probabilities[0].cpu().numpy(),
+        spread=None if spread is None else spread[0].cpu().numpy(),
         truth=own.truth,
     )
     notes = _notes(parts, own, trained, predictions)
@@ -101,6 +103,8 @@ def _notes(
         f"probabilities are the softmax of the mean outputs of "
         f"{count(len(trained.candidates), 'epoch', 'epochs')}",
     ]
+    if predictions.spread is not None:
+        conditions.append("spread is the standard deviation over the samples")
     notes = ["; ".join(conditions) + ".", *trained.remarks]
     if said := score(predictions):
         notes = [f"{said}.", *notes]
