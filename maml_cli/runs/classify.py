@@ -42,18 +42,18 @@ def classify(
     device = choose_device(experiment.run.device)
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
     best = trained.candidates[0]
-    # the network has one output per class of a training episode
-    outputs = len(best.theta["model"]["head.weight"])
+    # a classifier of all training classes has a head of theirs; nobody else asks for their number
+    head = best.theta.get("model", {}).get("head.weight", ())
     task = OwnTask(
         own,
         dataset.picture_form(),
         device,
-        train_classes=outputs,
+        train_classes=len(head),
         seed=experiment.run.seed,
     )
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
-        raise UsageError(_other_ways(support, task.output_size, outputs))
+        raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
     episode = task.episodes("test", 0, 1)
     probabilities, spread = parts.probabilities(trained.candidates, episode)
     claim(output_dir)
