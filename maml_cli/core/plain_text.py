@@ -12,7 +12,7 @@ _MARKUP = re.compile(r"[|<]|(?<=\])\(")
 
 
 def printable(text: str) -> str:
-    """One line, in which control characters are shown as `\\x1b` or `\\u202e`."""
+    r"""One line, in which control characters are shown as `\x1b` or `\u202e`."""
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in _HIDDEN else c for c in text)
 
 

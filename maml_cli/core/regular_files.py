@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from maml_cli.core.limits import scaled, too_large
 
@@ -31,7 +31,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) 
     pipe's other end.
     """
     try:
-        _require_regular(os.stat(path, follow_symlinks=follow), path)
+        _require_regular(Path(path).stat(follow_symlinks=follow), path)
     except FileNotFoundError:
         if not flags & os.O_CREAT:
             raise
@@ -43,7 +43,7 @@ def open_regular(path: Path, flags: int = os.O_RDONLY, *, follow: bool = False) 
         os.close(descriptor)
         raise
     mode = "rb" if not flags & os.O_ACCMODE else "ab" if flags & os.O_APPEND else "wb"
-    return os.fdopen(descriptor, mode)
+    return cast(BinaryIO, os.fdopen(descriptor, mode))
 
 
 def read_regular(path: Path, limit: int, *, follow: bool = False) -> bytes:

@@ -126,11 +126,12 @@ class Omniglot:
     def _images(self, parts: Mapping[str, Files], cache: Path) -> Cached:
         """All characters sorted by label: `(1623, 20, 1, image_size, image_size)`."""
         classes = characters(parts)
-        drawings = [Picture(c.files, name) for c in classes for name in c.drawings]
+        drawn = [Picture(c.files, name) for c in classes for name in c.drawings]
+        content = content_digest(drawn, cache)
         return cached_images(
             cache,
             "omniglot",
-            key=f"version {CACHE_VERSION}, size {self.image_size}, of {content_digest(drawings, cache)}",
+            key=f"version {CACHE_VERSION}, size {self.image_size}, of {content}",
             shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
             pieces=lambda: enumerate(decoded(classes, self.image_size)),
         )
