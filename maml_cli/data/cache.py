@@ -55,7 +55,7 @@ def cached_images(
     pixels, facts = stem.with_suffix(".npy"), stem.with_suffix(".json")
     checksum = _intact(pixels, facts, key)
     if checksum is None:
-        try:
+        with _stored(directory):
             directory.mkdir(parents=True, exist_ok=True)
             with _replacing(pixels) as file:
                 start = _write(file, shape, pieces())
@@ -63,12 +63,39 @@ def cached_images(
             with _replacing(facts) as file:
                 found = {"key": key, "sha256": checksum, "crc32": crc32}
                 file.write(json.dumps(found, indent=1).encode())
-        except OSError as error:
-            raise StorageError(
-                f"The image cache {directory} cannot be written ({error.strerror or error}): "
-                "free some space, or set cache_dir to another folder."
-            ) from error
     return Cached(np.load(pixels, mmap_mode="c"), checksum)
+
+
+def remembered(directory: Path, name: str, key: str) -> Any:
+    """What was kept for this key; None if nothing was, or it cannot be read."""
+    try:
+        found: dict[str, Any] = json.loads(_facts(directory, name, key).read_bytes())
+        return found["facts"] if found["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(directory: Path, name: str, key: str, facts: Any) -> None:
+    """Keep facts, as JSON has them, for later runs; raises StorageError."""
+    with _stored(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        with _replacing(_facts(directory, name, key)) as file:
+            file.write(json.dumps({"key": key, "facts": facts}, indent=1).encode())
+
+
+def _facts(directory: Path, name: str, key: str) -> Path:
+    return directory / f"{name}-facts-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+@contextlib.contextmanager
+def _stored(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The image cache {directory} cannot be written ({error.strerror or error}): "
+            "free some space, or set cache_dir to another folder."
+        ) from error
 
 
 def _intact(pixels: Path, facts: Path, key: str) -> str | None:

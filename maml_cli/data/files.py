@@ -50,7 +50,8 @@ class FolderFiles:
             status = {path.relative_to(folder.parent).as_posix(): path.stat() for path in paths}
         except OSError as error:
             raise DataError(f"{error.filename}: {error.strerror}") from error
-        self.names = visible(status)
+        top = len(folder.name) + 1  # the folder itself may be a hidden one
+        self.names = [f"{folder.name}/{name}" for name in visible(name[top:] for name in status)]
         self.fingerprint = digest(
             (name, status[name].st_size, status[name].st_mtime_ns) for name in self.names
         )
