@@ -7,6 +7,8 @@ import numpy as np
 
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.settings import RunSettings
+from maml_cli.core.types import Split
+from maml_cli.data.images import shortfalls
 from maml_cli.data.picture_tasks import Splits, counts, refuse_shortfalls
 from maml_cli.data.pictures import PictureClass
 from maml_cli.data.record import Binding, classes_in_words, some
@@ -36,10 +38,12 @@ def bound_splits(
 ) -> dict[str, list[PictureClass]]:
     """The splits that a run was trained with, or those that its test needs.
 
-    `given` are splits by folders or lists, `classes` are all where nothing splits them. Raises
+    `given` are splits by folders or lists, `classes` are all where nothing splits them. With a test
+    come the validation classes that are there: probabilities are calibrated on them. Raises
     DataError if nothing is there of what is needed. What is left out is added to the remarks.
     """
     record, wanted = binding.record, [binding.split] if binding.split else list(SPLITS)
+    useful = [*wanted, *(["val"] if binding.split == "test" else [])]
     everything = [*classes, *(c for part in given.values() for c in part)]
     homes = {} if record is None else {c.label: record.home(c.label) for c in everything}
     new = [c for c in everything if homes.get(c.label) is None]
@@ -58,19 +62,34 @@ def bound_splits(
                 f"dataset.path={path}: there is {' and '.join(given)}, but no "
                 f"{' and no '.join(missing)}"
             )
-        return {split: list(given[split]) for split in wanted}
+        return {split: list(given[split]) for split in useful if split in given}
     if len(new) == len(everything) and binding.split:
         remarks.append(f"no class is split or known to the run: all {len(new)} are tested")
         return {binding.split: new}
     if record is None:
         return {}
-    own = {split: [c for c in everything if homes[c.label] == split] for split in wanted}
+    own = {split: [c for c in everything if homes[c.label] == split] for split in useful}
     if new:
         remarks.append(
             f"left out: {classes_in_words(len(new))} that the run's own split does not have: "
             f"{_labels(new)}; maml-eval split=new tests on new classes"
         )
     return own
+
+
+def without_small(name: str, splits: Splits, run: RunSettings, needed: str | None) -> Splits:
+    """The splits that are needed, and of the others those that have enough for an episode."""
+    if needed is None:
+        return splits
+    enough = {
+        split: Split(len(numbers), min(numbers, default=0))
+        for split, numbers in counts(splits).items()
+    }
+    return {
+        split: classes
+        for split, classes in splits.items()
+        if split == needed or not shortfalls(name, {split: enough[split]}, run)
+    }
 
 
 def refuse_too_few_pictures(splits: Splits, run: RunSettings) -> None:

@@ -16,6 +16,7 @@ from maml_cli.data.class_splits import (
     refuse_too_few_classes,
     refuse_too_few_pictures,
     split_by_seed,
+    without_small,
 )
 from maml_cli.data.files import Files, digest
 from maml_cli.data.images import ImageTasks, shortfalls
@@ -108,6 +109,7 @@ class ImageFolder:
         sources = self._sources()
         layout = self._layout(sources, run)
         splits, remarks = self._split(layout, binding)
+        splits = without_small(self.name, splits, run, binding.split)
         refuse_shared(splits)
         refuse_too_few_pictures(splits, run)
         refuse_too_few_classes(self.name, splits, run, drawn=not layout.splits)

@@ -135,6 +135,8 @@ class ImageTasks:
         self.checksum = checksum
         """SHA-256 of all images as bytes."""
         self.remarks = remarks
+        self.splits = tuple(pools)
+        """Those that there are; a test may need no other."""
         self._pools, self._seed = pools, run.seed
         self._ways_in = run.ways_in
         self._shots_in, self._queries_in = run.shots_in, run.queries_in

@@ -17,6 +17,7 @@ from maml_cli.data.record import (
     record_of,
     refuse_trained,
 )
+from maml_cli.data.sampler import SPLITS
 from maml_cli.reporting.images import spread
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -74,6 +75,11 @@ def load_to_test(
     if not now.splits and not _comparable(source):
         return source, []
     return source, [f"since the training: {change}" for change in changes(before, now, [split])]
+
+
+def splits_of(source: TaskSource) -> tuple[str, ...]:
+    """Those that the source has."""
+    return source.splits if isinstance(source, ImageTasks) else SPLITS
 
 
 def preview(source: TaskSource) -> Episode:

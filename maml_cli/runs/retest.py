@@ -1,5 +1,6 @@
 """Another test of a trained run, from its folder to a table."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +16,8 @@ from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
-from maml_cli.runs.bound_data import load_to_test
-from maml_cli.runs.calibrate import calibrate
+from maml_cli.runs.bound_data import load_to_test, splits_of
+from maml_cli.runs.calibrate import calibrate, uncalibrated
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -67,11 +68,16 @@ def retest(
         )
         reporter.start(info, None)
         episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
-        known = parts.scores(trained.candidates, "val", episodes["val"], reporter.evaluating)
+        known = None
+        if "val" in splits_of(source):
+            known = parts.scores(trained.candidates, "val", episodes["val"], reporter.evaluating)
         scores = known
-        if split == "test":
+        if split == "test" or scores is None:
             scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
-        calibration, tested = calibrate(source.objective.scoring, known, scores)
+        if known is None:
+            calibration, tested = None, uncalibrated(scores)
+        else:
+            calibration, tested = calibrate(source.objective.scoring, known, scores)
         reporter.tested(tested)
         results = RunResults(
             protocol=protocol,
@@ -85,5 +91,5 @@ def retest(
             seconds_per_iteration=trained.seconds_per_iteration,
             retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
         )
-        reporter.finish(results, parts.curves(best, calibration.value))
+        reporter.finish(results, parts.curves(best, calibration.value if calibration else math.nan))
     return results
