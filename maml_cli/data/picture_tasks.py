@@ -11,8 +11,8 @@ from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.cache import Cached, Pieces, cached_images, remember, remembered
+from maml_cli.data.content import content_digest
 from maml_cli.data.faults import SHOWN
-from maml_cli.data.files import digest
 from maml_cli.data.images import ImagePool, ImageTasks, consecutive, shortfalls
 from maml_cli.data.pictures import (
     Picture,
@@ -27,7 +27,7 @@ from maml_cli.data.progress import say
 from maml_cli.data.record import UNBOUND, Binding, DataRecord, facts_of
 from maml_cli.data.sampler import Classes
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 NARROW = 32
 """Training pictures with fewer grey levels than this look black or white all over."""
 
@@ -155,6 +155,7 @@ def _decoded(
 
     Most pictures have eight bits and need none: it is looked for once, when a picture needs it.
     """
+    content = content_digest(pictures, cache_dir)
 
     def cached(values: ValueRange | None) -> Cached:
         def pieces() -> Pieces:
@@ -166,14 +167,14 @@ def _decoded(
         return cached_images(
             cache_dir,
             name,
-            key=f"version {CACHE_VERSION}, {recipe}, of {_arrangement(pictures)}{scaled}",
+            key=f"version {CACHE_VERSION}, {recipe}, of {content}{scaled}",
             shape=(len(pictures), *recipe.shape),
             pieces=pieces,
         )
 
     if values is not None:
         return cached(values), values, ""
-    key = f"values of {_arrangement(training)}"
+    key = f"values of {content_digest(training, cache_dir)}"
     numbers = remembered(cache_dir, name, key)
     survey = Survey(*numbers) if isinstance(numbers, list) else None
     if survey is None:
@@ -189,10 +190,6 @@ def _decoded(
             )
         remember(cache_dir, name, key, list(survey))
     return cached(survey.range), survey.range, survey.said("the training split")
-
-
-def _arrangement(pictures: Sequence[Picture]) -> str:
-    return digest((picture.files.fingerprint, picture.name) for picture in pictures)
 
 
 def _narrow(images: Cached, cache_dir: Path, name: str) -> str:
