@@ -42,8 +42,17 @@ ALGORITHMS = {
     ),
     "finetune": ("finetune", FEW_STEPS),
     "nearest_neighbour": ("nearest_neighbour", {}),
+    "bmaml": ("bmaml", {"particles": 2, **FEW_STEPS}),
+    "platipus": ("platipus", {"inner_steps": 1, "samples": 2, "adapts": ["head"]}),
+    "llama": ("llama", {"inner_steps": 1, "adapts": ["head"]}),
 }
-REGRESSION = {"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}}
+WHOLE = {"particles": 3, "inner_steps": 1, "inner_lr": 1e-3, "adapts": ["body", "head"]}
+REGRESSION = {
+    **{"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}},
+    "bmaml": {**WHOLE, "outer": "chaser", "leader_lr": 1e-3},
+    "platipus": {"inner_steps": 1, "samples": 2},
+    "llama": {"inner_steps": 1, "laplace_weight": 0.1},
+}
 
 
 BY_RUNNING = {
