@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import torch
 
 from maml_cli.commands.train import main
 from maml_cli.config import check
+from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
 
 ALGORITHMS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
@@ -24,6 +26,8 @@ TINY = (
     *("train.epochs=4", "train.iterations_per_epoch=13", "train.tasks_per_batch=2"),
     *("eval.val_episodes=4", "eval.test_episodes=4"),
 )
+FEW_STEPS = 2
+"""More take longer to record, and are interrupted in the same way."""
 SMALL_IMAGES = ("backbone.filters=4", "ways=3", "queries=2")
 LOG = "log.txt"
 _LIMIT = 300
@@ -41,7 +45,14 @@ def fits(algo: str, dataset: str) -> bool:
 def arguments_for(algo: str, dataset: str) -> list[str]:
     """A tiny run of the algorithm on the data set."""
     images = () if dataset == "sinusoid" else SMALL_IMAGES
-    return [f"algo={algo}", f"dataset={dataset}", *images, *TINY]
+    learner = [f"algo={algo}", f"dataset={dataset}"]
+    steps = [f"algo.inner_steps={FEW_STEPS}"] if _steps(algo) > FEW_STEPS else []
+    return [*learner, *steps, *images, *TINY]
+
+
+@cache
+def _steps(algo: str) -> int:
+    return Composer().compose([f"algo={algo}"]).algo.get("inner_steps") or 0
 
 
 def started(folder: Path, *arguments: str) -> ForkServerProcess:
