@@ -14,6 +14,7 @@ from maml_cli.core.errors import DataError
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.cache import Cached, cached_images
+from maml_cli.data.content import content_digest
 from maml_cli.data.files import Files
 from maml_cli.data.images import QUARTER_TURNS, ImageTasks, Rotations, image_pool, shortfalls
 from maml_cli.data.inventory import Inventory
@@ -27,11 +28,11 @@ from maml_cli.data.omniglot_files import (
     download_parts,
     find_parts,
 )
-from maml_cli.data.pictures import PictureForm
+from maml_cli.data.pictures import Picture, PictureForm
 
 SPLIT_SIZES = {"train": 1150, "val": 50, "test": 423}
 SPLIT_SEED = 985773
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def split_classes() -> dict[str, NDArray[np.int64]]:
@@ -125,11 +126,12 @@ class Omniglot:
     def _images(self, parts: Mapping[str, Files], cache: Path) -> Cached:
         """All characters sorted by label: `(1623, 20, 1, image_size, image_size)`."""
         classes = characters(parts)
-        origin = " ".join(files.fingerprint for files in parts.values())
+        drawn = [Picture(c.files, name) for c in classes for name in c.drawings]
+        content = content_digest(drawn, cache)
         return cached_images(
             cache,
             "omniglot",
-            key=f"version {CACHE_VERSION}, size {self.image_size}, of {origin}",
+            key=f"version {CACHE_VERSION}, size {self.image_size}, of {content}",
             shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
             pieces=lambda: enumerate(decoded(classes, self.image_size)),
         )

@@ -11,13 +11,13 @@ from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.cache import Pieces, cached_images
-from maml_cli.data.files import digest
+from maml_cli.data.content import content_digest
 from maml_cli.data.images import ImagePool, ImageTasks, consecutive, shortfalls
 from maml_cli.data.pictures import PictureClass, Recipe, decoded, standardised
 from maml_cli.data.progress import say
 from maml_cli.data.sampler import Classes
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 Splits = Mapping[str, Sequence[PictureClass]]
 
@@ -69,7 +69,7 @@ def picture_tasks(
     """
     classes = sorted(chain.from_iterable(splits.values()), key=lambda c: c.label)
     pictures = list(chain.from_iterable(c.pictures for c in classes))
-    arrangement = digest((picture.files.fingerprint, picture.name) for picture in pictures)
+    content = content_digest(pictures, Path(run.cache_dir))
 
     def pieces() -> Pieces:
         if notice:
@@ -79,7 +79,7 @@ def picture_tasks(
     images, checksum = cached_images(
         Path(run.cache_dir),
         cache_name,
-        key=f"version {CACHE_VERSION}, {recipe}, of {arrangement}",
+        key=f"version {CACHE_VERSION}, {recipe}, of {content}",
         shape=(len(pictures), *recipe.shape),
         pieces=pieces,
     )

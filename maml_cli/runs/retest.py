@@ -9,11 +9,13 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import Retest, RunResults, Split
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.plots import CurvesFile
+from maml_cli.reporting.reliability import ReliabilityFile
 from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.calibrate import calibrate
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -40,7 +42,8 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
     claim(output_dir)
     write_atomically(RunFolder(output_dir).config, experiment.resolved)
 
-    with Reporter([ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
+    files = (ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), ReliabilityFile())
+    with Reporter([*files, Console()]) as reporter:
         protocol, environment = parts.protocol(best), parts.environment()
         protocol = replace(
             protocol,
@@ -59,17 +62,23 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
         )
         reporter.start(info, None)
         episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
-        scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
-        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
+        known = parts.scores(trained.candidates, "val", episodes["val"], reporter.evaluating)
+        scores = known
+        if split == "test":
+            scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
+        calibration, tested = calibrate(source.objective.scoring, known, scores)
+        reporter.tested(tested)
         results = RunResults(
             protocol=protocol,
             environment=environment,
-            test=parts.evaluation(scores, split, candidates=len(trained.candidates)),
+            test=parts.evaluation(
+                scores, split, calibration=calibration, candidates=len(trained.candidates)
+            ),
             validation=trained.validation,
             iterations=trained.iterations,
             iterations_skipped=None,
             seconds_per_iteration=trained.seconds_per_iteration,
             retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
         )
-        reporter.finish(results, parts.curves(best))
+        reporter.finish(results, parts.curves(best, calibration.value))
     return results

@@ -17,6 +17,7 @@ from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.calibrate import calibrate
 from maml_cli.runs.evaluation import estimates
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
@@ -117,18 +118,22 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
+            known = parts.scores(candidates, "val", experiment.eval.val_episodes, evaluating)
             scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
-        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
+        calibration, episodes = calibrate(source.objective.scoring, known, scores)
+        reporter.tested(episodes)
         results = RunResults(
             protocol=protocol,
             environment=environment,
-            test=parts.evaluation(scores, "test", candidates=len(candidates)),
+            test=parts.evaluation(
+                scores, "test", calibration=calibration, candidates=len(candidates)
+            ),
             validation=checkpoints.validation(state.scores),
             iterations=state.iteration,
             iterations_skipped=state.skipped,
             seconds_per_iteration=state.seconds / state.iteration,
         )
-        reporter.finish(results, parts.curves(candidates[0]))
+        reporter.finish(results, parts.curves(candidates[0], calibration.value))
     return results
 
 
