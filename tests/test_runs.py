@@ -1,5 +1,6 @@
 """Whole runs from the command line: every algorithm on every data set, to its last file."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -66,8 +67,10 @@ def test_the_maml_family_on_sinusoids(algo, tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
-@pytest.mark.parametrize("dataset", ["glyphs", "sinusoid", "omniglot"])
+@pytest.mark.parametrize(
+    ("algo", "dataset"),
+    [*itertools.product(ALGORITHMS, ["glyphs", "sinusoid"]), ("maml", "omniglot")],
+)
 def test_every_algorithm_runs_on_every_data_set_or_says_why_not(
     algo, dataset, tmp_path, cache, capsys
 ):
