@@ -183,9 +183,7 @@ class ReadingLearner(Algorithm):
     def loss(
         self, params: MetaParameters, episode: Episode, phase: Any, ops: Ops
     ) -> tuple[Tensor, Sections]:
-        support, query, statistics = self._embedded(params, episode, self.bn_stats, ops)
-        order = reading_order(episode, mixed_shots=self.mixed_shots)
-        task = Task(arranged(support, order), query, episode.key)
+        task, statistics = self.training_task(params, episode, ops)
         weights = params.theta.get("reader", {})
         outputs, targets = self.lesson(self.reader, weights, task, ops.autodiff)
         criterion = self.criterion or self.objective.loss
@@ -193,6 +191,14 @@ class ReadingLearner(Algorithm):
         if params.state:
             sections[STATISTICS] = statistics
         return criterion(outputs, targets), sections
+
+    def training_task(
+        self, params: MetaParameters, episode: Episode, ops: Ops
+    ) -> tuple[Task, dict[str, Tensor]]:
+        """An episode's examples, and the batch-norm statistics of the queries' pass."""
+        support, query, statistics = self._embedded(params, episode, self.bn_stats, ops)
+        order = reading_order(episode, mixed_shots=self.mixed_shots)
+        return Task(arranged(support, order), query, episode.key), statistics
 
     def next_state(self, state: Sections, outputs: Sections) -> Sections:
         if not state:

@@ -19,10 +19,11 @@ READERS = {
     "snail": {"embedding": 8, "filters": 8, "max_shots": 2},
     "in_context": {"width": 16, "heads": 2, "layers": 2},
     "mann": {"units": 16, "slots": 8, "width": 8, "heads": 1},
+    "memory_module": {"rep_dim": 8},
 }
 """Small settings of each."""
-STEPS = {"snail": 60, "in_context": 60, "mann": 150}
-RATES = {"snail": 0.003, "in_context": 0.003, "mann": 0.01}
+STEPS = {"snail": 60, "in_context": 60, "mann": 150, "memory_module": 20}
+RATES = {"snail": 0.003, "in_context": 0.003, "mann": 0.01, "memory_module": 0.003}
 TASKS = 8
 
 
