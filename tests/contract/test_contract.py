@@ -47,10 +47,23 @@ ALGORITHMS = {
         {"embedding": 4, "filters": 4, "max_shots": 2, "mixed_shots": True},
     ),
     "in_context": ("in_context", {"width": 8, "layers": 2, "heads": 2}),
+    "memory_module": ("memory_module", {"rep_dim": 6}),
+    "memory_module, shared": (
+        "memory_module",
+        {"rep_dim": 6, "lesson": "stream", "shared_memory": True},
+    ),
+    "mann": ("mann", {"units": 5, "slots": 7, "width": 3, "heads": 2, "lesson": "stream"}),
+    "bmaml": ("bmaml", {"particles": 2, **FEW_STEPS}),
+    "platipus": ("platipus", {"inner_steps": 1, "samples": 2, "adapts": ["head"]}),
+    "llama": ("llama", {"inner_steps": 1, "adapts": ["head"]}),
 }
+WHOLE = {"particles": 3, "inner_steps": 1, "inner_lr": 1e-3, "adapts": ["body", "head"]}
 REGRESSION = {
     **{"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}},
     "in_context": {"width": 8, "layers": 2, "heads": 2, "mixed_shots": True},
+    "bmaml": {**WHOLE, "outer": "chaser", "leader_lr": 1e-3},
+    "platipus": {"inner_steps": 1, "samples": 2},
+    "llama": {"inner_steps": 1, "laplace_weight": 0.1},
 }
 
 
