@@ -136,6 +136,7 @@ def test_a_frozen_recording_fails_the_traps():
         ("conv4", (1, 28, 28)),
         ("conv4_48", (3, 84, 84)),
         ("conv4_maml_omniglot", (1, 28, 28)),
+        ("conv4_relation", (1, 28, 28)),
         ("conv4_reptile_mini_imagenet", (3, 84, 84)),
         ("resnet12", (3, 32, 32)),
         ("no_conv", (1, 28, 28)),
