@@ -30,6 +30,8 @@ Pieces = Iterable[tuple[int, Images]]
 
 _CHUNK = 2**22
 _FACTS_BYTES = 2**16
+_REMEMBERED_BYTES = 2**24
+"""Names and digests of a million pictures are fewer."""
 
 
 class Cached(NamedTuple):
@@ -67,20 +69,34 @@ def cached_images(
     return Cached(np.load(pixels, mmap_mode="c"), checksum)
 
 
+def remembered(directory: Path, name: str, key: str) -> Any:
+    """What was kept for this key; None if nothing was, or it cannot be read."""
+    try:
+        known: dict[str, Any] = json.loads(
+            read_regular(_facts(directory, name, key), _REMEMBERED_BYTES)
+        )
+        return known["facts"] if known["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(directory: Path, name: str, key: str, facts: Any) -> None:
+    """Keep facts, as JSON has them, for later runs; raises StorageError."""
+    with _writing(directory), _replacing(_facts(directory, name, key)) as file:
+        file.write(json.dumps({"key": key, "facts": facts}).encode())
+
+
 def cached_text(directory: Path, name: str, *, key: str, make: Callable[[], str]) -> str:
     """The text of this key, as it was made before, or by `make`; raises StorageError."""
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    path = directory / f"{name}-{digest[:16]}.json"
-    try:
-        known: dict[str, Any] = json.loads(read_regular(path, _FACTS_BYTES))
-        if known["key"] == key:
-            return str(known["text"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    text = make()
-    with _writing(directory), _replacing(path) as file:
-        file.write(json.dumps({"key": key, "text": text}).encode())
+    text = remembered(directory, name, key)
+    if not isinstance(text, str):
+        text = make()
+        remember(directory, name, key, text)
     return text
+
+
+def _facts(directory: Path, name: str, key: str) -> Path:
+    return directory / f"{name}-facts-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
 
 
 @contextlib.contextmanager

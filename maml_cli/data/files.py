@@ -52,7 +52,8 @@ class FolderFiles:
             status = {path.relative_to(folder.parent).as_posix(): path.stat() for path in paths}
         except OSError as error:
             raise DataError(f"{error.filename}: {error.strerror}") from error
-        self.names = visible(status)
+        top = len(folder.name) + 1  # the folder itself may be a hidden one
+        self.names = [f"{folder.name}/{name}" for name in visible(name[top:] for name in status)]
         self.fingerprint = digest((name, *identity(status[name])) for name in self.names)
 
     def read(self, name: str) -> bytes:

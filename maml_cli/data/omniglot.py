@@ -29,6 +29,8 @@ from maml_cli.data.omniglot_files import (
     find_parts,
 )
 from maml_cli.data.pictures import Picture, PictureForm
+from maml_cli.data.pixel_values import ValueRange
+from maml_cli.data.record import UNBOUND, Binding, record_of_images, refuse_new
 
 SPLIT_SIZES = {"train": 1150, "val": 50, "test": 423}
 SPLIT_SEED = 985773
@@ -74,8 +76,11 @@ class Omniglot:
         }
         return shortfalls(self.name, splits, run)
 
-    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
+    def load(
+        self, run: RunSettings, device: torch.device, binding: Binding = UNBOUND
+    ) -> ImageTasks:
         """The tasks; raises DataError if drawings are missing, damaged or too many."""
+        refuse_new(self.name, binding)
         parts = self._parts(Path(run.data_dir, "omniglot"), run.download)
         images, checksum = self._images(parts, Path(run.cache_dir))
         pools = {
@@ -83,15 +88,30 @@ class Omniglot:
             for split, classes in split_classes().items()
         }
         form = self.picture_form()
-        return ImageTasks(pools, run, scale=form.scale, shift=form.shift, checksum=checksum)
+        return ImageTasks(
+            pools,
+            run,
+            scale=form.scale,
+            shift=form.shift,
+            checksum=checksum,
+            record=record_of_images(
+                cache_dir=Path(run.cache_dir),
+                name="omniglot",
+                images=images,
+                checksum=checksum,
+                labels=[character.label for character in characters(parts)],
+                splits=split_classes(),
+            ),
+        )
 
-    def picture_form(self) -> PictureForm:
+    def picture_form(self, values: ValueRange | None = None) -> PictureForm:
         """How a network sees pictures: as drawings, of dark strokes on white."""
         return PictureForm(
             shape=(1, self.image_size, self.image_size),
-            decode=lambda image: as_drawing(image, self.image_size),
+            decode=lambda image, values: as_drawing(image, self.image_size, values),
             scale=[(-1 if self.invert else 1) / 255],
             shift=[float(self.invert)],
+            values=values,
         )
 
     def inventory(self, run: RunSettings) -> Inventory:

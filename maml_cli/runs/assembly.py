@@ -181,7 +181,7 @@ class Assembly:
         )
 
     def evaluation(
-        self, scores: Scores, split: Split, *, calibration: Calibration, candidates: int
+        self, scores: Scores, split: Split, *, calibration: Calibration | None, candidates: int
     ) -> EvaluationResult:
         """The scores of this many candidates as part of the results."""
         return EvaluationResult(

@@ -31,5 +31,14 @@ def calibrate(
         raw=readings.get("raw"),
         fitted=readings["fitted"],
     )
+    return calibration, _scored(test, episodes)
+
+
+def uncalibrated(test: Scores) -> ScoredEpisodes:
+    """The scores of a test where there are no validation episodes to fit on."""
+    return _scored(test, {})
+
+
+def _scored(test: Scores, episodes: Mapping[str, EpisodeScores]) -> ScoredEpisodes:
     ensemble, single = (scores[:, -1].tolist() for scores in (test.ensemble, test.single))
-    return calibration, ScoredEpisodes(ensemble, single, episodes)
+    return ScoredEpisodes(ensemble, single, episodes)

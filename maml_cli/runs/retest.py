@@ -1,5 +1,6 @@
 """Another test of a trained run, from its folder to a table."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +16,25 @@ from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
-from maml_cli.runs.calibrate import calibrate
+from maml_cli.runs.bound_data import load_to_test, splits_of
+from maml_cli.runs.calibrate import calibrate, uncalibrated
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
 
-def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path) -> RunResults:
+def retest(
+    folder: Path, experiment: Experiment, split: Split, output_dir: Path, *, new: bool = False
+) -> RunResults:
     """Score the best networks of the run in `folder` on a split, by the experiment's settings.
+
+    With `new` the split has the classes that the run does not know.
 
     Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError or
     StorageError.
     """
     device = choose_device(experiment.run.device)
-    source = experiment.dataset.load(experiment.run, device)
+    source, said = load_to_test(experiment, device, RunFolder(folder), split, new=new)
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
     best = trained.candidates[0]
@@ -50,7 +56,7 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
             train_ways=trained.train_ways,
             train_shots=trained.train_shots,
             train_queries=trained.train_queries,
-            remarks=(*protocol.remarks, *trained.remarks),
+            remarks=(*protocol.remarks, *said, *trained.remarks),
         )
         info = parts.info(
             protocol,
@@ -62,11 +68,16 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
         )
         reporter.start(info, None)
         episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
-        known = parts.scores(trained.candidates, "val", episodes["val"], reporter.evaluating)
+        known = None
+        if "val" in splits_of(source):
+            known = parts.scores(trained.candidates, "val", episodes["val"], reporter.evaluating)
         scores = known
-        if split == "test":
+        if split == "test" or scores is None:
             scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
-        calibration, tested = calibrate(source.objective.scoring, known, scores)
+        if known is None:
+            calibration, tested = None, uncalibrated(scores)
+        else:
+            calibration, tested = calibrate(source.objective.scoring, known, scores)
         reporter.tested(tested)
         results = RunResults(
             protocol=protocol,
@@ -80,5 +91,5 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
             seconds_per_iteration=trained.seconds_per_iteration,
             retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
         )
-        reporter.finish(results, parts.curves(best, calibration.value))
+        reporter.finish(results, parts.curves(best, calibration.value if calibration else math.nan))
     return results

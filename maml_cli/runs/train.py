@@ -11,14 +11,15 @@ from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import RunResults
 from maml_cli.core.stats import Estimate
-from maml_cli.core.types import Episode
 from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import calibrate
 from maml_cli.runs.evaluation import estimates
+from maml_cli.runs.trained import started
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
@@ -49,7 +50,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     files = RunFolder(output_dir)
     with agreed(), in_turn():  # the first prepares the data, the others find them prepared
         device = choose_device(experiment.run.device)
-        source = experiment.dataset.load(experiment.run, device)
+        source = load_to_train(experiment, device, files)
     checkpoints = SharedCheckpoints(
         files.checkpoints,
         keep=experiment.eval.ensemble,
@@ -61,7 +62,11 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
         experiment = replace(experiment, command=found.content.get("command", experiment.command))
     parts = assemble(experiment, source, device)
-    params = parts.fresh().to(device)
+    params = parts.fresh()
+    start = parts.engine.algorithm.starts_from
+    if start is not None and found is None:
+        params = started(params, Path(start), source.objective)
+    params = params.to(device)
     optimizer = parts.engine.algorithm.optimizer(list(flat(params.theta).values()))
     state = RunState(params=params, optimizer=optimizer)
     notes: list[str] = []
@@ -76,6 +81,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
     from_first(lambda: write_atomically(files.config, experiment.resolved))
+    from_first(lambda: keep_record(source, files))
 
     with standard_reporter() if ranks.is_first() else Reporter(()) as reporter:
 
@@ -84,7 +90,6 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             reporter.evaluating(split, done, total)
 
         protocol, environment = parts.protocol(state.params), parts.environment()
-        first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
         info = parts.info(
             protocol,
             environment,
@@ -93,7 +98,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             notes=notes,
             output_dir=output_dir,
         )
-        reporter.start(info, first)
+        reporter.start(info, preview(source))
 
         def validate(params: MetaParameters) -> dict[int, Estimate]:
             episodes = experiment.eval.val_episodes
