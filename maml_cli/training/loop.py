@@ -43,17 +43,25 @@ class Trainer:
     _saved: float = field(default_factory=time.monotonic, init=False)
 
     def fit(self, run: RunState) -> None:
-        """Go on until all epochs are done, or until Stop, which leaves a checkpoint.
+        """Go on until all epochs are done, or patience ends, or Stop, which leaves a checkpoint.
 
         Raises DivergedError or StorageError.
         """
         try:
-            while run.epoch < self.settings.epochs:
+            while run.epoch < self.settings.epochs and not self._out_of_patience(run):
                 self._train(run)
                 self._end_epoch(run)
         except (Stop, ProcessLost):
             self._save(run, self.checkpoints.save_partial)
             raise
+
+    def _out_of_patience(self, run: RunState) -> bool:
+        """Whether the last `train.patience` epochs were no better than the best one before them."""
+        patience = self.settings.patience
+        if patience is None or not run.scores:
+            return False
+        best = self.checkpoints.best(run.scores)[0]
+        return run.epoch - 1 - best >= patience
 
     def _train(self, run: RunState) -> None:
         """The outer updates that are left of this epoch."""
