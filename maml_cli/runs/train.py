@@ -14,13 +14,12 @@ from maml_cli.core.stats import Estimate
 from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
-from maml_cli.reporting.format import count
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.runs.assembly import assemble, choose_device
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import calibrate
 from maml_cli.runs.evaluation import estimates
-from maml_cli.runs.trained import started
+from maml_cli.runs.trained import budget_remarks, started
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
@@ -121,7 +120,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             validate=validate,
         )
         trainer.fit(state)
-        ended_early = _ended_early(state, experiment)
+        budget = budget_remarks(state.epoch, experiment.train, checkpoints, state.scores)
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
@@ -130,9 +129,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         calibration, episodes = calibrate(source.objective.scoring, known, scores)
         reporter.tested(episodes)
         results = RunResults(
-            protocol=replace(
-                protocol, remarks=(*protocol.remarks, *_ended_early(state, experiment))
-            ),
+            protocol=replace(protocol, remarks=(*protocol.remarks, *budget)),
             environment=environment,
             test=parts.evaluation(
                 scores, "test", calibration=calibration, candidates=len(candidates)
@@ -144,18 +141,6 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         )
         reporter.finish(results, parts.curves(candidates[0], calibration.value))
     return results
-
-
-def _ended_early(state: RunState, experiment: Experiment) -> tuple[str, ...]:
-    """What a reader must know of a training that did not use all of its epochs."""
-    train = experiment.train
-    if state.epoch == train.epochs:
-        return ()
-    without = count(train.patience or 0, "epoch", "epochs")
-    return (
-        f"training ended after epoch {state.epoch} of {train.epochs}: {without} without a better "
-        f"validation (train.patience={train.patience})",
-    )
 
 
 def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -> Found | None:

@@ -48,20 +48,16 @@ class Trainer:
         Raises DivergedError or StorageError.
         """
         try:
-            while run.epoch < self.settings.epochs and not self._out_of_patience(run):
+            while self._goes_on(run):
                 self._train(run)
                 self._end_epoch(run)
         except (Stop, ProcessLost):
             self._save(run, self.checkpoints.save_partial)
             raise
 
-    def _out_of_patience(self, run: RunState) -> bool:
-        """Whether the last `train.patience` epochs were no better than the best one before them."""
-        patience = self.settings.patience
-        if patience is None or not run.scores:
-            return False
-        best = self.checkpoints.best(run.scores)[0]
-        return run.epoch - 1 - best >= patience
+    def _goes_on(self, run: RunState) -> bool:
+        hopeful = self.checkpoints.hopeful(run.scores, self.settings.patience)
+        return run.epoch < self.settings.epochs and hopeful
 
     def _train(self, run: RunState) -> None:
         """The outer updates that are left of this epoch."""

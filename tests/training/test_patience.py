@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import maml_cli.runs.assembly
+from maml_cli.commands.evaluate import main as maml_eval
 
 RUN = (
     *("algo=scratch", "dataset=sinusoid", "train.epochs=9", "train.iterations_per_epoch=2"),
@@ -37,8 +38,10 @@ def test_training_ends_after_epochs_without_a_better_validation(maml_train, tmp_
     assert results["iterations"] == 5 * 2  # epochs 3, 4 and 5 are no better than the second
     assert results["val"]["best_epoch"] == 2
     (remark,) = (r for r in results["remarks"] if "train.patience=3" in r)
-    assert remark.startswith("training ended after epoch 5 of 9: 3 epochs without a better")
+    assert "after epoch 5 of 9, because 3 epochs brought no better validation" in remark
     assert remark in (folder / "table.md").read_text()
+    assert maml_eval([f"run={folder}", f"output={tmp_path / 'again'}"]) == 0
+    assert remark in json.loads((tmp_path / "again" / "results.json").read_text())["remarks"]
 
 
 @pytest.mark.usefixtures("validations")
