@@ -31,6 +31,8 @@ class Report(NamedTuple):
     unfinished: Sequence[Unfinished]
     damaged: Sequence[Damaged]
     """Files that are left out."""
+    calibration: bool = False
+    """Whether the scores of probabilities are asked for."""
 
 
 def analyse(found: Found) -> Report:

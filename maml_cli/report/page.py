@@ -20,7 +20,7 @@ from maml_cli.report.group import Group
 from maml_cli.report.history import History, history, mean_history
 from maml_cli.report.protocol import telling
 from maml_cli.report.published import literature
-from maml_cli.report.run_files import read_curves
+from maml_cli.report.run_files import read_picture
 from maml_cli.storage.run_folder import RunFolder
 
 
@@ -62,7 +62,9 @@ def page(report: Report) -> Page:
     }
     damaged = {found.file: found for found in report.damaged}
     pictures = {
-        printable(heading): list(_charts(groups, report.comparisons, damaged))
+        printable(heading): list(
+            _charts(groups, report.comparisons, damaged, calibration=report.calibration)
+        )
         for heading, groups in by_title.items()
     }
     report = report._replace(damaged=list(damaged.values()))
@@ -72,7 +74,11 @@ def page(report: Report) -> Page:
 
 
 def _charts(
-    groups: Sequence[Group], comparisons: Sequence[Comparison], damaged: dict[Path, Damaged]
+    groups: Sequence[Group],
+    comparisons: Sequence[Comparison],
+    damaged: dict[Path, Damaged],
+    *,
+    calibration: bool,
 ) -> Iterator[Chart]:
     metric = groups[0].metric
     names = _names(groups)
@@ -95,11 +101,18 @@ def _charts(
         folder = group.runs[0].whole_folder
         if folder is None:
             continue
-        picture = attempted(folder.curves, partial(read_curves, folder), damaged)
-        if picture is not None:
-            png = base64.b64encode(picture).decode()
-            alt = f"truth, support points and fits of {name} on four test tasks"
-            yield Chart(f"Fitted curves, {name}", png=png, alt=alt)
+        alt = f"truth, support points and fits of {name} on four test tasks"
+        yield from _picture(f"Fitted curves, {name}", folder.curves, alt, damaged)
+        if calibration:
+            alt = f"promised and observed frequencies of {name}"
+            yield from _picture(f"Reliability, {name}", folder.reliability, alt, damaged)
+
+
+def _picture(heading: str, file: Path, alt: str, damaged: dict[Path, Damaged]) -> Iterator[Chart]:
+    """The picture, if the run has it."""
+    content = attempted(file, partial(read_picture, file), damaged)
+    if content is not None:
+        yield Chart(heading, png=base64.b64encode(content).decode(), alt=alt)
 
 
 def _histories(group: Group, damaged: dict[Path, Damaged]) -> list[History]:

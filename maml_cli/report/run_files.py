@@ -13,9 +13,9 @@ import numpy as np
 from maml_cli.core.json_text import JsonObject, parsed
 from maml_cli.core.limits import (
     CONFIG_BYTES,
-    CURVES_BYTES,
     METRICS_BYTES,
     METRICS_LINE_BYTES,
+    PNG_BYTES,
     RESULTS_BYTES,
     scaled,
     too_large,
@@ -117,10 +117,10 @@ def read_records(folder: RunFolder) -> Iterator[JsonObject]:
             yield JsonObject(content)
 
 
-def read_curves(folder: RunFolder) -> bytes | None:
-    """The picture of the fitted curves; None if there is none."""
+def read_picture(file: Path) -> bytes | None:
+    """A PNG picture of the run; None if there is none."""
     try:
-        content = read_regular(folder.curves, CURVES_BYTES)
+        content = read_regular(file, PNG_BYTES)
     except FileNotFoundError:
         return None
     if not content.startswith(PNG):
