@@ -23,6 +23,7 @@ CASES = {
     "matching": {"fce": True, "joint_norm": False, "scale": 5.0},
     "relation": {"filters": 4},
     "siamese": {"units": 8},
+    "neural_statistician": {"context": 3, "latent": 2, "units": 4, "filters": 2},
 }
 
 
