@@ -84,6 +84,19 @@ def test_every_algorithm_on_every_engine(case):
     check_algorithm(partial(build, name, changes))
 
 
+@pytest.mark.parametrize(("order", "engines"), [(1, ("threads", "vmap")), (2, tuple(ENGINES))])
+def test_meta_networks_on_every_engine(order, engines):
+    form = {"filters": 2, "blocks": [[1], [1]], "hidden": [3]}
+    network = shipped("backbone", "plain_conv_meta_networks", **form).build((1, 8, 8))
+    problem = replace(classification(side=8), network=network)
+    check_algorithm(
+        partial(build, "meta_networks", {"order": order}),
+        problem,
+        engines={name: ENGINES[name] for name in engines},
+        bn_stats=["batch"],
+    )
+
+
 @pytest.mark.parametrize("name", ["finetune", "nearest_neighbour"])
 def test_running_statistics_of_pretrained_networks_on_every_engine(name):
     check_algorithm(partial(build, *ALGORITHMS[name]), bn_stats=("running",))
@@ -140,6 +153,9 @@ def test_a_frozen_recording_fails_the_traps():
         ("conv4_reptile_mini_imagenet", (3, 84, 84)),
         ("resnet12", (3, 32, 32)),
         ("no_conv", (1, 28, 28)),
+        ("pixels", (1, 28, 28)),
+        ("plain_conv", (1, 28, 28)),
+        ("plain_conv_meta_networks", (3, 84, 84)),
         ("mlp", (1,)),
     ],
 )
