@@ -116,7 +116,7 @@ class FineTune:
             objective=source.objective,
             adapts=tuple(self.adapts),
             rule=Descent(direction=DIRECTIONS[self.inner_optimizer], rates=rates),
-            start=partial(with_blank_head, ways=source.output_size),
+            start=lambda theta, _: with_blank_head(theta["model"], source.output_size),
             proximal=self.proximal,
         )
         return classifier(network, source, train, FineTuning(inner), steps=self.inner_steps)

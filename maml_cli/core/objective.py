@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maml_cli.core.metric import ACCURACY, MSE, Metric
+from maml_cli.core.metric import ACCURACY, LOSS, MSE, Metric
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -67,6 +67,16 @@ CLASSIFICATION = Objective(
     loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY, combine=_mean_probability
 )
 REGRESSION = Objective(loss=F.mse_loss, metric=_squared_error, reported=MSE, combine=_mean_output)
+
+
+def to_minimise(loss: Callable[[Tensor, Tensor], Tensor]) -> Objective:
+    """That of optimisation problems: predictions are the losses themselves, of shape `(..., 1, 1)`.
+
+    `loss(outputs, targets)` is what a step descends on.
+    """
+    return Objective(
+        loss=loss, metric=lambda losses, _: losses[..., 0, 0], reported=LOSS, combine=_mean_output
+    )
 
 
 def class_balanced(counts: Sequence[int]) -> Objective:

@@ -9,6 +9,9 @@ from maml_cli.core.stats import Estimate
 
 Split = Literal["val", "test"]
 
+MILESTONES = (20, 40, 100, 200, 500, 1000, 2000, 5000, 10_000)
+"""Steps after which tables tell the loss of optimisation problems, beside the start and the end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Course:

@@ -178,7 +178,7 @@ class Assembly:
 
 def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -> Assembly:
     """The engine of an experiment, for the episodes of a source that is on the device."""
-    network = experiment.backbone.build(source.input_shape)
+    network = getattr(source, "network", None) or experiment.backbone.build(source.input_shape)
     algorithm = experiment.algo.build(network, source, experiment.train)
     name = choose_engine(
         experiment.run.engine,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.records import Curves
-from maml_cli.core.results import Course
+from maml_cli.core.results import MILESTONES, Course
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Evaluation, TaskSource
@@ -47,7 +47,8 @@ def evaluate(
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
-    objective, evaluation = source.objective, Evaluation(steps_to_score(steps), bn_stats)
+    objective = source.objective
+    evaluation = Evaluation(steps_to_score(steps, free=not objective.reported.few_shot), bn_stats)
     ensemble, single = [], []
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
@@ -63,11 +64,15 @@ def evaluate(
     return Scores(evaluation.after, torch.cat(ensemble), torch.cat(single))
 
 
-def steps_to_score(steps: int) -> tuple[int, ...]:
-    """Those of the numbers 0 to `steps` after which queries are scored, `steps` among them.
+def steps_to_score(steps: int, *, free: bool = False) -> tuple[int, ...]:
+    """Those of the numbers 0 to `steps` after which a task is scored, `steps` among them.
 
-    Scoring can cost more than a step, so after step 10 only some steps are scored.
+    Scoring can cost more than a step, so after step 10 only some steps are scored. Where it is free
+    of cost, every step is, or of more than 200 steps some 200.
     """
+    if free:
+        every = range(0, steps, -(-steps // 200) or 1)
+        return tuple(sorted({*every, *(n for n in MILESTONES if n < steps), steps}))
     return (*(n for n in (*range(11), 20, 50, 100, 200, 500) if n < steps), steps)
 
 

@@ -30,7 +30,8 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
     best = trained.candidates[0]
-    if problems := misfits(parts.fresh(), best):
+    carried = parts.engine.algorithm.carried
+    if problems := misfits(parts.fresh(), best, apart_from=carried):
         asked = f"ways={source.output_size} on inputs of shape {list(source.input_shape)}"
         raise UsageError(
             *(f"{asked}: {problem}" for problem in problems),
@@ -47,7 +48,11 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
             train_ways=trained.train_ways,
             train_shots=trained.train_shots,
             train_queries=trained.train_queries,
-            remarks=(*protocol.remarks, *trained.remarks),
+            remarks=(
+                *protocol.remarks,
+                *parts.engine.algorithm.remarks(best),
+                *trained.remarks,
+            ),
         )
         info = parts.info(
             protocol,

@@ -120,7 +120,10 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
         reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
         results = RunResults(
-            protocol=protocol,
+            protocol=replace(
+                protocol,
+                remarks=(*protocol.remarks, *parts.engine.algorithm.remarks(candidates[0])),
+            ),
             environment=environment,
             test=parts.evaluation(scores, "test", candidates=len(candidates)),
             validation=checkpoints.validation(state.scores),
