@@ -5,7 +5,7 @@ from typing import Protocol
 from torch import Tensor
 
 from maml_cli.core.network import Network
-from maml_cli.core.types import Tensors, TaskSource
+from maml_cli.core.types import TaskSource, Tensors
 
 
 class Problems(TaskSource, Protocol):
