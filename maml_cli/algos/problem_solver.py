@@ -10,7 +10,7 @@ from maml_cli.core.autodiff import Functional
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.norms import BatchStats
 from maml_cli.core.problems import Problems
-from maml_cli.core.settings import AlgorithmDefaults, ForProblems
+from maml_cli.core.settings import AlgorithmDefaults, ForProblems, OfProblems
 from maml_cli.core.types import Episode, Evaluation, Tensors
 from maml_cli.inner.feeds import DrawnBatches, WholeSupport
 from maml_cli.inner.loop import InnerLoop
@@ -70,6 +70,8 @@ class SolverSettings(AlgorithmDefaults, ForProblems):
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each setting that means nothing for problems."""
+        if not isinstance(experiment.dataset, OfProblems):
+            return []  # which is the mistake
         problems = []
         if experiment.eval.ensemble != 1:
             problems.append(

@@ -90,8 +90,9 @@ class Experiment:
 
     def check(self) -> list[str]:
         """What valid settings cannot do together, one sentence each; touches no data."""
-        own = self.dataset.check(self.run) + self.algo.check(self)
-        return own + self._check_kinds() + self._check_processes()
+        kinds = self._check_kinds()
+        tasks = [] if kinds else self.dataset.check(self.run)
+        return tasks + self.algo.check(self) + kinds + self._check_processes()
 
     def _check_kinds(self) -> list[str]:
         """That problems meet optimisers, and few-shot tasks few-shot learners."""

@@ -120,8 +120,17 @@ class Sink:
     def flush(self) -> None:
         """A checkpoint follows: write earlier records to disk, as they will not be sent again."""
 
-    def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
-        """The metric of each test episode after the last inner step; `finish` follows."""
+    def tested(
+        self,
+        ensemble: Sequence[float],
+        single: Sequence[float],
+        milestones: Mapping[int, Sequence[float]],
+    ) -> None:
+        """The metric of each test episode after the last inner step; `finish` follows.
+
+        On optimisation problems also after the steps that tables tell of; else `milestones` is
+        empty.
+        """
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         """The test is done; `curves` are those of a regression run."""

@@ -1,6 +1,6 @@
 """Every sink of a run as one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
@@ -8,6 +8,7 @@ from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo,
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
+from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.results import ResultsFile
@@ -42,9 +43,14 @@ class Reporter(Sink):
         for sink in self.sinks:
             sink.flush()
 
-    def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
+    def tested(
+        self,
+        ensemble: Sequence[float],
+        single: Sequence[float],
+        milestones: Mapping[int, Sequence[float]],
+    ) -> None:
         for sink in self.sinks:
-            sink.tested(ensemble, single)
+            sink.tested(ensemble, single, milestones)
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         for sink in self.sinks:
@@ -76,6 +82,7 @@ def standard_reporter() -> Reporter:
             TableFile(),
             MetricsFile(),
             CurvesFile(),
+            LossesFile(),
             TensorBoard(),
             Console(),
         ]

@@ -7,11 +7,18 @@ from rich import box
 from rich.table import Table as RichTable
 from tabulate import tabulate
 
+from maml_cli.core.metric import LOSS
 from maml_cli.core.records import Curves, RunInfo, Sink
-from maml_cli.core.results import Protocol, RunResults
+from maml_cli.core.results import (
+    MILESTONES,
+    Descents,
+    EvaluationResult,
+    Protocol,
+    RunResults,
+)
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
-from maml_cli.reporting.format import count, show_interval
+from maml_cli.reporting.format import count, show, show_interval
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
@@ -80,6 +87,8 @@ def tables(results: RunResults) -> list[Table]:
     def shown(estimate: Estimate) -> str:
         return show_interval(metric, estimate.mean, estimate.ci95)
 
+    if test.descents is not None:
+        return [_losses(test, test.descents, mark)]
     if metric.per_step:
         both = [
             (str(step), shown(estimate), shown(test.single.estimates[step]))
@@ -101,9 +110,32 @@ def tables(results: RunResults) -> list[Table]:
     ]
 
 
+def _losses(test: EvaluationResult, descents: Descents, mark: str) -> Table:
+    """The losses of optimisation problems at the start, after the milestones, and last."""
+    told = {0, *MILESTONES, test.inner_steps}
+    metric = LOSS
+    rows = [
+        (
+            f"{step:,}",
+            show_interval(metric, estimate.mean, estimate.ci95),
+            show(metric, spread.median),
+            f"{show(metric, spread.low)} to {show(metric, spread.high)}",
+            str(spread.diverged),
+        )
+        for step, spread in descents.spread.items()
+        if step in told and (estimate := test.single.estimates[step])
+    ]
+    what = f"{SPLITS[test.split]} {metric.name}"
+    return Table(
+        ("steps", f"{what}, mean{mark}", "median", "middle half of the problems", "diverged"), rows
+    )
+
+
 def caption(results: RunResults) -> str:
     """What the numbers are: the interval, what it is over, and the protocol."""
     protocol, test = results.protocol, results.test
+    if test.descents is not None:
+        return _caption_of_problems(results, test.descents)
     per = "class" if protocol.ways > 1 else "task"
     parts = [
         f"Mean over {test.episodes:,} {SPLITS[test.split]} episodes ± its 95 % Student-t interval "
@@ -128,6 +160,22 @@ def caption(results: RunResults) -> str:
     return "; ".join(parts) + "."
 
 
+def _caption_of_problems(results: RunResults, descents: Descents) -> str:
+    test = results.test
+    training = count(results.iterations, "iteration", "iterations")
+    tasks = count(results.protocol.tasks_per_batch, "problem", "problems")
+    parts = [
+        f"Mean over {test.episodes:,} {SPLITS[test.split]} problems ± its 95 % Student-t interval "
+        "over problems",
+        "the loss is that which the next step descends on",
+        "a problem diverged if its loss is above that of its start, or not finite",
+        f"{training} of {tasks}",
+        f"{1e6 * descents.seconds_per_step:,.0f} µs per step and problem in the test",
+        f"seed {results.protocol.seed}",
+    ]
+    return "; ".join(parts) + "."
+
+
 def _in_training(protocol: Protocol) -> list[str]:
     """The sizes that training episodes have, where they differ from those of the test."""
     ways = protocol.train_ways or protocol.ways
@@ -146,5 +194,5 @@ def _examples(shots: int, queries: int) -> str:
 
 
 def footnotes(results: RunResults) -> list[str]:
-    """The remarks, marked as in the table."""
-    return [f"{MARK} {remark}" for remark in results.protocol.remarks]
+    """The remarks, marked as in the table, and what training found out."""
+    return [*(f"{MARK} {remark}" for remark in results.protocol.remarks), *results.learned]

@@ -22,7 +22,14 @@ from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.engines.engine import Engine
 from maml_cli.reporting.results import environment
-from maml_cli.runs.evaluation import Scores, course, evaluate, fitted_curves
+from maml_cli.runs.evaluation import (
+    Scores,
+    course,
+    descents,
+    evaluate,
+    fitted_curves,
+    milestones,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +172,14 @@ class Assembly:
             },
         )
 
+    def of_episodes(
+        self, scores: Scores
+    ) -> tuple[list[float], list[float], dict[int, list[float]]]:
+        """The scores of single episodes, as `Sink.tested` takes them."""
+        few_shot = self.source.objective.reported.few_shot
+        told = {} if few_shot else {n: s.tolist() for n, s in milestones(scores).items()}
+        return scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist(), told
+
     def evaluation(self, scores: Scores, split: Split, *, candidates: int) -> EvaluationResult:
         """The scores of this many candidates as part of the results."""
         return EvaluationResult(
@@ -173,6 +188,9 @@ class Assembly:
             ensemble=course(scores.steps, scores.ensemble),
             ensemble_size=candidates,
             single=course(scores.steps, scores.single),
+            descents=None
+            if self.source.objective.reported.few_shot
+            else descents(scores, candidates),
         )
 
 

@@ -1,5 +1,6 @@
 """Validation and test: adapt to each episode's support set, score its queries, sum up."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.records import Curves
-from maml_cli.core.results import MILESTONES, Course
+from maml_cli.core.results import MILESTONES, Course, Descents, Spread
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Evaluation, TaskSource
@@ -29,6 +30,8 @@ class Scores(NamedTuple):
     """Of the candidates' averaged outputs."""
     single: Tensor
     """Of the first candidate alone."""
+    seconds: float
+    """Spent on the predictions of all candidates."""
 
 
 def evaluate(
@@ -49,19 +52,21 @@ def evaluate(
     """
     objective = source.objective
     evaluation = Evaluation(steps_to_score(steps, free=not objective.reported.few_shot), bn_stats)
-    ensemble, single = [], []
+    ensemble, single, seconds = [], [], 0.0
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
+        started = time.perf_counter()
         outputs = torch.stack(
             [objective.combine(engine.predict(c, batch, evaluation)) for c in candidates]
         )
+        seconds += time.perf_counter() - started
         ensemble.append(objective.metric(outputs.mean(0), targets).cpu())
         single.append(objective.metric(outputs[0], targets).cpu())
         on_progress(start + count)
-    return Scores(evaluation.after, torch.cat(ensemble), torch.cat(single))
+    return Scores(evaluation.after, torch.cat(ensemble), torch.cat(single), seconds)
 
 
 def steps_to_score(steps: int, *, free: bool = False) -> tuple[int, ...]:
@@ -79,6 +84,26 @@ def steps_to_score(steps: int, *, free: bool = False) -> tuple[int, ...]:
 def estimates(steps: Sequence[int], scores: Tensor) -> dict[int, Estimate]:
     """The mean over episodes after each number of inner steps, from `(episodes, len(steps))`."""
     return {n: estimate(column) for n, column in zip(steps, scores.unbind(1), strict=True)}
+
+
+def milestones(scores: Scores) -> dict[int, Tensor]:
+    """The losses of every problem at the start, after the steps that tables tell of, and last."""
+    told = {0, *MILESTONES, scores.steps[-1]}
+    columns = zip(scores.steps, scores.single.unbind(1), strict=True)
+    return {step: losses for step, losses in columns if step in told}
+
+
+def descents(scores: Scores, candidates: int) -> Descents:
+    """How the losses of single problems lie, and the time that a step takes."""
+    first = scores.single[:, 0]
+    spread = {}
+    for step, losses in zip(scores.steps, scores.single.unbind(1), strict=True):
+        lost = ~losses.isfinite() | (losses > first)
+        at = torch.where(losses.isfinite(), losses, torch.inf)
+        low, median, high = at.quantile(at.new_tensor([0.25, 0.5, 0.75]), interpolation="lower")
+        spread[step] = Spread(median.item(), low.item(), high.item(), int(lost.sum()))
+    steps = max(scores.steps[-1], 1) * len(first) * candidates
+    return Descents(spread=spread, seconds_per_step=scores.seconds / steps)
 
 
 def course(steps: Sequence[int], scores: Tensor) -> Course:

@@ -8,6 +8,7 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import Retest, RunResults, Split
 from maml_cli.reporting.console import Console
+from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
@@ -40,19 +41,16 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
         )
     claim(output_dir)
     write_atomically(RunFolder(output_dir).config, experiment.resolved)
+    sinks = [ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), LossesFile(), Console()]
 
-    with Reporter([ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
+    with Reporter(sinks) as reporter:
         protocol, environment = parts.protocol(best), parts.environment()
         protocol = replace(
             protocol,
             train_ways=trained.train_ways,
             train_shots=trained.train_shots,
             train_queries=trained.train_queries,
-            remarks=(
-                *protocol.remarks,
-                *parts.engine.algorithm.remarks(best),
-                *trained.remarks,
-            ),
+            remarks=(*protocol.remarks, *trained.remarks),
         )
         info = parts.info(
             protocol,
@@ -65,7 +63,7 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
         reporter.start(info, None)
         episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
         scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
-        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
+        reporter.tested(*parts.of_episodes(scores))
         results = RunResults(
             protocol=protocol,
             environment=environment,
@@ -74,6 +72,7 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
             iterations=trained.iterations,
             iterations_skipped=None,
             seconds_per_iteration=trained.seconds_per_iteration,
+            learned=parts.engine.algorithm.remarks(best),
             retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
         )
         reporter.finish(results, parts.curves(best))

@@ -118,18 +118,16 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
             scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
-        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
+        reporter.tested(*parts.of_episodes(scores))
         results = RunResults(
-            protocol=replace(
-                protocol,
-                remarks=(*protocol.remarks, *parts.engine.algorithm.remarks(candidates[0])),
-            ),
+            protocol=protocol,
             environment=environment,
             test=parts.evaluation(scores, "test", candidates=len(candidates)),
             validation=checkpoints.validation(state.scores),
             iterations=state.iteration,
             iterations_skipped=state.skipped,
             seconds_per_iteration=state.seconds / state.iteration,
+            learned=parts.engine.algorithm.remarks(candidates[0]),
         )
         reporter.finish(results, parts.curves(candidates[0]))
     return results

@@ -47,6 +47,11 @@ class RunFolder:
         return self.path / "curves.png"
 
     @property
+    def losses(self) -> Path:
+        """The losses of optimisation problems over the steps, as a picture."""
+        return self.path / "losses.png"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"
