@@ -235,6 +235,7 @@ def test_the_learned_optimizer_keeps_the_contract(problem: Problem, recompute: b
         min_outer_lr=0.0,
         bn_stats="batch",
         grad_clip=None,
+        grad_clip_norm=None,
         on_nonfinite="stop",
         max_time=None,
     )

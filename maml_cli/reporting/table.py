@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table as RichTable
 from tabulate import tabulate
 
+from maml_cli.core.calibration import Calibration
 from maml_cli.core.metric import LOSS
 from maml_cli.core.records import Curves, RunInfo, Sink
 from maml_cli.core.results import (
@@ -18,6 +19,7 @@ from maml_cli.core.results import (
 )
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
+from maml_cli.reporting.calibration import explanation, readings, score_cells, score_header
 from maml_cli.reporting.format import count, show, show_interval
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -89,12 +91,13 @@ def tables(results: RunResults) -> list[Table]:
 
     if test.descents is not None:
         return [_losses(test, test.descents, mark)]
+    probabilities = _probabilities(test.calibration)
     if metric.per_step:
         both = [
             (str(step), shown(estimate), shown(test.single.estimates[step]))
             for step, estimate in test.ensemble.estimates.items()
         ]
-        return [Table(("inner steps", *columns), both)]
+        return [Table(("inner steps", *columns), both), *probabilities]
     row = (
         protocol.algo,
         protocol.dataset,
@@ -107,6 +110,7 @@ def tables(results: RunResults) -> list[Table]:
     return [
         Table(("algo", "dataset", "ways", "shots", *columns), [row]),
         Table(("inner steps", columns[0]), by_step),
+        *probabilities,
     ]
 
 
@@ -131,6 +135,14 @@ def _losses(test: EvaluationResult, descents: Descents, mark: str) -> Table:
     )
 
 
+def _probabilities(calibration: Calibration | None) -> list[Table]:
+    """The scores of the ensemble's probabilities, a row for each reading of the outputs."""
+    if calibration is None:
+        return []
+    rows = [(name, *score_cells(reading)) for name, reading in readings(calibration).items()]
+    return [Table(("probabilities", *score_header(calibration)), rows)]
+
+
 def caption(results: RunResults) -> str:
     """What the numbers are: the interval, what it is over, and the protocol."""
     protocol, test = results.protocol, results.test
@@ -152,6 +164,7 @@ def caption(results: RunResults) -> str:
     if test.bn_stats is not None:
         parts.append(f"batch norm by {BATCH_NORM[test.bn_stats]}")
     parts += [
+        *_samples(test.calibration),
         f"the ensemble averages the outputs of {count(test.ensemble_size, 'epoch', 'epochs')}",
         f"{count(results.iterations, 'iteration', 'iterations')} of "
         f"{count(protocol.tasks_per_batch, 'task', 'tasks')}",
@@ -176,6 +189,13 @@ def _caption_of_problems(results: RunResults, descents: Descents) -> str:
     return "; ".join(parts) + "."
 
 
+def _samples(calibration: Calibration | None) -> list[str]:
+    """That a prediction is a mean, if it is."""
+    if calibration is None or calibration.samples == 1:
+        return []
+    return [f"predictions are means of {calibration.samples} samples"]
+
+
 def _in_training(protocol: Protocol) -> list[str]:
     """The sizes that training episodes have, where they differ from those of the test."""
     ways = protocol.train_ways or protocol.ways
@@ -194,5 +214,10 @@ def _examples(shots: int, queries: int) -> str:
 
 
 def footnotes(results: RunResults) -> list[str]:
-    """The remarks, marked as in the table, and what training found out."""
-    return [*(f"{MARK} {remark}" for remark in results.protocol.remarks), *results.learned]
+    """What scores of probabilities are; the remarks, marked as in the table; what was learned."""
+    test = results.test
+    said = []
+    if test.calibration is not None:
+        said = [explanation(test.calibration, in_sample=test.split == "val")]
+    remarks = [f"{MARK} {remark}" for remark in results.protocol.remarks]
+    return [*said, *remarks, *results.learned]

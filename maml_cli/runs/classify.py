@@ -42,25 +42,27 @@ def classify(
     device = choose_device(experiment.run.device)
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
     best = trained.candidates[0]
-    # the network has one output per class of a training episode
-    outputs = len(best.theta["model"]["head.weight"])
+    # a classifier of all training classes has a head of theirs; nobody else asks for their number
+    head = best.theta.get("model", {}).get("head.weight", ())
     task = OwnTask(
         own,
         dataset.picture_form(),
         device,
-        train_classes=outputs,
+        train_classes=len(head),
         seed=experiment.run.seed,
     )
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
-        raise UsageError(_other_ways(support, task.output_size, outputs))
-    probabilities = parts.probabilities(trained.candidates, task.episodes("test", 0, 1))
+        raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
+    episode = task.episodes("test", 0, 1)
+    probabilities, spread = parts.probabilities(trained.candidates, episode)
     claim(output_dir)
     output = RunFolder(output_dir)
     predictions = Predictions(
         classes=own.labels,
         pictures=own.names,
         probabilities=probabilities[0].cpu().numpy(),
+        spread=None if spread is None else spread[0].cpu().numpy(),
         truth=own.truth,
     )
     notes = _notes(parts, own, trained, predictions)
@@ -101,6 +103,8 @@ def _notes(
         f"probabilities are the softmax of the mean outputs of "
         f"{count(len(trained.candidates), 'epoch', 'epochs')}",
     ]
+    if predictions.spread is not None:
+        conditions.append("spread is the standard deviation over the samples")
     notes = ["; ".join(conditions) + ".", *trained.remarks]
     if said := score(predictions):
         notes = [f"{said}.", *notes]

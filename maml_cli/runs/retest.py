@@ -10,11 +10,13 @@ from maml_cli.core.results import Retest, RunResults, Split
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.plots import CurvesFile
+from maml_cli.reporting.reliability import ReliabilityFile
 from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.calibrate import tested
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -41,9 +43,9 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
         )
     claim(output_dir)
     write_atomically(RunFolder(output_dir).config, experiment.resolved)
-    sinks = [ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), LossesFile(), Console()]
 
-    with Reporter(sinks) as reporter:
+    files = (ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), LossesFile())
+    with Reporter([*files, ReliabilityFile(), Console()]) as reporter:
         protocol, environment = parts.protocol(best), parts.environment()
         protocol = replace(
             protocol,
@@ -61,13 +63,12 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
             output_dir=output_dir,
         )
         reporter.start(info, None)
-        episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
-        scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
-        reporter.tested(*parts.of_episodes(scores))
+        found = tested(parts, trained.candidates, split, reporter.evaluating)
+        reporter.tested(found.episodes)
         results = RunResults(
             protocol=protocol,
             environment=environment,
-            test=parts.evaluation(scores, split, candidates=len(trained.candidates)),
+            test=found.evaluation,
             validation=trained.validation,
             iterations=trained.iterations,
             iterations_skipped=None,
@@ -75,5 +76,5 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
             learned=parts.engine.algorithm.remarks(best),
             retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
         )
-        reporter.finish(results, parts.curves(best))
+        reporter.finish(results, found.curves)
     return results

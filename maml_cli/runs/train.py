@@ -17,6 +17,7 @@ from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.calibrate import tested
 from maml_cli.runs.evaluation import estimates
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
@@ -117,19 +118,19 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
-            scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
-        reporter.tested(*parts.of_episodes(scores))
+            ended = tested(parts, candidates, "test", evaluating)
+        reporter.tested(ended.episodes)
         results = RunResults(
             protocol=protocol,
             environment=environment,
-            test=parts.evaluation(scores, "test", candidates=len(candidates)),
+            test=ended.evaluation,
             validation=checkpoints.validation(state.scores),
             iterations=state.iteration,
             iterations_skipped=state.skipped,
             seconds_per_iteration=state.seconds / state.iteration,
             learned=parts.engine.algorithm.remarks(candidates[0]),
         )
-        reporter.finish(results, parts.curves(candidates[0]))
+        reporter.finish(results, ended.curves)
     return results
 
 

@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "losses.png"
 
     @property
+    def reliability(self) -> Path:
+        """Promised and observed frequencies, as a picture."""
+        return self.path / "reliability.png"
+
+    @property
     def checkpoints(self) -> Path:
         """The folder of the checkpoints."""
         return self.path / "checkpoints"

@@ -47,6 +47,7 @@ def diverged(
     which = f"training episodes {episodes[0]} to {episodes[-1]}"
     return DivergedError(
         f"{what} at iteration {iteration} ({which}){where}"
-        f".{learned} Lower train.outer_lr or algo.inner_lr, set train.grad_clip, or pass over such "
-        "iterations with train.on_nonfinite=skip. No update was made from it."
+        f".{learned} Lower train.outer_lr or algo.inner_lr, set train.grad_clip or "
+        "train.grad_clip_norm, or pass over such iterations with train.on_nonfinite=skip. No "
+        "update was made from it."
     )

@@ -15,6 +15,7 @@ from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Progress, TaskSource
 from maml_cli.engines.engine import Engine
 from maml_cli.storage.checkpoint import Checkpoints
+from maml_cli.training.clipping import clip
 from maml_cli.training.finite import diverged, is_finite, where_finite
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import Outcome, RunState
@@ -96,8 +97,7 @@ class Trainer:
         theta, gradient = flat(run.params.theta), flat(step.gradient)
         for name, tensor in theta.items():
             tensor.grad = gradient[name]
-        if self.settings.grad_clip is not None:
-            torch.nn.utils.clip_grad_value_(theta.values(), self.settings.grad_clip)
+        clip(theta.values(), by_value=self.settings.grad_clip, by_norm=self.settings.grad_clip_norm)
         for group in run.optimizer.param_groups:
             group["lr"] = outer_lr
         run.optimizer.step()

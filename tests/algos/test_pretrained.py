@@ -7,8 +7,6 @@ import pytest
 import torch
 from problems import FakeSource, Line, Toy, at_epoch, built, composed, evaluated, points, shipped
 
-from maml_cli.data.sinusoid import SinusoidTasks
-
 W = "model.head.weight"
 
 
@@ -35,7 +33,7 @@ class Sine(Toy):
 
 def sines(*, reveal):
     run = replace(composed("dataset=sinusoid").run, ways=1, shots=10, queries=1, train_queries=None)
-    return SinusoidTasks(run, torch.device("cpu"), max_phase=math.pi, reveal=reveal)
+    return shipped("dataset", "sinusoid", reveal=reveal).load(run, torch.device("cpu"))
 
 
 def pretrained(network, source, engine="loop", **changes):

@@ -42,8 +42,16 @@ ALGORITHMS = {
     ),
     "finetune": ("finetune", FEW_STEPS),
     "nearest_neighbour": ("nearest_neighbour", {}),
+    "snail": (
+        "snail",
+        {"embedding": 4, "filters": 4, "max_shots": 2, "mixed_shots": True},
+    ),
+    "in_context": ("in_context", {"width": 8, "layers": 2, "heads": 2}),
 }
-REGRESSION = {"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}}
+REGRESSION = {
+    **{"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}},
+    "in_context": {"width": 8, "layers": 2, "heads": 2, "mixed_shots": True},
+}
 
 
 BY_RUNNING = {

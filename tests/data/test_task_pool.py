@@ -1,14 +1,12 @@
 """A pool of fixed training tasks: the same tasks in turn, each visit with a key of its own."""
 
-import math
-
 import pytest
 import torch
+from problems import shipped
 
 from maml_cli.core.objective import REGRESSION
 from maml_cli.core.types import Episode
 from maml_cli.data.sampler import episode_keys
-from maml_cli.data.sinusoid import Sinusoid
 from maml_cli.data.task_pool import runs_of, training_source
 
 
@@ -75,11 +73,9 @@ def test_without_a_size_it_is_the_source_itself():
     assert training_source(source, None, seed=3) is source
 
 
-def test_waves_come_back_with_other_keys(run_settings):
+def test_waves_and_their_noise_come_back_with_other_keys(run_settings):
     run = run_settings(ways=1, shots=5, queries=5, seed=9)
-    source = Sinusoid(name="sinusoid", max_phase=math.pi, reveal=False).load(
-        run, torch.device("cpu")
-    )
+    source = shipped("dataset", "sinusoid", noise=0.1).load(run, torch.device("cpu"))
     pool = training_source(source, 4, run.seed)
     endless, again = source.episodes("train", 0, 4), pool.episodes("train", 8, 4)
     assert all(torch.equal(one, other) for one, other in zip(endless[:5], again[:5], strict=True))

@@ -30,7 +30,7 @@ LONG = (
     *("train.tasks_per_batch=2", "eval.val_episodes=4", "eval.test_episodes=4"),
 )
 PICTURES = ("dataset=glyphs", "ways=3", "backbone.filters=4")
-MAMLPP = ("algo=mamlpp", "algo.inner_steps=2", *PICTURES)
+MAMLPP = ("algo=mamlpp", "algo.inner_steps=2", "train.grad_clip_norm=0.1", *PICTURES)
 REPTILE = ("algo=reptile", "dataset=sinusoid", "algo.carry_moments=false")
 SINUSOID = ("algo=metasgd", "dataset=sinusoid")
 
