@@ -83,12 +83,29 @@ class Embedding:
         return self.network.features(params, x, norm).flatten(1)
 
 
+class StreamReader(Reader):
+    """A reader that answers every example before it is told the label."""
+
+    @abstractmethod
+    def stream(self, params: Tensors, examples: Examples) -> Tensor:
+        """Outputs for each example from those before it, `(examples, outputs)`."""
+
+
+class Task(NamedTuple):
+    """The embedded examples of an episode, the support set in the order in which it is read."""
+
+    support: Examples
+    query: Examples
+    key: Tensor
+    """The episode's."""
+
+
 class Lesson(ABC):
     """What is asked of a reader in training."""
 
     @abstractmethod
     def __call__(
-        self, reader: Any, params: Tensors, support: Examples, query: Examples, ops: Ops
+        self, reader: Any, params: Tensors, task: Task, autodiff: Autodiff
     ) -> tuple[Tensor, Tensor]:
         """Outputs that the loss counts, `(examples, outputs)`, and their targets."""
 
@@ -97,10 +114,35 @@ class Queries(Lesson):
     """The support set is read, then the queries are answered: what the test asks, too."""
 
     def __call__(
-        self, reader: Reader, params: Tensors, support: Examples, query: Examples, ops: Ops
+        self, reader: Reader, params: Tensors, task: Task, autodiff: Autodiff
     ) -> tuple[Tensor, Tensor]:
-        memory = reader.read(params, support, ops.autodiff)
-        return reader.answer(params, memory, query.x), query.y
+        memory = reader.read(params, task.support, autodiff)
+        return reader.answer(params, memory, task.query.x), task.query.y
+
+
+@dataclass(frozen=True)
+class Stream(Lesson):
+    """Support set and queries are one sequence in random order; every example is answered.
+
+    In rounds, each class comes once before any comes twice.
+    """
+
+    in_rounds: bool
+
+    def __call__(
+        self, reader: StreamReader, params: Tensors, task: Task, autodiff: Autodiff
+    ) -> tuple[Tensor, Tensor]:
+        examples = self.sequence(task)
+        return reader.stream(params, examples), examples.y
+
+    def sequence(self, task: Task) -> Examples:
+        """All examples of a task in the order in which they are asked."""
+        fields = zip(task.support, task.query, strict=True)
+        examples = Examples(*(torch.cat(pair) for pair in fields))
+        places = noise.permutation(task.key, "stream", len(examples.y))
+        if self.in_rounds:
+            places = places[rounds(examples.y[places]).argsort(stable=True)]
+        return Examples(*(field[places] for field in examples))
 
 
 QUERIES = Queries()
@@ -141,16 +183,22 @@ class ReadingLearner(Algorithm):
     def loss(
         self, params: MetaParameters, episode: Episode, phase: Any, ops: Ops
     ) -> tuple[Tensor, Sections]:
-        support, query, statistics = self._embedded(params, episode, self.bn_stats, ops)
-        order = reading_order(episode, mixed_shots=self.mixed_shots)
-        outputs, targets = self.lesson(
-            self.reader, params.theta.get("reader", {}), arranged(support, order), query, ops
-        )
+        task, statistics = self.training_task(params, episode, ops)
+        weights = params.theta.get("reader", {})
+        outputs, targets = self.lesson(self.reader, weights, task, ops.autodiff)
         criterion = self.criterion or self.objective.loss
         sections = {LOG: self.objective.log(outputs, targets)}
         if params.state:
             sections[STATISTICS] = statistics
         return criterion(outputs, targets), sections
+
+    def training_task(
+        self, params: MetaParameters, episode: Episode, ops: Ops
+    ) -> tuple[Task, dict[str, Tensor]]:
+        """An episode's examples, and the batch-norm statistics of the queries' pass."""
+        support, query, statistics = self._embedded(params, episode, self.bn_stats, ops)
+        order = reading_order(episode, mixed_shots=self.mixed_shots)
+        return Task(arranged(support, order), query, episode.key), statistics
 
     def next_state(self, state: Sections, outputs: Sections) -> Sections:
         if not state:

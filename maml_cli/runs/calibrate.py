@@ -1,5 +1,6 @@
 """The test of networks on a split: their scores, and those of their probabilities."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from maml_cli.core.records import Curves, ScoredEpisodes
 from maml_cli.core.results import EvaluationResult, Split
 from maml_cli.core.scoring import EpisodeScores, Scoring
 from maml_cli.runs.assembly import Assembly
+from maml_cli.runs.bound_data import splits_of
 from maml_cli.runs.evaluation import Scores, milestones
 
 
@@ -29,16 +31,18 @@ def tested(
 ) -> Tested:
     """Score the candidates, best first, on a split; fit on validation episodes what is fitted.
 
-    Optimisation problems have no probabilities, so that nothing is fitted.
+    Nothing is where there are no validation episodes, or no probabilities, as on optimisation
+    problems.
     """
     settings, objective = parts.experiment.eval, parts.source.objective
     sizes = {"val": settings.val_episodes, "test": settings.test_episodes}
-    needed = dict.fromkeys([split] if objective.scoring is None else ["val", split])
+    scoring = objective.scoring if "val" in splits_of(parts.source) else None
+    needed = dict.fromkeys([split] if scoring is None else ["val", split])
     scores = {name: parts.scores(candidates, name, sizes[name], on_progress) for name in needed}
     calibration: Calibration | None = None
     by_episode: Mapping[str, EpisodeScores] = {}
-    if objective.scoring is not None:
-        calibration, by_episode = calibrate(objective.scoring, scores["val"], scores[split])
+    if scoring is not None:
+        calibration, by_episode = calibrate(scoring, scores["val"], scores[split])
     found = scores[split]
     told = {} if objective.reported.few_shot else milestones(found)
     return Tested(
@@ -49,7 +53,7 @@ def tested(
             calibration=by_episode,
             milestones={step: losses.tolist() for step, losses in told.items()},
         ),
-        None if calibration is None else parts.curves(candidates[0], calibration.value),
+        parts.curves(candidates[0], math.nan if calibration is None else calibration.value),
     )
 
 

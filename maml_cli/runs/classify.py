@@ -11,6 +11,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.data.inventory import ImageDataset
 from maml_cli.data.own_pictures import OwnPictures, OwnTask, find_own_pictures
+from maml_cli.data.record import read_record
 from maml_cli.reporting.format import count
 from maml_cli.reporting.predictions import (
     Predictions,
@@ -42,11 +43,12 @@ def classify(
     device = choose_device(experiment.run.device)
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
     best = trained.candidates[0]
+    record = read_record(RunFolder(folder).data)
     # a classifier of all training classes has a head of theirs; nobody else asks for their number
     head = best.theta.get("model", {}).get("head.weight", ())
     task = OwnTask(
         own,
-        dataset.picture_form(),
+        dataset.picture_form(record.values if record else None),
         device,
         train_classes=len(head),
         seed=experiment.run.seed,
@@ -105,7 +107,7 @@ def _notes(
     ]
     if predictions.spread is not None:
         conditions.append("spread is the standard deviation over the samples")
-    notes = ["; ".join(conditions) + ".", *trained.remarks]
+    notes = ["; ".join(conditions) + ".", *parts.source.remarks, *trained.remarks]
     if said := score(predictions):
         notes = [f"{said}.", *notes]
     if parts.normalises and bn_stats == "batch":

@@ -16,20 +16,25 @@ from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.bound_data import load_to_test
 from maml_cli.runs.calibrate import tested
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
 
-def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path) -> RunResults:
+def retest(
+    folder: Path, experiment: Experiment, split: Split, output_dir: Path, *, new: bool = False
+) -> RunResults:
     """Score the best networks of the run in `folder` on a split, by the experiment's settings.
+
+    With `new` the split has the classes that the run does not know.
 
     Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError or
     StorageError.
     """
     device = choose_device(experiment.run.device)
-    source = experiment.dataset.load(experiment.run, device)
+    source, said = load_to_test(experiment, device, RunFolder(folder), split, new=new)
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
     best = trained.candidates[0]
@@ -52,7 +57,7 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
             train_ways=trained.train_ways,
             train_shots=trained.train_shots,
             train_queries=trained.train_queries,
-            remarks=(*protocol.remarks, *trained.remarks),
+            remarks=(*protocol.remarks, *said, *trained.remarks),
         )
         info = parts.info(
             protocol,

@@ -32,6 +32,11 @@ class RunFolder:
         return self.path / CONFIG
 
     @property
+    def data(self) -> Path:
+        """The classes of each split, and digests of their pictures."""
+        return self.path / "data.json"
+
+    @property
     def metrics(self) -> Path:
         """The course of training and validation, one JSON object a line."""
         return self.path / "metrics.jsonl"

@@ -18,9 +18,13 @@ ALONE = Evaluation((0,), "support")
 READERS = {
     "snail": {"embedding": 8, "filters": 8, "max_shots": 2},
     "in_context": {"width": 16, "heads": 2, "layers": 2},
+    "mann": {"units": 16, "slots": 8, "width": 8, "heads": 1},
+    "memory_module": {"rep_dim": 8},
 }
 """Small settings of each."""
-STEPS, RATE, TASKS = 80, 0.003, 8
+STEPS = {"snail": 60, "in_context": 60, "mann": 150, "memory_module": 20}
+RATES = {"snail": 0.003, "in_context": 0.003, "mann": 0.01, "memory_module": 0.003}
+TASKS = 8
 
 
 def engine_of(case):
@@ -50,8 +54,8 @@ def trained(case):
     engine = engine_of(case)
     params = engine.algorithm.init(0)
     theta = flat(params.theta)
-    optimizer = torch.optim.Adam(theta.values(), lr=RATE)
-    for step in range(STEPS):
+    optimizer = torch.optim.Adam(theta.values(), lr=RATES[case])
+    for step in range(STEPS[case]):
         found = engine.meta_gradient(params, easy(step, TASKS), at_epoch(0))
         for name, gradient in flat(found.gradient).items():
             theta[name].grad = gradient

@@ -47,6 +47,12 @@ ALGORITHMS = {
         {"embedding": 4, "filters": 4, "max_shots": 2, "mixed_shots": True},
     ),
     "in_context": ("in_context", {"width": 8, "layers": 2, "heads": 2}),
+    "memory_module": ("memory_module", {"rep_dim": 6}),
+    "memory_module, shared": (
+        "memory_module",
+        {"rep_dim": 6, "lesson": "stream", "shared_memory": True},
+    ),
+    "mann": ("mann", {"units": 5, "slots": 7, "width": 3, "heads": 2, "lesson": "stream"}),
 }
 REGRESSION = {
     **{"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}},
