@@ -1,5 +1,6 @@
 """Problems of fitting a network to images: loss of a random minibatch, from a random start."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from maml_cli.core import noise
+from maml_cli.core import likelihood, noise
 from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import to_minimise
@@ -57,7 +58,7 @@ class ImageProblems:
     more than ten classes, each problem has ten of its own. Pixels are from 0 to 1.
     """
 
-    objective = to_minimise(F.cross_entropy)
+    objective = to_minimise(F.cross_entropy, likelihood.CLASSES)
     output_size = CLASSES
     train_classes = CLASSES
 
@@ -73,7 +74,10 @@ class ImageProblems:
         remarks: tuple[str, ...],
     ) -> None:
         pools = pictures.pools
-        self.network = OfNumbers(network, torch.cat([pool.images for pool in pools.values()]))
+        images = torch.cat([pool.images for pool in pools.values()])
+        self.network = OfNumbers(network, images)
+        self.checksum = hashlib.sha256(images.cpu().numpy().tobytes()).hexdigest()
+        """SHA-256 of all images as bytes."""
         self.input_shape, self.batch = self.network.input_shape, batch
         self.remarks = (*remarks, *pictures.remarks)
         self._seed, self._device, self._kind = seed, device, start

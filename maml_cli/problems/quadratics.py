@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from torch import Generator, Tensor
 
 from maml_cli.core import noise
+from maml_cli.core.likelihood import NORMAL
 from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import to_minimise
@@ -60,7 +61,7 @@ def _squared_distance(outputs: Tensor, targets: Tensor) -> Tensor:
 class QuadraticProblems:
     """An endless supply of them: the support set is the rows of W with the entries of y."""
 
-    objective = to_minimise(_squared_distance)
+    objective = to_minimise(_squared_distance, NORMAL)
     output_size = 1
     train_classes = 1
     batch = None
