@@ -42,6 +42,12 @@ class Scores(NamedTuple):
     seconds: float
     """Spent on the predictions of all candidates."""
 
+    @property
+    def not_finite(self) -> int:
+        """Episodes in which an output of the ensemble, after the last step, is inf or nan."""
+        outputs = torch.cat([self.predictive.flatten(1), self.ensemble[:, -1:]], dim=1)
+        return int((~outputs.isfinite().all(1)).sum())
+
 
 def evaluate(
     engine: Engine,
