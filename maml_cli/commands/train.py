@@ -187,8 +187,10 @@ def _run(config: DictConfig, output_dir: Path) -> None:
     """Run what the configuration describes, unless the folder holds it, done."""
     from maml_cli.distributed.collectives import from_first
     from maml_cli.runs.train import run
+    from maml_cli.storage.files import require_own_files
     from maml_cli.training.signals import end_with_parent
 
+    from_first(lambda: require_own_files(RunFolder(output_dir)))
     experiment = build(config, _command())
     if not from_first(lambda: _show_finished(experiment, output_dir)):
         end_with_parent()
@@ -247,11 +249,13 @@ def _report(error: UserError) -> int:
 
 def _report_bug(error: Exception, output_dir: Path) -> int:
     """Say where the traceback is: in a file, or if that cannot be written, here."""
+    from maml_cli.storage.files import write_atomically
+
     log = RunFolder(output_dir).error_log(ranks.rank())
     details = traceback.format_exc()
     try:
-        log.write_text(details, encoding="utf-8")
-    except OSError:
+        write_atomically(log, details)
+    except StorageError:
         print(details, file=sys.stderr, end="")
         place = "above"
     else:

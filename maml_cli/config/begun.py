@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from maml_cli.config.build import inspect
 from maml_cli.config.compose import parse
+from maml_cli.config.module_path import named_folders
 from maml_cli.core.errors import CheckpointError
+from maml_cli.core.limits import CONFIG_BYTES
+from maml_cli.core.plain_text import printable
+from maml_cli.core.regular_files import read_text
+from maml_cli.core.yaml_text import read_mapping
+from maml_cli.storage.files import require_own_files
 from maml_cli.storage.run_folder import RunFolder
 
+USERS_OWN = ("data_dir", "cache_dir", "download", "device")
+"""Keys whose values are never taken from a run: where it reads and writes, and on what."""
 MODES = ("auto", "never")
 """What `resume` is, if it is no folder."""
 
@@ -38,28 +46,44 @@ def begun(config: DictConfig, overrides: Sequence[str], free: Collection[str]) -
     folder = _resumed_folder(overrides)
     if folder is None or not typed <= set(free):
         return config
-    saved = saved_config(folder)
+    saved = saved_config(folder, config)
     for key in typed:
         OmegaConf.update(saved, key, OmegaConf.select(config, key))
     return saved
 
 
-def saved_config(folder: Path) -> DictConfig:
-    """The run's `config.yaml`; raises CheckpointError unless it is valid as it is."""
+def saved_config(folder: Path, own: DictConfig) -> DictConfig:
+    """The run's `config.yaml`, but for what is the user's `own`.
+
+    It may be another person's: it is read as plain values, and no code is imported but the
+    program's and that of a `--module-path`. Raises CheckpointError unless it is valid as it is.
+    """
     path = RunFolder(folder).config
+    require_own_files(RunFolder(folder))
     try:
-        config = OmegaConf.create(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        config = OmegaConf.create(read_mapping(read_text(path, CONFIG_BYTES)))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, OmegaConfBaseException) as error:
         raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    if not isinstance(config, DictConfig):
-        raise CheckpointError(f"{path}: not the configuration of a run")
-    if problems := inspect(config, fallback=config)[1]:
+    for key in USERS_OWN:
+        if config.get(key) != own[key]:
+            _say(key, config.get(key), own[key])
+        config[key] = own[key]
+    if problems := inspect(config, fallback=config, folders=named_folders())[1]:
         raise CheckpointError(
             f"{path}: not a configuration of this version of the program; use the one that trained "
             "it (its results.json names the commit), or train again",
             *problems,
         )
     return config
+
+
+def _say(key: str, before: object, now: object) -> None:
+    """That the user's own value is taken, where that may matter."""
+    if key in ("data_dir", "device", "download"):
+        shown = printable(str(before))
+        sys.stderr.write(f"note: {key}={now} is yours; the run had {key}={shown}\n")
 
 
 def _resumed_folder(overrides: Sequence[str]) -> Path | None:

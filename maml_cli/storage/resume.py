@@ -7,17 +7,28 @@ from typing import Any
 import yaml
 
 from maml_cli.core.errors import CheckpointError
+from maml_cli.core.limits import CONFIG_BYTES
+from maml_cli.core.plain_text import printable
+from maml_cli.core.regular_files import read_text
 from maml_cli.core.settings import flat
+from maml_cli.core.yaml_text import read_mapping
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
-FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
+FREE = (
+    *("resume", "data_dir", "cache_dir", "download", "device"),
+    *("train.max_time", "train.on_nonfinite"),
+)
 """Keys that may differ: they do not decide the numbers of a run that goes well."""
 
 
 def require_same_config(before: str, now: str, place: object) -> None:
     """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ."""
-    old, new = flat(yaml.safe_load(before)), flat(yaml.safe_load(now))
+    try:
+        old = flat(read_mapping(before))
+    except ValueError as error:
+        raise CheckpointError(f"{place}: the configuration stored there: {error}") from error
+    new = flat(read_mapping(now))
     keys = [key for key in {**old, **new} if key not in FREE]
     differing = [
         f"{key}: it has {_shown(old, key)}, now asked for is {_shown(new, key)}"
@@ -38,10 +49,13 @@ def finished(output_dir: Path, config: str) -> str | None:
     if not folder.results.exists():
         return None
     with storing(output_dir):
-        before = folder.config.read_text(encoding="utf-8")
-        table = folder.table.read_text(encoding="utf-8")
+        try:
+            before = read_text(folder.config, CONFIG_BYTES)
+            table = read_text(folder.table, CONFIG_BYTES)
+        except ValueError as error:
+            raise CheckpointError(f"{output_dir}: a file is no text ({error})") from error
     require_same_config(before, config, output_dir)
-    return table
+    return "".join(f"{printable(line)}\n" for line in table.split("\n")[:-1])
 
 
 def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
