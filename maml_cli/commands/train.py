@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from maml_cli import __version__
+from maml_cli.commands.machine import machine_error, require_machine
 from maml_cli.commands.streams import lasting
 from maml_cli.config import check, resolvers
 from maml_cli.config.begun import MODES, begun, require_begun
@@ -64,6 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(_normalised(words), paths)
     except UserError as error:
         return _report(error)
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        refused = machine_error(error)
+        if refused is None:
+            raise
+        return _report(refused)
     except Left as end:
         if argv is None:
             sys.stdout.flush()
@@ -76,10 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str], module_paths: list[str]) -> int:
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise StorageError("the folder you are in is gone: cd to one that is there") from None
+    require_machine()
     use_module_paths(module_paths)
     Command.module_paths = module_paths
     flags = _flags(argv)
@@ -177,7 +180,8 @@ def _job(config: DictConfig) -> float | None:
     except UserError as error:
         _fail(_report(error))
     except Exception as error:
-        _fail(_report_bug(error, output_dir))
+        refused = machine_error(error)
+        _fail(_report(refused) if refused else _report_bug(error, output_dir))
     finally:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _write_sweep_table(Path(HydraConfig.get().sweep.dir))
