@@ -14,7 +14,7 @@ from maml_cli.commands.streams import Lost, lasting
 from maml_cli.core.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from maml_cli.report.collect import Run
+    from maml_cli.report.collect import Damaged, Run
 
 SUFFIXES = {
     ".md": "markdown",
@@ -132,6 +132,11 @@ def _main(arguments: argparse.Namespace) -> None:
             print(output, file=sys.stderr)
         else:
             print(text, end="")
+    _end(damaged)
+
+
+def _end(damaged: Sequence[Damaged]) -> None:
+    """Raise StorageError if the report was not printed, DataError if files were left out."""
     sys.stdout.flush()
     if Lost.full:
         raise StorageError("standard output cannot be written (no space left): use -o FILE")

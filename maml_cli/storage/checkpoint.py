@@ -114,7 +114,7 @@ class Checkpoints:
         with storing(self._directory):
             for path in newer:
                 path.replace(path.with_name(f"{path.name}.unused"))
-            for leftover in self._directory.iterdir():
+            for leftover in self._directory.glob(".*.pt.*"):
                 if LEFTOVER.fullmatch(leftover.name):
                     leftover.unlink()
 
