@@ -97,7 +97,7 @@ def _load(experiment: Experiment) -> None:
         episode = tasks.episodes(split, 0, 1)
         support, queries = episode.support_x.shape[1], episode.query_x.shape[1]
         print(f"{split}: episodes of {support} support and {queries} query examples")
-    print(f"{dataset.name}: ready; made or read as it is needed, so nothing is prepared")
+    print(f"{dataset.name}: made or read as it is needed; nothing to prepare")
     for remark in tasks.remarks:
         print(f"remark: {remark}")
 
