@@ -45,8 +45,10 @@ class Scores(NamedTuple):
     @property
     def not_finite(self) -> int:
         """Episodes in which an output of the ensemble, after the last step, is inf or nan."""
-        outputs = torch.cat([self.predictive.flatten(1), self.ensemble[:, -1:]], dim=1)
-        return int((~outputs.isfinite().all(1)).sum())
+        finite = self.ensemble[:, -1].isfinite()
+        if len(self.predictive):  # optimisation problems have none
+            finite &= self.predictive.flatten(1).isfinite().all(1)
+        return int((~finite).sum())
 
 
 def evaluate(
