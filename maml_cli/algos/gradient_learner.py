@@ -71,8 +71,8 @@ class GradientLearner(Algorithm):
                 statistics.append(scored.statistics)
             elif policy.gathers:
                 statistics.append(task.gather(point, step))
-        outputs = {LOG: _stacked(logs)}
-        return loss, outputs | ({STATISTICS: _stacked(statistics)} if policy.gathers else {})
+        outputs = {LOG: stacked(logs)}
+        return loss, outputs | ({STATISTICS: stacked(statistics)} if policy.gathers else {})
 
     def _policy(self, bn_stats: str) -> NormPolicy:
         """What normalises in training; before running statistics are used, they are gathered."""
@@ -96,5 +96,6 @@ class GradientLearner(Algorithm):
         return self.inner.rule.learned_rates(params.theta.get("inner_lr", {}))
 
 
-def _stacked(steps: Sequence[Tensors]) -> dict[str, Tensor]:
+def stacked(steps: Sequence[Tensors]) -> dict[str, Tensor]:
+    """One row per step."""
     return {n: torch.stack([tensors[n] for tensors in steps]) for n in steps[-1]}

@@ -14,8 +14,8 @@ import torch
 from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import detached
-from maml_cli.core.network import Network, Part
+from maml_cli.core.autodiff import ScalarFunction, detached
+from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import Objective
 from maml_cli.core.types import Episode, Tensors
@@ -24,7 +24,7 @@ from maml_cli.inner.feeds import Feed, WholeSupport
 from maml_cli.inner.norm_policies import NormPolicy
 from maml_cli.inner.running_stats import InputAverages
 from maml_cli.inner.update_rules import InnerStep, UpdateRule
-from maml_cli.inner.views import AsTheyAre, View
+from maml_cli.inner.views import AsTheyAre, View, part_of
 
 Start = Callable[[Tensors], Tensors]
 """Turns the meta-learned parameters of the network into those that a task begins with."""
@@ -55,8 +55,8 @@ class InnerLoop:
 
     network: Network
     objective: Objective
-    adapts: tuple[Part, ...]
-    """The parts of the network that inner steps change."""
+    adapts: tuple[str, ...]
+    """The parts of the network and of what views add that inner steps change."""
     rule: UpdateRule
     averages: InputAverages | None = None
     """The running statistics of training, if there are any."""
@@ -70,13 +70,13 @@ class InnerLoop:
     def init(self, outputs: int, generator: Generator) -> Sections:
         """Fresh meta-parameters: the sections `model` and, if the rule is learned, `inner_lr`."""
         body = self.network.init(generator)
-        model = self.view.init(body | self.network.init_head(outputs, generator))
-        learned = self.rule.init(self.adapted(model), generator)
+        model = self.view.init(body | self.network.init_head(outputs, generator), generator)
+        learned = self.rule.init(self.adapted(self.start(model)), generator)
         return {"model": model} | ({"inner_lr": learned} if learned else {})
 
     def adapted(self, model: Tensors) -> dict[str, Tensor]:
         """The parameters that inner steps change."""
-        return {n: p for n, p in model.items() if self.network.part(n) in self.adapts}
+        return {n: p for n, p in model.items() if part_of(n, self.network) in self.adapts}
 
     @property
     def reuses_features(self) -> bool:
@@ -169,6 +169,21 @@ class Adaptation:
         self, number: int, inputs: Mapping[str, Any], episode: Episode, order: int
     ) -> tuple[Tensors, Sections]:
         fixed = inputs["fixed"] if order == 2 else detached(inputs["fixed"])
+        phi = inputs["phi"]
+        support_loss = self._support_loss(fixed, episode, number)
+        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
+        gradient = found.gradient
+        if self._loop.proximal:
+            pull = {n: self._loop.proximal * (p - inputs["anchor"][n]) for n, p in phi.items()}
+            pull = pull if order == 2 else detached(pull)
+            gradient = {n: g + pull[n] for n, g in gradient.items()}
+        at = InnerStep(number, found.value, episode.key)
+        return self._loop.rule.step(inputs["learned"], inputs["memory"], phi, gradient, at)
+
+    def _support_loss(
+        self, fixed: Mapping[str, Any], episode: Episode, number: int
+    ) -> ScalarFunction:
+        """The loss on the examples that step `number` sees, as a function of phi."""
         x, y = episode.support_x, episode.support_y
         if not self._loop.feed.whole:
             rows = self._loop.feed.rows(episode.key, len(x), number)
@@ -179,15 +194,14 @@ class Adaptation:
             outputs = self._outputs({"phi": phi, **fixed}, number, x, norm)
             return self._loop.objective.support_loss(outputs, y), {}
 
-        phi = inputs["phi"]
-        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
-        gradient = found.gradient
-        if self._loop.proximal:
-            pull = {n: self._loop.proximal * (p - inputs["anchor"][n]) for n, p in phi.items()}
-            pull = pull if order == 2 else detached(pull)
-            gradient = {n: g + pull[n] for n, g in gradient.items()}
-        at = InnerStep(number, found.value, episode.key)
-        return self._loop.rule.step(inputs["learned"], inputs["memory"], phi, gradient, at)
+        return support_loss
+
+    def support_gradient(self, phi: Tensors, number: int) -> dict[str, Tensor]:
+        """The gradient of the support loss alone at phi, at step `number`; differentiable."""
+        support_loss = self._support_loss(self._support, self._episode, number)
+        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=True)
+        gradient: dict[str, Tensor] = found.gradient
+        return gradient
 
     def answer(self, point: Point, number: int) -> tuple[Tensor, Tensors]:
         """The outputs on the query set after step `number` (from 0), `(queries, outputs)`.

@@ -1,9 +1,15 @@
-"""What the network is handed at an inner step: the parameters, or a row of some of them."""
+"""What the network is handed at an inner step: the parameters, rows or functions of them.
 
+A view may add meta-parameters of its own to those of the network. Their names are
+`PART/NAME`, where PART says what they are; the network never sees them.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Protocol
 
-from torch import Tensor
+from torch import Generator, Tensor
 
 from maml_cli.core.network import Network
 from maml_cli.core.types import Tensors
@@ -15,7 +21,7 @@ class View(Protocol):
     constant: bool
     """Whether all steps see the same parameters."""
 
-    def init(self, params: Tensors) -> dict[str, Tensor]:
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         """The meta-parameters for a fresh network's parameters."""
         ...
 
@@ -24,13 +30,19 @@ class View(Protocol):
         ...
 
 
+def part_of(name: str, network: Network) -> str:
+    """What a parameter is: a part of the network, or the `PART` that a view calls it by."""
+    part, added, _ = name.partition("/")
+    return part if added else network.part(name)
+
+
 @dataclass(frozen=True)
 class AsTheyAre:
     """The same parameters at every step (MAML)."""
 
     constant = True
 
-    def init(self, params: Tensors) -> dict[str, Tensor]:
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         return dict(params)
 
     def at(self, params: Tensors, step: int) -> Tensors:
@@ -48,7 +60,7 @@ class NormPerStep:
     steps: int
     constant = False
 
-    def init(self, params: Tensors) -> dict[str, Tensor]:
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         return {n: p.repeat(self.steps, 1) if self._has_rows(n) else p for n, p in params.items()}
 
     def at(self, params: Tensors, step: int) -> Tensors:
@@ -56,4 +68,24 @@ class NormPerStep:
         return {n: p[row] if self._has_rows(n) else p for n, p in params.items()}
 
     def _has_rows(self, name: str) -> bool:
-        return self.network.part(name) == "norm"
+        return part_of(name, self.network) == "norm"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One view after the other, each of what the one before it shows."""
+
+    views: tuple[View, ...]
+    constant = False
+
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
+        return reduce(lambda p, view: view.init(p, generator), self.views, dict(params))
+
+    def at(self, params: Tensors, step: int) -> Tensors:
+        return reduce(lambda p, view: view.at(p, step), self.views, params)
+
+
+def chained(views: Iterable[View]) -> View:
+    """The views one after the other; without any, the parameters as they are."""
+    several = tuple(views)
+    return Chain(several) if several else AsTheyAre()

@@ -40,10 +40,26 @@ ALGORITHMS = {
             "carry_moments": False,
         },
     ),
+    "tnet": ("tnet", FEW_STEPS),
+    "mtnet": ("mtnet", {**FEW_STEPS, "bnwb": True}),
+    "mtnet, a bit per weight": ("mtnet", {**FEW_STEPS, "mask": "weight", "recompute": True}),
+    "cavia": ("cavia", {"contexts": 3}),
+    "metacurvature": ("metacurvature", FEW_STEPS),
+    "alfa": ("alfa", FEW_STEPS),
+    "imaml": ("imaml", {"inner_steps": 3, "cg_steps": 2}),
     "finetune": ("finetune", FEW_STEPS),
     "nearest_neighbour": ("nearest_neighbour", {}),
 }
-REGRESSION = {"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}}
+REGRESSION = {
+    "pretrained": {},
+    "oracle": {},
+    "scratch": {},
+    "maml": FEW_STEPS,
+    "metasgd": {},
+    "mtnet": FEW_STEPS,
+    "cavia": {"contexts": 3, "film": None},
+    "imaml": {"inner_steps": 3, "cg_steps": 2},
+}
 
 
 BY_RUNNING = {
