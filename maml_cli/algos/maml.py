@@ -100,7 +100,7 @@ class MAML:
     ]
     film: Annotated[
         int | None,
-        Field(description="batch norm that the context modulates, from 0; null: the first layer"),
+        Field(description="batch norm that the context modulates, from 0; null: last but one"),
     ]
     implicit: Annotated[
         bool, Field(description="meta-gradient from the end of the inner loop alone (iMAML)")

@@ -25,33 +25,28 @@ def zero_context(model: Tensors) -> dict[str, Tensor]:
 
 
 def context_view(network: Network, contexts: int, film: int | None) -> View:
-    """A context of so many numbers: at the batch norm number `film`, or at the first layer.
+    """A context of so many numbers at batch norm number `film`.
 
-    Raises UsageError where the network has no such batch norm, or the context would do nothing.
+    Without a number it is the last but one, or in a network without batch norms the first layer.
+    Raises UsageError where there is no such batch norm, or the first layer has no bias.
     """
     norms = list(network.norms)
-    if film is not None and -len(norms) <= film < len(norms):
-        return Film(contexts=contexts, norm=norms[film], features=network.norms[norms[film]])
+    if film is None and norms:
+        film = max(-2, -len(norms))
     if film is not None:
-        raise UsageError(
-            f"algo.film={film}: the network has "
-            + (
-                f"{len(norms)} batch norms: set algo.film to 0 to {len(norms) - 1}"
-                if norms
-                else "no batch norm: set algo.film=null, for a context at the first layer"
+        if not -len(norms) <= film < len(norms):
+            there = f"only {len(norms)} batch norms: set algo.film to 0 to {len(norms) - 1}, or"
+            raise UsageError(
+                f"algo.film={film}: the network has {there if norms else 'no batch norm: set'} "
+                "algo.film=null"
             )
-        )
-    if norms:
-        raise UsageError(
-            "algo.film=null: the context would shift the inputs of a batch norm, which takes every "
-            "shift away: set algo.film=-2, the last batch norm but one"
-        )
+        return Film(contexts=contexts, norm=norms[film], features=network.norms[norms[film]])
     body = network.init(Generator().manual_seed(0))
     layer = next(iter(body)).rpartition(".")[0] if body else "head"
     if body and f"{layer}.bias" not in body:
         raise UsageError(
-            f"algo.film=null: the first layer, {layer}, has no bias that a context could shift: "
-            "choose a network with batch norms and set algo.film, or one with biases"
+            f"algo.contexts={contexts}: the network has no batch norm, and its first layer, "
+            f"{layer}, no bias, so that a context cannot enter: choose another backbone"
         )
     return InputContext(contexts=contexts, layer=layer)
 

@@ -1,5 +1,7 @@
 """Switches of the MAML family that contradict each other: one sentence each, and the way out."""
 
+import re
+
 import pytest
 
 from maml_cli.config.check import problems
@@ -29,4 +31,4 @@ CASES = {
 def test_each_contradiction_is_one_sentence_with_the_way_out(words):
     [found] = problems(words.split())
     assert found.startswith(CASES[words])
-    assert ": set algo." in found or ": add body or head to algo.adapts" in found
+    assert re.search(r"(set|add) .*algo\.", found)

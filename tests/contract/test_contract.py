@@ -57,7 +57,7 @@ REGRESSION = {
     "maml": FEW_STEPS,
     "metasgd": {},
     "mtnet": FEW_STEPS,
-    "cavia": {"contexts": 3, "film": None},
+    "cavia": {"contexts": 3},
     "imaml": {"inner_steps": 3, "cg_steps": 2},
 }
 
