@@ -2,10 +2,10 @@
 # Learned geometry on the sinusoid: T-net and MT-net against MAML, trained with 10 points and tested with 5,
 # 10 and 20 (Lee & Choi 2018, table 1), and CAVIA with 1 to 5 contexts (Zintgraf et al. 2019, table 1).
 #
-#   bash scripts/learned_geometry.sh                 60,000 x 4 and 50,000 x 25 tasks, half an hour per seed
-#   BUDGET=short SEEDS=0 bash scripts/learned_geometry.sh        a tenth of it
+#   bash scripts/reproduce_geometry_sinusoid.sh                 60,000 x 4 and 50,000 x 25 tasks, half an hour per seed
+#   BUDGET=short SEEDS=0 bash scripts/reproduce_geometry_sinusoid.sh        a tenth of it
 #
-# The report: outputs/reproduce/learned_geometry.html and .md. More about BUDGET, SEEDS and DRY: scripts/study.sh.
+# The report: outputs/reproduce/geometry_sinusoid.html and .md. More about BUDGET, SEEDS and DRY: scripts/study.sh.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/study.sh"
 
@@ -30,11 +30,11 @@ retest() {
 study() {
     local algo contexts
     for algo in maml tnet mtnet; do
-        train "learned_geometry/$algo" "algo=$algo" dataset=sinusoid "$(epochs 60)" train.tasks_per_batch=4
+        train "geometry_sinusoid/$algo" "algo=$algo" dataset=sinusoid "$(epochs 60)" train.tasks_per_batch=4
         retest 5 20
     done
     for contexts in 5 1 2 3 4; do
-        train "learned_geometry/cavia_$contexts" algo=cavia dataset=sinusoid "algo.contexts=$contexts" "$(epochs 50)"
+        train "geometry_sinusoid/cavia_$contexts" algo=cavia dataset=sinusoid "algo.contexts=$contexts" "$(epochs 50)"
     done
 }
-reproduce learned_geometry
+reproduce geometry_sinusoid
