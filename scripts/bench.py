@@ -27,8 +27,9 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 
 from maml_cli.core.algorithm import MetaParameters, flat
-from maml_cli.core.types import Episode, Progress
+from maml_cli.core.types import Episode, Evaluation, Progress
 from maml_cli.engines.choice import choose_engine, make_engine
+from maml_cli.engines.engine import Engine
 from maml_cli.reporting.results import environment
 
 Step = Callable[[Episode], float]
@@ -38,17 +39,34 @@ LOSS_TOLERANCE = 5e-3
 """Relative. Activations within rounding of a kink move a float32 loss of five steps by 1e-3."""
 
 
-def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
-    """Our outer iteration, Adam step included, and the weights it starts from."""
+def our_engine(case: Case, engine: str) -> Engine:
+    """The engine of a case, with its algorithm."""
     experiment, source = case.experiment, case.source
     network = experiment.backbone.build(source.input_shape)
     algorithm = experiment.algo.build(network, source, experiment.train)
     cpu = torch.device("cpu")
     name = choose_engine(engine, cpu, convolutional=network.convolutional)
-    held = make_engine(name, algorithm, cpu)
-    params = algorithm.init(0)
+    return make_engine(name, algorithm, cpu)
+
+
+def our_predictions(case: Case, engine: str) -> Step:
+    """The queries of a batch answered after the last inner step, as at a test."""
+    held = our_engine(case, engine)
+    params = held.algorithm.init(0)
+    evaluation = Evaluation((held.algorithm.steps,), "batch")
+
+    def predict(episodes: Episode) -> float:
+        return held.predict(params, episodes, evaluation).sum().item()
+
+    return predict
+
+
+def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
+    """Our outer iteration, Adam step included, and the weights it starts from."""
+    held = our_engine(case, engine)
+    params = held.algorithm.init(0)
     theta = flat(params.theta)
-    optimizer = algorithm.optimizer(list(theta.values()))
+    optimizer = held.algorithm.optimizer(list(theta.values()))
 
     def step(episodes: Episode) -> float:
         nonlocal params
@@ -104,16 +122,23 @@ def compare(case: Case, peer: str, arguments: argparse.Namespace) -> dict[str, o
 
 
 def features_once(arguments: argparse.Namespace) -> str:
-    """ANIL's iteration in turn with first-order MAML's: features are computed once a task."""
-    anil, fomaml = CASES["omniglot-5way-anil"], CASES["omniglot-5way-fomaml"]
-    steps = [our_step(case, arguments.engine)[1] for case in (anil, fomaml)]
-    seconds = paired(*steps, batch_of(anil), arguments.pairs)
-    ratios = [o / t for o, t in zip(seconds["ours"], seconds["theirs"], strict=True)]
-    medians = [statistics.median(seconds[side]) for side in ("ours", "theirs")]
-    return (
-        f"ANIL {medians[0]:.3f} s, first-order MAML {medians[1]:.3f} s: "
-        f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    """ANIL in turn with first-order MAML: features are computed once a task."""
+    cases = CASES["omniglot-5way-anil"], CASES["omniglot-5way-fomaml"]
+    batch = batch_of(cases[0])
+    kinds = {
+        "an iteration": [our_step(case, arguments.engine)[1] for case in cases],
+        "predictions": [our_predictions(case, arguments.engine) for case in cases],
+    }
+    lines = []
+    for what, steps in kinds.items():
+        seconds = paired(*steps, batch, arguments.pairs)
+        ratios = [o / t for o, t in zip(seconds["ours"], seconds["theirs"], strict=True)]
+        medians = [statistics.median(seconds[side]) for side in ("ours", "theirs")]
+        lines.append(
+            f"{what}: ANIL {medians[0]:.3f} s, first-order MAML {medians[1]:.3f} s: "
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    return "\n".join(lines)
 
 
 def peak_memory(case: Case, side: str, arguments: argparse.Namespace) -> float:

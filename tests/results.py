@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
+from maml_cli.core.calibration import Calibration, Reading, Reliability
 from maml_cli.core.metric import ACCURACY
 from maml_cli.core.results import (
     Course,
@@ -42,6 +43,42 @@ CPU = Environment(
     threads=1,
     git=None,
 )
+READING = Reading(
+    scores={
+        "nll": Estimate(0.25, 0.0125, EPISODES),
+        "brier": Estimate(0.125, 0.01, EPISODES),
+        "ece": Estimate(0.02, 0.005, EPISODES),
+    },
+    by_chance={"ece": 0.0125},
+    reliability=Reliability(promised=(0.5, 0.9), observed=(0.75, 0.9), counts=(1000, 2000)),
+)
+CALIBRATED = Calibration(
+    samples=10,
+    parameter="temperature",
+    value=1.25,
+    fitted_on=500,
+    raw=READING,
+    fitted=replace(READING, scores={**READING.scores, "nll": Estimate(0.2, 0.01, EPISODES)}),
+)
+"""Of a classifier whose predictions are means of ten samples."""
+BANDS = replace(
+    CALIBRATED,
+    samples=1,
+    parameter="noise variance",
+    value=0.25,
+    raw=None,
+    fitted=Reading(
+        scores={
+            "nll": Estimate(1.5, 0.25, EPISODES),
+            "coverage_50": Estimate(0.5, 0.02, EPISODES),
+            "coverage_90": Estimate(0.875, 0.01, EPISODES),
+            "width_90": Estimate(1.644854, 0.0, EPISODES),
+        },
+        by_chance={},
+        reliability=Reliability(promised=(0.5, 1.0), observed=(0.625, 1.0), counts=(5, 8)),
+    ),
+)
+"""Of a regression."""
 OMNIGLOT = RunResults(
     protocol=Protocol(
         algo="maml",
@@ -68,6 +105,7 @@ OMNIGLOT = RunResults(
         bn_stats="batch",
         ensemble=course({0: (0.2, 0.0), 1: (0.8, 0.1), 2: (0.9, 0.01)}),
         ensemble_size=5,
+        calibration=None,
         single=course({2: (0.88, 0.01)}),
     ),
     validation=Validation(mean=0.85, best_epoch=3),

@@ -125,7 +125,7 @@ def test_another_data_set_of_the_same_shape(tmp_path, run):
             ],
         ),
         (["spilt=val"], ["spilt: no such key; did you mean split?"]),
-        (["split=train"], ["split=train: must be val or test"]),
+        (["split=train"], ["split=train: must be val, test or new"]),
         (["eval.val_episodes=3"], ["eval.val_episodes=3: the run decides it"]),
         (["algo=maml"], ["algo=maml: the run decides it"]),
         (["dataset=glyhps"], ["dataset=glyhps: no such dataset; did you mean glyphs?"]),

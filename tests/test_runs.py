@@ -1,5 +1,6 @@
 """Whole runs from the command line: every algorithm on every data set, to its last file."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -66,8 +67,10 @@ def test_the_maml_family_on_sinusoids(algo, tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS)
-@pytest.mark.parametrize("dataset", ["glyphs", "sinusoid", "omniglot"])
+@pytest.mark.parametrize(
+    ("algo", "dataset"),
+    [*itertools.product(ALGORITHMS, ["glyphs", "sinusoid"]), ("maml", "omniglot")],
+)
 def test_every_algorithm_runs_on_every_data_set_or_says_why_not(
     algo, dataset, tmp_path, cache, capsys
 ):
@@ -102,7 +105,7 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path, cache):
 def test_a_pool_of_tasks_is_trained_on_in_turn(tmp_path, cache):
     """Eight tasks are drawn: a pool of eight is the endless supply, a smaller one is not."""
     found = {}
-    for size in ("null", 8, 3, 1):
+    for size in ("null", 8, 3):
         folder = tmp_path / str(size)
         arguments = ["algo=maml", "dataset=glyphs", cache, *SMALL_IMAGES]
         assert train(folder, *arguments, f"train.task_pool={size}") == 0
@@ -110,10 +113,9 @@ def test_a_pool_of_tasks_is_trained_on_in_turn(tmp_path, cache):
         results = results_of(folder)
         assert results.get("task_pool") == (None if size == "null" else size)
         assert ("fixed task" in (folder / "table.md").read_text()) == (size != "null")
-    endless, eight, three, one = (content["theta"] for content in found.values())
+    endless, eight, three = (content["theta"] for content in found.values())
     assert all(torch.equal(endless[name], eight[name]) for name in endless)
-    for small, other in ((three, endless), (one, endless), (one, three)):
-        assert not all(torch.equal(small[name], other[name]) for name in small)
+    assert not all(torch.equal(endless[name], three[name]) for name in endless)
 
 
 def test_training_of_other_ways_is_told(tmp_path, cache):

@@ -22,7 +22,7 @@ from maml_cli.algos.pretrained import (
 from maml_cli.core.algorithm import MetaParameters, Ops
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, TaskSource, Tensors
 from maml_cli.inner.loop import InnerLoop
@@ -172,7 +172,7 @@ def classifier(
         objective=source.objective,
         labelled=by_class_number,
         downstream=downstream,
-        outer_lr_schedule=constant(train.outer_lr),
+        outer_lr_schedule=outer_rate(train),
     )
 
 

@@ -19,7 +19,7 @@ from maml_cli.algos.maml_checks import contradictions
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
-from maml_cli.core.schedules import constant, cosine
+from maml_cli.core.schedules import cosine, outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
 from maml_cli.inner.checkpointing import keep_graph, recompute
@@ -165,7 +165,7 @@ class MAML:
             outputs=source.output_size,
             inner=inner,
             schedule=partial(self._phase, train.bn_stats),
-            outer_lr_schedule=annealed if self.ca else constant(train.outer_lr),
+            outer_lr_schedule=annealed if self.ca else outer_rate(train),
         )
 
     def _averages(self, network: Network, train: TrainSettings) -> InputAverages | None:

@@ -18,7 +18,7 @@ from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.objective import Objective
-from maml_cli.core.schedules import Schedule, constant
+from maml_cli.core.schedules import Schedule, constant, outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.loop import InnerLoop
@@ -162,5 +162,5 @@ class Pretrained:
             objective=source.objective,
             labelled=lambda episodes: episodes,
             downstream=FineTuning(inner),
-            outer_lr_schedule=constant(train.outer_lr if self.pretrain else 0.0),
+            outer_lr_schedule=outer_rate(train) if self.pretrain else constant(0.0),
         )

@@ -27,7 +27,8 @@ class Conv4:
     `max_pool` halves with 2x2 max-pooling (28 -> 14 -> 7 -> 3 -> 1); an odd last row or column is
     dropped, and with `max_pool_same` pooled by itself (84 -> 42 -> 21 -> 11 -> 6); `stride` halves
     with the convolution (28 -> 14 -> 7 -> 4 -> 2). "Same" and strides place their zeros as
-    TensorFlow's SAME padding does. Kernels start Xavier-uniform, biases at 0, norm gains at 1.
+    TensorFlow's SAME padding does. Kernels start Xavier-uniform and biases at 0; with `torch`, both
+    start uniform within `+- 1 / sqrt(inputs of an output)`. Norm gains start at 1.
     """
 
     name: str
@@ -37,6 +38,10 @@ class Conv4:
         Field(description="how a block halves; max_pool drops an odd last row, same keeps it"),
     ]
     negative_slope: Annotated[float, Field(ge=0, le=1, description="of the leaky ReLU; 0: ReLU")]
+    kernel_init: Annotated[
+        Literal["xavier", "torch"],
+        Field(description="kernels Xavier-uniform, biases 0; torch: both as torch starts them"),
+    ]
     norm_gain: Annotated[bool, Field(description="batch norms learn a gain; false: a bias alone")]
     norm_eps: Annotated[float, Field(gt=0, le=0.1, description="added to batch norms' variances")]
     features: Annotated[
@@ -72,8 +77,15 @@ class Conv4Network(Network):
         params: dict[str, Tensor] = {}
         for block in range(BLOCKS):
             kernel = torch.empty(filters, channels, KERNEL, KERNEL)
-            params[f"body.{block}.conv.weight"] = xavier_uniform_(kernel, generator=generator)
-            params[f"body.{block}.conv.bias"] = torch.zeros(filters)
+            bias = torch.zeros(filters)
+            if self._form.kernel_init == "xavier":
+                xavier_uniform_(kernel, generator=generator)
+            else:
+                bound = (channels * KERNEL**2) ** -0.5
+                kernel.uniform_(-bound, bound, generator=generator)
+                bias.uniform_(-bound, bound, generator=generator)
+            params[f"body.{block}.conv.weight"] = kernel
+            params[f"body.{block}.conv.bias"] = bias
             if self._form.norm_gain:
                 params[f"body.{block}.norm.weight"] = torch.ones(filters)
             params[f"body.{block}.norm.bias"] = torch.zeros(filters)

@@ -85,7 +85,11 @@ def _summary(name: str, inventory: Inventory) -> Table:
         table.add_row(split, *_amounts(counts, inventory.expected.get(split)))
     notes = [f"in {source}" for source in inventory.sources]
     table.caption = "\n".join(
-        [*notes, *(f"not the standard set: {problem}" for problem in inventory.problems)]
+        [
+            *notes,
+            *inventory.notes,
+            *(f"not the standard set: {problem}" for problem in inventory.problems),
+        ]
     )
     return table
 
@@ -128,7 +132,7 @@ def _write_sheet(tasks: ImageTasks, path: Path) -> None:
 
     episodes = {}
     for split in SPLITS:
-        batch = tasks.raw_episodes(split, 0, EPISODES_SHOWN)
+        batch = tasks.visible_episodes(split, 0, EPISODES_SHOWN)
         episodes[split] = [Episode(*fields) for fields in zip(*batch, strict=True)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,11 @@ CHANGEABLE = (
     *("ways", "shots", "queries", "seed", "device", "engine", "data_dir", "cache_dir", "download"),
     *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble"),
 )
+DECIDED = tuple(
+    f"dataset.{name}" for name in ("val_fraction", "test_fraction", "split_seed", "range")
+)
+"""Keys of dataset that would draw another split, or show other pictures, than in training."""
+NEW = "new"
 DESCRIPTION = """\
 Test a run again that maml-train has trained: with more episodes, other inner steps, another kind of
 batch norm, other shots, another data set. Nothing of the run is changed. The result goes into a new
@@ -26,7 +31,7 @@ folder, run/eval/TIME, with table.md, results.json and config.yaml.
 EXAMPLES = """\
 arguments:
   run=DIR             the folder of the run: outputs/DATASET/ALGO/NAME
-  split=test          or val
+  split=test          or val; new: the classes of dataset.path that the run does not know
   output=DIR          another place for the result; it must be empty or new
   eval.test_episodes  how many episodes (of split=val: eval.val_episodes)
   eval.inner_steps    gradient steps at the test (null: as trained)
@@ -61,10 +66,12 @@ def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -
     use_module_paths(split_module_paths([f"{FLAG}={p}" for p in module_paths])[1])
     own, overrides = split_off(arguments, EVAL_ARGUMENTS)
     (run,) = folders(own, ["run"])
-    split = _split(own.get("split", "test"))
+    name = own.get("split", "test")
+    split = _split(name)
     experiment = trained_experiment(
         run,
         overrides,
+        decided=DECIDED,
         changeable=(*CHANGEABLE, f"eval.{split}_episodes"),
         others=EVAL_ARGUMENTS,
         command=command,
@@ -74,10 +81,10 @@ def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -
     from maml_cli.storage.run_folder import RunFolder
 
     (output,) = folders({"output": str(RunFolder(run).evaluation(now()))} | own, ["output"])
-    retest(run, experiment, split, output)
+    retest(run, experiment, split, output, new=name == NEW)
 
 
 def _split(name: str) -> Literal["val", "test"]:
-    if name not in ("val", "test"):
-        raise UsageError(f"split={name}: must be val or test")
+    if name not in ("val", "test", NEW):
+        raise UsageError(f"split={name}: must be val, test or new")
     return "val" if name == "val" else "test"

@@ -25,13 +25,14 @@ def trained_experiment(
     changeable: Sequence[str],
     others: Sequence[str],
     command: str,
+    decided: Sequence[str] = (),
 ) -> Experiment:
     """The experiment that the run in the folder is, with these overrides.
 
-    `changeable` names the keys and groups that may be overridden, `dataset.*` every key of dataset;
-    `others` are the command's own keys, which may have been meant by a misspelt one. Raises
-    UsageError with all that is wrong, or CheckpointError if the folder's own configuration cannot
-    be used.
+    `changeable` names the keys and groups that may be overridden, `dataset.*` every key of dataset
+    but those that are `decided`; `others` are the command's own keys, which may have been meant by
+    a misspelt one. Raises UsageError with all that is wrong, or CheckpointError if the folder's own
+    configuration cannot be used.
     """
     saved = _saved(folder)
     composer = Composer()
@@ -42,7 +43,7 @@ def trained_experiment(
         except UsageError as error:
             problems.append(unreadable(override, error))
             continue
-        if problem := _refused(change, keys(saved), changeable, others):
+        if problem := _refused(change, keys(saved), changeable, others, decided):
             problems.append(problem)
         elif options := composer.options(change.key_or_group):
             groups.append((change, options))
@@ -72,13 +73,19 @@ def _saved(folder: Path) -> DictConfig:
 
 
 def _refused(
-    change: Override, known: Sequence[str], changeable: Sequence[str], others: Sequence[str]
+    change: Override,
+    known: Sequence[str],
+    changeable: Sequence[str],
+    others: Sequence[str],
+    decided: Sequence[str],
 ) -> str | None:
     """Why this key may not be overridden, if so."""
     key = change.key_or_group
     if change.is_sweep_override():
         return f"{change.input_line}: several values; give one, and repeat the command for others"
     section, _, name = key.rpartition(".")
+    if key in decided and key in known:
+        return f"{change.input_line}: the run decides it; a test is of the run's own split"
     if key in changeable or (name and f"{section}.*" in changeable):
         return None
     if key in known:

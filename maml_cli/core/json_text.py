@@ -49,6 +49,11 @@ class JsonObject:
     def object(self, key: str) -> "JsonObject":
         return JsonObject(self._entry(key), self.name(key))
 
+    def objects(self, key: str) -> dict[str, "JsonObject"]:
+        """The objects within an object, by their keys."""
+        inner = self.object(key)
+        return {name: inner.object(name) for name in inner._content}
+
     def text(self, key: str) -> str:
         return self._read(key, _text, "a string")
 

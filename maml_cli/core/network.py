@@ -4,11 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from maml_cli.core.norms import Norm
+from maml_cli.core.norms import Norm, fresh_statistics
 from maml_cli.core.types import Tensors
 
 Part = Literal["body", "norm", "head"]
@@ -56,8 +55,7 @@ class Network(ABC):
 
     def init_statistics(self) -> dict[str, Tensor]:
         """Running statistics before any training: `NAME.mean` zeros and `NAME.var` ones."""
-        means = {f"{name}.mean": torch.zeros(size) for name, size in self.norms.items()}
-        return means | {f"{name}.var": torch.ones(size) for name, size in self.norms.items()}
+        return fresh_statistics(self.norms)
 
     def head(self, params: Tensors, features: Tensor) -> Tensor:
         """Outputs `(batch, outputs)` for features `(batch, *feature_shape)`."""

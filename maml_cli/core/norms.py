@@ -4,7 +4,7 @@ A network is handed a `Norm` for one pass; evaluation therefore cannot change hi
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -204,6 +204,12 @@ class SourceShapes(BatchStats):
     ) -> Tensor:
         self.shapes[layer] = None if source is None else tuple(source.x.shape[1:])
         return super().__call__(layer, x, params, eps, source)
+
+
+def fresh_statistics(norms: Mapping[str, int]) -> dict[str, Tensor]:
+    """Running statistics before any training: `NAME.mean` zeros and `NAME.var` ones."""
+    means = {f"{name}.mean": torch.zeros(size) for name, size in norms.items()}
+    return means | {f"{name}.var": torch.ones(size) for name, size in norms.items()}
 
 
 def conv3x3(block: str, x: Tensor, params: Tensors) -> LinearLayer:

@@ -9,19 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maml_cli.core.metric import ACCURACY, MSE, Metric
+from maml_cli.core.scoring import CLASS_SCORING, CURVE_SCORING, Scoring, mean_probability
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     answered = logits.isfinite().all(-1)  # else argmax would name a class all the same
     return ((logits.argmax(-1) == labels) & answered).float().mean(-1)
-
-
-def _mean_probability(outputs: Tensor) -> Tensor:
-    """The logarithm of the samples' mean probability: `(..., samples, queries, classes)`."""
-    if outputs.shape[-3] == 1:
-        return outputs.squeeze(-3)
-    samples = outputs.shape[-3]
-    return outputs.log_softmax(-1).logsumexp(-3) - math.log(samples)
 
 
 def _mean_output(outputs: Tensor) -> Tensor:
@@ -30,6 +23,19 @@ def _mean_output(outputs: Tensor) -> Tensor:
 
 def _squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square().mean((-2, -1))
+
+
+def _of_classes(logits: Tensor, labels: Tensor) -> Tensor:
+    log_p = logits.log_softmax(-1)
+    places = labels.unsqueeze(-1).expand(*log_p.shape[:-1], 1)
+    return log_p.gather(-1, places).squeeze(-1)
+
+
+def _with_noise(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Normal, with the precision g: `(log g - g |f - y|^2 - log 2 pi) / 2` for each output."""
+    log_precision = outputs[..., -1:]
+    square = (outputs[..., :-1] - targets).square()
+    return 0.5 * (log_precision - log_precision.exp() * square - math.log(2 * math.pi)).sum(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +52,13 @@ class Objective:
     """The metric's name, direction and unit."""
     combine: Callable[[Tensor], Tensor]
     """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
+    scoring: Scoring
+    """Reads outputs as probabilities."""
+    log_likelihood: Callable[[Tensor, Tensor], Tensor]
+    """`log p(y)` of each example, `(..., examples)`, from outputs `(..., examples, outputs)`. With
+    `noise` their last one is the logarithm of the noise's precision."""
+    noise: bool
+    """Whether targets are outputs with noise."""
     balanced: Callable[[Tensor, Tensor], Tensor] | None = None
     """The loss of the support set, where it is not `loss`; see `class_balanced`."""
 
@@ -64,9 +77,23 @@ class Objective:
 
 
 CLASSIFICATION = Objective(
-    loss=F.cross_entropy, metric=_accuracy, reported=ACCURACY, combine=_mean_probability
+    loss=F.cross_entropy,
+    metric=_accuracy,
+    reported=ACCURACY,
+    combine=mean_probability,
+    scoring=CLASS_SCORING,
+    log_likelihood=_of_classes,
+    noise=False,
 )
-REGRESSION = Objective(loss=F.mse_loss, metric=_squared_error, reported=MSE, combine=_mean_output)
+REGRESSION = Objective(
+    loss=F.mse_loss,
+    metric=_squared_error,
+    reported=MSE,
+    combine=_mean_output,
+    scoring=CURVE_SCORING,
+    log_likelihood=_with_noise,
+    noise=True,
+)
 
 
 def class_balanced(counts: Sequence[int]) -> Objective:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maml_cli.core.metric import Metric
 from maml_cli.core.results import Environment, Protocol, RunResults
+from maml_cli.core.scoring import EpisodeScores
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 
@@ -100,6 +101,21 @@ class Curves(NamedTuple):
     """(E, K)"""
     support_y: NDArray[np.floating]
     """(E, K)"""
+    samples: NDArray[np.floating]
+    """(samples, E, P): what the last fit is the mean of."""
+    bands: NDArray[np.floating] | None
+    """(4, E, P): the ends of the central 90 and 50 % bands, ascending; None without a variance."""
+
+
+class ScoredEpisodes(NamedTuple):
+    """The test, episode by episode."""
+
+    ensemble: Sequence[float]
+    """The metric after the last inner step."""
+    single: Sequence[float]
+    """The same of the best network alone."""
+    calibration: Mapping[str, EpisodeScores]
+    """The ensemble's scores as probabilities: `raw`, if it has any, and `fitted`."""
 
 
 class Sink:
@@ -120,8 +136,8 @@ class Sink:
     def flush(self) -> None:
         """A checkpoint follows: write earlier records to disk, as they will not be sent again."""
 
-    def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
-        """The metric of each test episode after the last inner step; `finish` follows."""
+    def tested(self, episodes: ScoredEpisodes) -> None:
+        """The test is done; `finish` follows."""
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         """The test is done; `curves` are those of a regression run."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from maml_cli.core.calibration import Calibration
 from maml_cli.core.metric import Metric
 from maml_cli.core.stats import Estimate
 
@@ -89,6 +90,8 @@ class EvaluationResult:
     ensemble: Course
     """Of the averaged outputs of the networks."""
     ensemble_size: int
+    calibration: Calibration | None
+    """Of the ensemble's probabilities; None: not recorded."""
     single: Course
     """Of the best network alone. `results.json` keeps its last value alone, unless the metric is
     reported per step; then the course has this one step."""

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from maml_cli.core import calibration_json
 from maml_cli.core.json_text import JsonObject, to_json
 from maml_cli.core.metric import METRICS, Metric
 from maml_cli.core.results import (
@@ -53,6 +54,7 @@ def encoded(results: RunResults) -> str:
         "test": score(test.ensemble) | {"episodes": test.episodes, "ensemble": test.ensemble_size},
         "test_single": score(test.single) | {"episodes": test.episodes},
         "test_per_step": _course(test.ensemble),
+        **({"calibration": calibration_json.encoded(test.calibration)} if test.calibration else {}),
         **({"trained_by": retest.trained_by} if retest else {}),
         "val": {
             "mean": results.validation.mean,
@@ -72,7 +74,8 @@ def decoded(text: str) -> RunResults:
     """The results in the text of a `results.json`; raises ValueError that names the entry.
 
     Earlier versions did not write `train_ways`, `train_shots`, `train_queries` and
-    `iterations_skipped`. Without `task_pool`, the supply of training tasks was endless.
+    `iterations_skipped` and `calibration`. Without `task_pool`, the supply of training tasks was
+    endless.
     """
     entries = JsonObject.parse(text)
     best = entries.object("val")
@@ -168,6 +171,9 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
         bn_stats=entries.text_or_null("bn_stats"),
         ensemble=ensemble,
         ensemble_size=test.integer("ensemble"),
+        calibration=calibration_json.decoded(entries.object("calibration"), episodes)
+        if "calibration" in entries
+        else None,
         single=_read_course(single, episodes)
         if per_step
         else Course(estimates={last: _read_end(single, episodes)}),

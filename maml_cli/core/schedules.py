@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 
+from maml_cli.core.settings import TrainSettings
 from maml_cli.core.types import Progress
 
 Schedule = Callable[[Progress], float]
@@ -21,6 +22,20 @@ def cosine(start: float, end: float) -> Schedule:
     return lambda progress: (
         end + (start - end) * (1 + math.cos(math.pi * progress.epoch / progress.epochs)) / 2
     )
+
+
+def halved(start: float, every: int) -> Schedule:
+    """Half as much after each `every` iterations: `start / 2^floor(iteration / every)`.
+
+    Source: Snell, Swersky & Zemel 2017, section 3; Sung et al. 2018.
+    """
+    return lambda progress: start * 0.5 ** (progress.iteration // every)
+
+
+def outer_rate(train: TrainSettings) -> Schedule:
+    """The outer learning rate of an algorithm that does not anneal it: constant, or halved."""
+    every = train.halve_every
+    return constant(train.outer_lr) if every is None else halved(train.outer_lr, every)
 
 
 def linear(start: float, end: float) -> Schedule:

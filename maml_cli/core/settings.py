@@ -90,6 +90,10 @@ class TrainSettings:
     min_outer_lr: Annotated[
         float, Field(ge=0, le=10, description="outer rate at the end, if annealed")
     ]
+    halve_every: Annotated[
+        int | None,
+        Field(ge=1, description="the outer rate halves after so many iterations; null: never"),
+    ]
     bn_stats: Annotated[
         Literal["batch", "support", "running"],
         Field(
@@ -124,13 +128,19 @@ class TrainSettings:
         ]
 
     def check_annealing(self) -> list[str]:
-        """For algorithms that anneal the outer rate: one sentence if it would rise."""
-        if self.min_outer_lr <= self.outer_lr:
-            return []
-        return [
-            f"train.min_outer_lr={self.min_outer_lr} is above train.outer_lr={self.outer_lr}: "
-            "lower it, or raise train.outer_lr"
-        ]
+        """For algorithms that anneal the outer rate: why it cannot be, one sentence each."""
+        problems = []
+        if self.min_outer_lr > self.outer_lr:
+            problems.append(
+                f"train.min_outer_lr={self.min_outer_lr} is above train.outer_lr={self.outer_lr}: "
+                "lower it, or raise train.outer_lr"
+            )
+        if self.halve_every is not None:
+            problems.append(
+                f"train.halve_every={self.halve_every} halves an outer rate that is annealed "
+                "already: set train.halve_every=null, or turn the annealing off"
+            )
+        return problems
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maml_cli.core.errors import StorageError
+from maml_cli.core.regular_files import open_regular, read_regular
 from maml_cli.data.progress import say
 
 Images = NDArray[np.uint8]
@@ -28,6 +29,9 @@ Pieces = Iterable[tuple[int, Images]]
 """Consecutive images along the first axis, with the place of the first; in any order."""
 
 _CHUNK = 2**22
+_FACTS_BYTES = 2**16
+_REMEMBERED_BYTES = 2**24
+"""Names and digests of a million pictures are fewer."""
 
 
 class Cached(NamedTuple):
@@ -55,27 +59,64 @@ def cached_images(
     pixels, facts = stem.with_suffix(".npy"), stem.with_suffix(".json")
     checksum = _intact(pixels, facts, key)
     if checksum is None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
+        with _writing(directory):
             with _replacing(pixels) as file:
                 start = _write(file, shape, pieces())
                 checksum, crc32 = _sha256(file, start), _crc32(file)
             with _replacing(facts) as file:
                 found = {"key": key, "sha256": checksum, "crc32": crc32}
                 file.write(json.dumps(found, indent=1).encode())
-        except OSError as error:
-            raise StorageError(
-                f"The image cache {directory} cannot be written ({error.strerror or error}): "
-                "free some space, or set cache_dir to another folder."
-            ) from error
     return Cached(np.load(pixels, mmap_mode="c"), checksum)
+
+
+def remembered(directory: Path, name: str, key: str) -> Any:
+    """What was kept for this key; None if nothing was, or it cannot be read."""
+    try:
+        known: dict[str, Any] = json.loads(
+            read_regular(_facts(directory, name, key), _REMEMBERED_BYTES)
+        )
+        return known["facts"] if known["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def remember(directory: Path, name: str, key: str, facts: Any) -> None:
+    """Keep facts, as JSON has them, for later runs; raises StorageError."""
+    with _writing(directory), _replacing(_facts(directory, name, key)) as file:
+        file.write(json.dumps({"key": key, "facts": facts}).encode())
+
+
+def cached_text(directory: Path, name: str, *, key: str, make: Callable[[], str]) -> str:
+    """The text of this key, as it was made before, or by `make`; raises StorageError."""
+    text = remembered(directory, name, key)
+    if not isinstance(text, str):
+        text = make()
+        remember(directory, name, key, text)
+    return text
+
+
+def _facts(directory: Path, name: str, key: str) -> Path:
+    return directory / f"{name}-facts-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+
+
+@contextlib.contextmanager
+def _writing(directory: Path) -> Iterator[None]:
+    """Makes the folder; turns an OSError of the block into a StorageError."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"The image cache {directory} cannot be written ({error.strerror or error}): "
+            "free some space, or set cache_dir to another folder."
+        ) from error
 
 
 def _intact(pixels: Path, facts: Path, key: str) -> str | None:
     """The SHA-256 that the images had when they were made, if nothing has changed since."""
     try:
-        found: dict[str, Any] = json.loads(facts.read_bytes())
-        with pixels.open("rb") as file:
+        found: dict[str, Any] = json.loads(read_regular(facts, _FACTS_BYTES))
+        with open_regular(pixels) as file:
             intact = (found["key"], found["crc32"]) == (key, _crc32(file))
         checksum = str(found["sha256"])
     except FileNotFoundError:

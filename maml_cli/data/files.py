@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from maml_cli.core.errors import DataError
+from maml_cli.core.limits import PICTURE_BYTES
+from maml_cli.core.regular_files import read_regular
 
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = PICTURE_BYTES
 """No picture is larger; an archive member that says it is would only fill the memory."""
 
 # RuntimeError: encrypted, or packed in a way not known; ValueError: a name that is no UTF-8
@@ -26,7 +28,7 @@ class Files(Protocol):
     names: list[str]
     """Sorted; hidden files and those in hidden folders are left out."""
     fingerprint: str
-    """Another one as soon as a file differs in name, size, time of change or recorded checksum."""
+    """Another one as soon as a file is another one or was touched; see `identity`."""
 
     def read(self, name: str) -> bytes:
         """The content of a file; raises DataError if it cannot be read."""
@@ -50,16 +52,15 @@ class FolderFiles:
             status = {path.relative_to(folder.parent).as_posix(): path.stat() for path in paths}
         except OSError as error:
             raise DataError(f"{error.filename}: {error.strerror}") from error
-        self.names = visible(status)
-        self.fingerprint = digest(
-            (name, status[name].st_size, status[name].st_mtime_ns) for name in self.names
-        )
+        top = len(folder.name) + 1  # the folder itself may be a hidden one
+        self.names = [f"{folder.name}/{name}" for name in visible(name[top:] for name in status)]
+        self.fingerprint = digest((name, *identity(status[name])) for name in self.names)
 
     def read(self, name: str) -> bytes:
         """The content of a file; raises DataError if it cannot be read."""
         path = self.path.parent / name
         try:
-            return path.read_bytes()
+            return read_regular(path, MAX_BYTES, follow=True)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from error
 
@@ -90,7 +91,7 @@ class ZipFiles:
     def __init__(self, archive: Path) -> None:
         self.path = archive
         try:
-            self._zip = zipfile.ZipFile(archive)
+            self._zip, status = zipfile.ZipFile(archive), archive.stat()
         except _UNREADABLE as error:
             raise DataError(
                 f"{archive}: not a complete zip archive ({error}); get it again"
@@ -100,7 +101,10 @@ class ZipFiles:
         members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
         self.names = visible(members)
         self.fingerprint = digest(
-            (name, members[name].file_size, members[name].CRC) for name in self.names
+            [
+                identity(status),
+                *((name, members[name].file_size, members[name].CRC) for name in self.names),
+            ]
         )
 
     def read(self, name: str) -> bytes:
@@ -135,6 +139,18 @@ def refuse_hostile(archive: Path, names: Iterable[str], links: Collection[str]) 
 def _leads_out(name: str) -> bool:
     parts = name.replace("\\", "/").split("/")
     return ".." in parts or parts[0] == "" or parts[0].endswith(":") or "\0" in name
+
+
+def identity(status: os.stat_result) -> tuple[int, ...]:
+    """Which file it is, its size, and when it was touched: a copy is another file.
+
+    A program can set the time of the last change of content, but not that of the last change of
+    status.
+    """
+    return (
+        *(status.st_dev, status.st_ino, status.st_size),
+        *(status.st_mtime_ns, status.st_ctime_ns),
+    )
 
 
 def visible(names: Iterable[str]) -> list[str]:

@@ -18,6 +18,8 @@ from maml_cli.data.glyph_renderer import SIZE, rendered
 from maml_cli.data.images import ImageTasks, image_pool, shortfalls
 from maml_cli.data.inventory import Inventory
 from maml_cli.data.pictures import PictureForm, Recipe
+from maml_cli.data.pixel_values import ValueRange
+from maml_cli.data.record import UNBOUND, Binding, record_of_images, refuse_new
 
 SAMPLES = 20
 SPLIT_SIZES = {"train": 280, "val": 40, "test": 80}
@@ -53,8 +55,11 @@ class Glyphs:
             problems=[],
         )
 
-    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
+    def load(
+        self, run: RunSettings, device: torch.device, binding: Binding = UNBOUND
+    ) -> ImageTasks:
         """The tasks, ink 1 on 0; the pictures are drawn once and then come from the cache."""
+        refuse_new(self.name, binding)
         images, checksum = cached_images(
             Path(run.cache_dir),
             "glyphs",
@@ -68,14 +73,29 @@ class Glyphs:
             for split, classes in split_classes().items()
         }
         form = self.picture_form()
-        return ImageTasks(pools, run, scale=form.scale, shift=form.shift, checksum=checksum)
+        return ImageTasks(
+            pools,
+            run,
+            scale=form.scale,
+            shift=form.shift,
+            checksum=checksum,
+            record=record_of_images(
+                cache_dir=Path(run.cache_dir),
+                name="glyphs",
+                images=images,
+                checksum=checksum,
+                labels=CHARACTERS,
+                splits=split_classes(),
+            ),
+        )
 
-    def picture_form(self) -> PictureForm:
+    def picture_form(self, values: ValueRange | None = None) -> PictureForm:
         """How a network sees pictures: as characters, which are dark on white outside."""
         recipe = Recipe(size=SIZE, channels=1, fit="stretch")
         return PictureForm(
             shape=recipe.shape,
-            decode=lambda image: 255 - recipe(image),
+            decode=lambda image, values: 255 - recipe(image, values),
             scale=[1 / 255],
             shift=[0.0],
+            values=values,
         )

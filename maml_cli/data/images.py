@@ -1,7 +1,7 @@
 """Few-shot classification episodes from images that lie in memory as bytes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Episode, Split
+from maml_cli.data.record import DataRecord
 from maml_cli.data.sampler import (
     Classes,
     Indices,
@@ -70,6 +71,11 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
         if has.images_per_class < needed[split]
     }
     messages = []
+    messages += [
+        f"{key}=1: with one class there is nothing to tell apart; set {key} to at least 2"
+        for key, ways in (("ways", run.ways), ("train_ways", run.train_ways))
+        if ways == 1
+    ]
     for key, ways in (("ways", run.ways), ("train_ways", run.train_ways)):
         classes = {
             split: has.classes
@@ -123,18 +129,27 @@ class ImageTasks:
         scale: Sequence[float],
         shift: Sequence[float],
         checksum: str,
+        record: DataRecord | None = None,
         remarks: tuple[str, ...] = (),
     ) -> None:
         self.checksum = checksum
         """SHA-256 of all images as bytes."""
         self.remarks = remarks
+        self.splits = tuple(pools)
+        """Those that there are; a test may need no other."""
         self._pools, self._seed = pools, run.seed
         self._ways_in = run.ways_in
         self._shots_in, self._queries_in = run.shots_in, run.queries_in
         images = next(iter(pools.values())).images
         self.input_shape = tuple(images.shape[1:])
         self.output_size = run.ways
-        self.train_classes = len(pools["train"].classes.counts)
+        self.train_classes = 0
+        if "train" in pools:
+            self.train_classes = len(pools["train"].classes.counts)
+        elif record is not None:
+            self.train_classes = record.train_classes
+        self.record = record and replace(record, train_classes=self.train_classes)
+        """What a run keeps of these data."""
         self._device = images.device
         self._scale = torch.tensor(scale, device=self._device).view(-1, 1, 1)
         self._shift = torch.tensor(shift, device=self._device).view(-1, 1, 1)
@@ -147,6 +162,16 @@ class ImageTasks:
         return episode._replace(
             support_x=episode.support_x.float().mul_(self._scale).add_(self._shift),
             query_x=episode.query_x.float().mul_(self._scale).add_(self._shift),
+        )
+
+    def visible_episodes(self, split: str, start: int, count: int) -> Episode:
+        """The same, with pixels from 0 to 1 as the network sees them: nothing is stretched."""
+        episode = self.raw_episodes(split, start, count)
+        low = (self._scale < 0).float()  # such a network sees white strokes on black
+        sign = 1 - 2 * low
+        return episode._replace(
+            support_x=episode.support_x / 255 * sign + low,
+            query_x=episode.query_x / 255 * sign + low,
         )
 
     def raw_episodes(self, split: str, start: int, count: int) -> Episode:

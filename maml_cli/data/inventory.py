@@ -11,6 +11,8 @@ from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.images import ImageTasks
 from maml_cli.data.pictures import PictureForm
+from maml_cli.data.pixel_values import ValueRange
+from maml_cli.data.record import UNBOUND, Binding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +27,8 @@ class Inventory:
     """What the complete data set has; empty if nobody has laid that down."""
     problems: Sequence[str]
     """What is missing or surplus, one phrase each."""
+    notes: Sequence[str] = ()
+    """What was taken for what, and what was left out."""
 
 
 @runtime_checkable
@@ -37,10 +41,15 @@ class ImageDataset(Protocol):
         """What is there; decodes nothing. Raises DataError if nothing is, or it is not readable."""
         ...
 
-    def picture_form(self) -> PictureForm:
-        """How a network sees pictures; also those that somebody brings when it is trained."""
+    def picture_form(self, values: ValueRange | None = None) -> PictureForm:
+        """How a network sees pictures; also those that somebody brings when it is trained.
+
+        `values` is the range that pictures of more than eight bits had in training.
+        """
         ...
 
-    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
-        """The images, from the cache or decoded into it."""
+    def load(
+        self, run: RunSettings, device: torch.device, binding: Binding = UNBOUND
+    ) -> ImageTasks:
+        """The images, from the cache or decoded into it, as the run needs them that is bound."""
         ...

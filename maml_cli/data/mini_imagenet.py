@@ -19,6 +19,8 @@ from maml_cli.data.inventory import Inventory
 from maml_cli.data.mini_imagenet_files import Found, find_folder, find_pictures
 from maml_cli.data.picture_tasks import counts, picture_tasks, refuse_shared, refuse_shortfalls
 from maml_cli.data.pictures import PictureForm, Recipe, standardised
+from maml_cli.data.pixel_values import ValueRange
+from maml_cli.data.record import UNBOUND, Binding, refuse_new
 
 IMAGES = 600
 STANDARD = {"train": Split(64, IMAGES), "val": Split(16, IMAGES), "test": Split(20, IMAGES)}
@@ -65,8 +67,11 @@ class MiniImageNet:
             problems=missing + surplus,
         )
 
-    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
+    def load(
+        self, run: RunSettings, device: torch.device, binding: Binding = UNBOUND
+    ) -> ImageTasks:
         """The tasks; raises DataError if images are missing, damaged or too many."""
+        refuse_new(self.name, binding)
         found = self._find(run)
         missing, surplus = deviations(counts(found.splits))
         where = self._folder(run)
@@ -92,13 +97,14 @@ class MiniImageNet:
             recipe=self._recipe(),
             mean=self.mean,
             std=self.std,
+            binding=binding,
             notice=LICENCE,
             remarks=(f"incomplete Mini-ImageNet: {', '.join(missing)}",) if missing else (),
         )
 
-    def picture_form(self) -> PictureForm:
+    def picture_form(self, values: ValueRange | None = None) -> PictureForm:
         """How a network sees pictures: in colour, the whole picture squeezed into the square."""
-        return standardised(self._recipe(), self.mean, self.std)
+        return standardised(self._recipe(), self.mean, self.std, values)
 
     def _recipe(self) -> Recipe:
         return Recipe(size=self.image_size, channels=3, fit="stretch")

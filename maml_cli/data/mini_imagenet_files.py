@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maml_cli.core.errors import DataError
-from maml_cli.data.files import Files, FolderFiles, ZipFiles
+from maml_cli.data.archives import ARCHIVES, open_archive
+from maml_cli.data.archives import paths_within as _paths
+from maml_cli.data.files import Files, FolderFiles
+from maml_cli.data.formats import is_picture
 from maml_cli.data.pickle_files import PickleFiles
 from maml_cli.data.picture_tasks import Splits
-from maml_cli.data.pictures import Picture, PictureClass, is_picture
+from maml_cli.data.pictures import Picture, PictureClass
 from maml_cli.data.sampler import SPLITS
-from maml_cli.data.tar_files import TarFiles
-
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
 Layout = Mapping[str, Mapping[str, Mapping[str, Picture]]]
 """Split, class, file name."""
@@ -47,7 +47,7 @@ def find_pictures(folder: Path) -> Found:
     ones the first of: archives, folders, a list beside images/, pickles.
     """
     below = FolderFiles(folder)
-    archives = [open_archive(path) for path in _paths(below, (".zip", *TARS))]
+    archives = [open_archive(path) for path in _paths(below, ARCHIVES)]
     pickles = [PickleFiles(path) for path in _paths(below, (".pkl", ".pickle"))]
     layouts = [
         _by_folders(archives),
@@ -64,16 +64,6 @@ def find_pictures(folder: Path) -> Found:
         ]
     used = {p.files.path for cs in splits.values() for c in cs for p in c.pictures}
     return Found(splits, sorted(used))
-
-
-def open_archive(path: Path) -> Files:
-    """A zip or tar archive, by its name; raises DataError."""
-    return TarFiles(path) if path.name.lower().endswith(TARS) else ZipFiles(path)
-
-
-def _paths(below: FolderFiles, suffixes: tuple[str, ...]) -> list[Path]:
-    root = below.path.parent
-    return [root / name for name in below.names if name.lower().endswith(suffixes)]
 
 
 def _size(classes: Mapping[str, Mapping[str, Picture]]) -> int:

@@ -14,6 +14,7 @@ from maml_cli.core.errors import DataError
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.cache import Cached, cached_images
+from maml_cli.data.content import content_digest
 from maml_cli.data.files import Files
 from maml_cli.data.images import QUARTER_TURNS, ImageTasks, Rotations, image_pool, shortfalls
 from maml_cli.data.inventory import Inventory
@@ -27,11 +28,13 @@ from maml_cli.data.omniglot_files import (
     download_parts,
     find_parts,
 )
-from maml_cli.data.pictures import PictureForm
+from maml_cli.data.pictures import Picture, PictureForm
+from maml_cli.data.pixel_values import ValueRange
+from maml_cli.data.record import UNBOUND, Binding, record_of_images, refuse_new
 
 SPLIT_SIZES = {"train": 1150, "val": 50, "test": 423}
 SPLIT_SEED = 985773
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def split_classes() -> dict[str, NDArray[np.int64]]:
@@ -73,8 +76,11 @@ class Omniglot:
         }
         return shortfalls(self.name, splits, run)
 
-    def load(self, run: RunSettings, device: torch.device) -> ImageTasks:
+    def load(
+        self, run: RunSettings, device: torch.device, binding: Binding = UNBOUND
+    ) -> ImageTasks:
         """The tasks; raises DataError if drawings are missing, damaged or too many."""
+        refuse_new(self.name, binding)
         parts = self._parts(Path(run.data_dir, "omniglot"), run.download)
         images, checksum = self._images(parts, Path(run.cache_dir))
         pools = {
@@ -82,15 +88,30 @@ class Omniglot:
             for split, classes in split_classes().items()
         }
         form = self.picture_form()
-        return ImageTasks(pools, run, scale=form.scale, shift=form.shift, checksum=checksum)
+        return ImageTasks(
+            pools,
+            run,
+            scale=form.scale,
+            shift=form.shift,
+            checksum=checksum,
+            record=record_of_images(
+                cache_dir=Path(run.cache_dir),
+                name="omniglot",
+                images=images,
+                checksum=checksum,
+                labels=[character.label for character in characters(parts)],
+                splits=split_classes(),
+            ),
+        )
 
-    def picture_form(self) -> PictureForm:
+    def picture_form(self, values: ValueRange | None = None) -> PictureForm:
         """How a network sees pictures: as drawings, of dark strokes on white."""
         return PictureForm(
             shape=(1, self.image_size, self.image_size),
-            decode=lambda image: as_drawing(image, self.image_size),
+            decode=lambda image, values: as_drawing(image, self.image_size, values),
             scale=[(-1 if self.invert else 1) / 255],
             shift=[float(self.invert)],
+            values=values,
         )
 
     def inventory(self, run: RunSettings) -> Inventory:
@@ -125,11 +146,12 @@ class Omniglot:
     def _images(self, parts: Mapping[str, Files], cache: Path) -> Cached:
         """All characters sorted by label: `(1623, 20, 1, image_size, image_size)`."""
         classes = characters(parts)
-        origin = " ".join(files.fingerprint for files in parts.values())
+        drawn = [Picture(c.files, name) for c in classes for name in c.drawings]
+        content = content_digest(drawn, cache)
         return cached_images(
             cache,
             "omniglot",
-            key=f"version {CACHE_VERSION}, size {self.image_size}, of {origin}",
+            key=f"version {CACHE_VERSION}, size {self.image_size}, of {content}",
             shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
             pieces=lambda: enumerate(decoded(classes, self.image_size)),
         )

@@ -17,6 +17,7 @@ from maml_cli.data.faults import refuse
 from maml_cli.data.files import Files, FolderFiles, ZipFiles
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.pictures import Recipe
+from maml_cli.data.pixel_values import ValueRange
 from maml_cli.data.progress import tracked
 
 HOME = "https://github.com/brendenlake/omniglot/tree/master/python"
@@ -116,14 +117,16 @@ def _decode(files: Files, name: str, size: int) -> NDArray[np.uint8]:
     return np.asarray(small)
 
 
-def as_drawing(image: Image.Image, size: int) -> NDArray[np.uint8]:
+def as_drawing(
+    image: Image.Image, size: int, values: ValueRange | None = None
+) -> NDArray[np.uint8]:
     """A picture of any size and kind as if it were a drawing of Omniglot's, `(1, size, size)`.
 
     It should show dark strokes on white. All of it is drawn on the canvas of 105 x 105 pixels,
     which is then sampled; a picture of the right size already stays as it is.
     """
     side = size if image.size == (size, size) else CANVAS[0]
-    (drawing,) = Recipe(size=side, channels=1, fit="stretch")(image)
+    (drawing,) = Recipe(size=side, channels=1, fit="stretch")(image, values)
     return np.asarray(_sampled(Image.fromarray(drawing), size))[None]
 
 

@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.objective import class_balanced
 from maml_cli.core.types import Episode
 from maml_cli.data.files import FolderFiles
-from maml_cli.data.image_folder import classes_in
-from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, is_picture
+from maml_cli.data.formats import is_picture
+from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, surveyed
+from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.sampler import episode_keys
 
 
@@ -49,7 +51,7 @@ def find_own_pictures(support: Path, query: Path) -> OwnPictures:
         _pictures(name, folder, problems)
         for name, folder in (("support", support), ("query", query))
     )
-    classes, query_classes = classes_in(shown, depth=1), classes_in(asked, depth=1)
+    classes, query_classes = _classes(shown), _classes(asked)
     in_classes = sum(len(c.pictures) for c in query_classes)
     if shown and not classes:
         problems.append(f"support={support}: no folder in it holds pictures; it needs CLASS/IMAGE")
@@ -80,11 +82,10 @@ class OwnTask:
     """The one task that the pictures make, whatever episode is asked for.
 
     Classes are numbered as in `OwnPictures.labels`. Where they have different numbers of pictures,
-    the support loss gives each class the same weight. The task's key depends on the seed alone.
-    Raises DataError naming the pictures that cannot be read.
+    smaller classes are repeated as a whole, which evens out batch statistics, and the support loss
+    gives each class the same weight. The task's key depends on the seed alone. Raises DataError
+    naming the pictures that cannot be read.
     """
-
-    remarks: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -96,12 +97,18 @@ class OwnTask:
         seed: int,
     ) -> None:
         self.input_shape: tuple[int, ...] = form.shape
-        self.objective = class_balanced([len(c.pictures) for c in own.classes])
+        counts = [len(c.pictures) for c in own.classes]
+        repeats = [round(max(counts) / n) for n in counts]
+        self.objective = class_balanced([n * r for n, r in zip(counts, repeats, strict=True)])
+        self.remarks: tuple[str, ...] = ()
+        if len(set(counts)) > 1:
+            said = f"Classes have {min(counts)} to {max(counts)} pictures"
+            self.remarks = (f"{said}; each class has the same weight.",)
         self.output_size = len(own.classes)
         self.train_classes = train_classes
         support = list(chain.from_iterable(c.pictures for c in own.classes))
         pixels = np.empty((len(support) + len(own.queries), *form.shape), np.uint8)
-        for place, image in decoded([*support, *own.queries], form.decode, "support and query"):
+        for place, image in self._decoded(support, own.queries, form):
             pixels[place] = image[0]
         self.support_pixels, self.query_pixels = np.split(pixels, [len(support)])
         self.support_labels = [n for n, c in enumerate(own.classes) for _ in c.pictures]
@@ -110,15 +117,32 @@ class OwnTask:
             scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
             return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
 
+        places = np.split(np.arange(len(support)), np.cumsum(counts)[:-1])
+        rows = np.concatenate([np.tile(p, r) for p, r in zip(places, repeats, strict=True)])
         fields = Episode(
-            support_x=inputs(self.support_pixels),
-            support_y=torch.tensor(self.support_labels),
+            support_x=inputs(self.support_pixels[rows]),
+            support_y=torch.tensor(self.support_labels)[torch.from_numpy(rows)],
             query_x=inputs(self.query_pixels),
             query_y=torch.tensor(own.truth or [0] * len(own.queries)),
             classes=torch.arange(self.output_size),
             key=torch.from_numpy(episode_keys(seed, "test", 0, 1)[0]),
         )
         self._episode = Episode(*(field.to(device) for field in fields))
+
+    def _decoded(
+        self, support: Sequence[Picture], queries: Sequence[Picture], form: PictureForm
+    ) -> list[tuple[int, NDArray[np.uint8]]]:
+        """The pictures; where training had no need of a range of values, by that of the support."""
+        every, what = [*support, *queries], "support and query"
+        try:
+            return list(decoded(every, form.decode, form.values, what))
+        except RangeUnknown:
+            found = surveyed(support) or surveyed(every)
+        if found is None:
+            raise DataError("the range of the pictures' values cannot be found")
+        said = f"{found.said('your pictures')}; the run was trained on eight bits."
+        self.remarks = (*self.remarks, said)
+        return list(decoded(every, form.decode, found.range, what))
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """The task, `count` times."""
@@ -137,6 +161,16 @@ def _pictures(name: str, folder: Path, problems: list[str]) -> list[Picture]:
     if not pictures:
         problems.append(f"{name}={folder}: no picture is in it")
     return pictures
+
+
+def _classes(pictures: Sequence[Picture]) -> list[PictureClass]:
+    """The pictures by the folder below the top, whatever lies between; others are left out."""
+    by_label: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        _, *folders, _ = picture.name.split("/")
+        if folders:
+            by_label.setdefault(folders[0], []).append(picture)
+    return [PictureClass(label, by_label[label]) for label in sorted(by_label)]
 
 
 def _printable(name: str) -> str:

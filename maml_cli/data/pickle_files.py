@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maml_cli.core.errors import DataError
-from maml_cli.data.files import digest
+from maml_cli.data.files import digest, identity
 from maml_cli.data.restricted_pickle import read_pickle
 
 CHANNELS = 3
@@ -39,8 +39,7 @@ class PickleFiles:
             raise self._refusal("rows that are no colour images")
         self._rows = rows
         self.names = sorted(rows)
-        status = path.stat()
-        self.fingerprint = digest([(path.name, status.st_size, status.st_mtime_ns)])
+        self.fingerprint = digest([identity(path.stat())])
 
     def read(self, name: str) -> bytes:
         """The picture of that name."""

@@ -1,10 +1,11 @@
 """Pictures of any size and kind, decoded in parallel into bytes of one shape."""
 
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Literal, NamedTuple
 
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from maml_cli.core.errors import DataError
-from maml_cli.data.faults import refuse
+from maml_cli.data.faults import refusal
 from maml_cli.data.files import Files
+from maml_cli.data.formats import opened
+from maml_cli.data.pixel_values import RangeUnknown, Survey, ValueRange, deep_values, survey
 from maml_cli.data.progress import tracked
 
-SUFFIXES = (*(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp"), *(".tif", ".tiff", ".ppm", ".pgm"))
 BATCH = 64
 """So many undecoded pictures are in memory at once."""
 
@@ -42,8 +44,19 @@ class PictureClass(NamedTuple):
     pictures: list[Picture]
 
 
-Decode = Callable[[Image.Image], NDArray[np.uint8]]
-"""Makes `(channels, size, size)` bytes of an open picture; raises ValueError if that cannot be."""
+Decode = Callable[[Image.Image, ValueRange | None], NDArray[np.uint8]]
+"""Makes `(channels, size, size)` bytes of an open picture, by the range of its values.
+
+Raises ValueError if that cannot be, and RangeUnknown if it needs a range and has none.
+"""
+
+
+class Broken(DataError):
+    """Pictures that cannot be read."""
+
+    def __init__(self, pictures: "Sequence[Picture]", *messages: str) -> None:
+        super().__init__(*messages)
+        self.pictures = pictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +72,9 @@ class Recipe:
         """Of one decoded picture."""
         return self.channels, self.size, self.size
 
-    def __call__(self, image: Image.Image) -> NDArray[np.uint8]:
-        """The picture's bytes; raises ValueError if its pixels cannot be told."""
-        upright = ImageOps.exif_transpose(image)
-        plain = _opaque(_eight_bits(upright)).convert("RGB" if self.channels == 3 else "L")
+    def __call__(self, image: Image.Image, values: ValueRange | None = None) -> NDArray[np.uint8]:
+        """The picture's bytes; raises ValueError or RangeUnknown."""
+        plain = _plain(image, "RGB" if self.channels == 3 else "L", values)
         square = (self.size, self.size)
         if plain.size != square:
             # Pillow's default filter, which the official MAML++ code takes too
@@ -79,52 +91,78 @@ class PictureForm:
     """How a data set shows pictures to a network; others can be shown the same way.
 
     `decode` makes bytes b of the shape, of which the network sees `scale * b + shift`, per channel.
+    `values` is the range that the pictures' values had in training; None: nobody needed one.
     """
 
     shape: tuple[int, int, int]
     decode: Decode
     scale: Sequence[float]
     shift: Sequence[float]
+    values: ValueRange | None = None
 
 
-def standardised(recipe: Recipe, mean: Sequence[float], std: Sequence[float]) -> PictureForm:
+def standardised(
+    recipe: Recipe,
+    mean: Sequence[float],
+    std: Sequence[float],
+    values: ValueRange | None = None,
+) -> PictureForm:
     """The form in which colours c (0 to 1) become `(c - mean) / std`, per channel."""
     return PictureForm(
         shape=recipe.shape,
         decode=recipe,
         scale=[1 / (255 * s) for s in std],
         shift=[-m / s for m, s in zip(mean, std, strict=True)],
+        values=values,
     )
-
-
-def is_picture(name: str) -> bool:
-    """Whether the name is that of a picture."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def decoded(
-    pictures: Sequence[Picture], decode: Decode, what: str
+    pictures: Sequence[Picture], decode: Decode, values: ValueRange | None, what: str
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Each picture's place in the sequence and `(1, channels, size, size)` bytes, in any order.
 
-    Raises DataError, at the end, naming the pictures that cannot be read.
+    Raises Broken, at the end, naming the pictures that cannot be read, or RangeUnknown.
     """
-    problems: list[str] = []
-    order = sorted(
-        range(len(pictures)), key=lambda i: (str(pictures[i].files.path), _place(pictures[i]))
-    )
+    problems: dict[int, str] = {}
+    order = _order(pictures)
     places = iter(tracked(order, f"Decoding {what}", len(order)))
+    made = partial(_decode, decode=decode, values=values)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         while batch := list(islice(places, BATCH)):
             # read here, one after the other: a compressed archive can be read forwards only
             contents = (_content(pictures[place]) for place in batch)
-            images = pool.map(lambda content: _decode(content, decode), contents)
-            for place, image in zip(batch, images, strict=True):
+            for place, image in zip(batch, pool.map(made, contents), strict=True):
                 if isinstance(image, str):
-                    problems.append(f"{pictures[place]} cannot be used ({image})")
+                    problems[place] = f"{pictures[place]} cannot be used ({image})"
                 elif not problems:
                     yield place, image[None]
-    refuse(problems, f"These pictures of {what} are broken; get them again, or take them away.")
+    if problems:
+        advice = f"These pictures of {what} are broken; get them again, or take them away."
+        raise Broken(
+            [pictures[place] for place in sorted(problems)],
+            *refusal(list(problems.values()), advice),
+        )
+
+
+def surveyed(pictures: Sequence[Picture]) -> Survey | None:
+    """The values of those that have more than eight bits a colour; None if none has."""
+
+    def images() -> Iterator[Image.Image]:
+        for place in tracked(_order(pictures), "Looking for the range of values", len(pictures)):
+            content = _content(pictures[place])
+            if isinstance(content, bytes):
+                with suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+                    yield opened(content)
+
+    return survey(images())
+
+
+def _order(pictures: Sequence[Picture]) -> list[int]:
+    """Places in the order in which reading is fastest."""
+    return sorted(
+        range(len(pictures)), key=lambda i: (str(pictures[i].files.path), _place(pictures[i]))
+    )
 
 
 def _place(picture: Picture) -> tuple[int, str]:
@@ -138,29 +176,35 @@ def _content(picture: Picture) -> bytes | DataError:
         return error
 
 
-def _decode(content: bytes | DataError, decode: Decode) -> NDArray[np.uint8] | str:
+def _decode(
+    content: bytes | DataError, decode: Decode, values: ValueRange | None
+) -> NDArray[np.uint8] | str:
     """The picture, or what is wrong with it."""
     if isinstance(content, DataError):
         return str(content)
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with opened(content) as image:
             image.verify()  # the checksums of a PNG, which decoding passes over
-        with Image.open(io.BytesIO(content)) as image:
-            return decode(image)
+        with opened(content) as image:
+            return decode(image, values)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return str(error)
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Sixteen bits a pixel become eight; Pillow would cut off what is above 255."""
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, whose range is not known")
-    if not image.mode.startswith("I"):
-        return image
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels have more than sixteen bits")
-    return Image.fromarray((values // 257).astype(np.uint8))
+def _plain(image: Image.Image, mode: Literal["RGB", "L"], values: ValueRange | None) -> Image.Image:
+    """The picture upright and opaque, with eight bits a colour."""
+    deep = deep_values(image)
+    if deep is None:
+        plain = _opaque(ImageOps.exif_transpose(image)).convert(mode)
+        if values is None or not values.every:
+            return plain
+        return Image.fromarray(values.bytes_of(np.asarray(plain)))
+    if values is None:
+        raise RangeUnknown
+    plain = Image.fromarray(values.bytes_of(deep))
+    if image.mode == "RGBA":
+        plain.putalpha(ImageOps.exif_transpose(image).getchannel("A"))
+    return _opaque(plain).convert(mode)
 
 
 def _opaque(image: Image.Image) -> Image.Image:

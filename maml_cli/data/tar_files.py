@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maml_cli.core.errors import DataError
-from maml_cli.data.files import MAX_BYTES, digest, refuse_hostile, visible
+from maml_cli.data.files import MAX_BYTES, digest, identity, refuse_hostile, visible
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -46,7 +46,7 @@ class TarFiles:
             members = self._tar.getmembers()
             while self._tar.fileobj and self._tar.fileobj.read(MAX_BYTES):
                 pass  # a compressed archive's checksum comes last
-            archived_at = archive.stat().st_mtime_ns
+            status = archive.stat()
         except _UNREADABLE as error:
             raise DataError(
                 f"{archive}: not a complete tar archive ({error}); get it again"
@@ -56,7 +56,7 @@ class TarFiles:
         self._members = {m.name.removeprefix("./"): m for m in members if m.isfile()}
         self.names = visible(self._members)
         self.fingerprint = digest(
-            (name, self._members[name].size, archived_at) for name in self.names
+            [identity(status), *((name, self._members[name].size) for name in self.names)]
         )
 
     def read(self, name: str) -> bytes:

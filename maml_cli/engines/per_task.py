@@ -48,7 +48,9 @@ class PerTask(Engine):
         if self.algorithm.together:
             return one_task(episodes)
         # in task order, so that sums are reproducible
-        return merged(self._run(one_task, tasks_of(episodes)), self.algorithm.merges)
+        tasks = tasks_of(episodes)
+        run = self._run if len(tasks) > 1 else map  # here, a single task has all cores
+        return merged(run(one_task, tasks), self.algorithm.merges)
 
     def predict(self, params: MetaParameters, episodes: Episode, evaluation: Evaluation) -> Tensor:
         def one_task(episode: Episode) -> Tensor:

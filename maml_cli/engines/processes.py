@@ -38,8 +38,8 @@ START_SECONDS = 60
 class Processes(Engine):
     """Merges what the shares of a batch say, each of which another process computes.
 
-    An algorithm that needs all tasks of a batch at once is computed in this process, with all
-    cores. Raises ProcessLost.
+    A batch of one task, and an algorithm that needs all tasks of a batch at once, are computed in
+    this process, with all cores. Raises ProcessLost.
     """
 
     def __init__(self, algorithm: Algorithm, *, processes: int) -> None:
@@ -61,7 +61,7 @@ class Processes(Engine):
         weakref.finalize(self, self._pool.shutdown, wait=True, cancel_futures=True)
 
     def step(self, params: MetaParameters, episodes: Episode, phase: Phase) -> TaskStep:
-        if self.algorithm.together:
+        if self.algorithm.together or len(episodes.support_x) == 1:
             return self._here.step(params, episodes, phase)
         shares = self._shares(episodes)
         steps = [_tensors(found) for found in self._ask(_step, params, shares, phase)]

@@ -16,18 +16,25 @@ BAND_COLOUR = 0.0, 0.447, 0.698
 def episode_grid(episode: Episode) -> Tensor:
     """The episode's images, one column per class: support above, queries below a blue band.
 
-    Takes one image episode, class-sorted; returns `(3, height, width)` float between 0 and 1, the
-    range of the episode's pixels spread over it. The images have a grey frame of `GAP` pixels.
+    Takes one image episode, class-sorted, with pixels between 0 and 1, of which none is stretched;
+    returns `(3, height, width)` float. The images have a grey frame of `GAP` pixels.
     """
     ways = len(episode.classes)
-    pixels = torch.cat([episode.support_x.flatten(), episode.query_x.flatten()])
-    low, high = pixels.min(), pixels.max()
-    spread = (high - low).clamp_min(torch.finfo(pixels.dtype).eps)
     support, queries = (
-        _columns((images - low) / spread, ways) for images in (episode.support_x, episode.query_x)
+        _columns(images.clamp(0, 1), ways) for images in (episode.support_x, episode.query_x)
     )
     band = torch.tensor(BAND_COLOUR).view(3, 1, 1).expand(3, BAND, support.shape[-1])
     return torch.cat([support, band, queries], dim=-2)
+
+
+def spread(episode: Episode) -> Episode:
+    """The same with the range of its pixels spread over 0 to 1, where nobody says what it is."""
+    pixels = torch.cat([episode.support_x.flatten(), episode.query_x.flatten()])
+    low, high = pixels.min(), pixels.max()
+    width = (high - low).clamp_min(torch.finfo(pixels.dtype).eps)
+    return episode._replace(
+        support_x=(episode.support_x - low) / width, query_x=(episode.query_x - low) / width
+    )
 
 
 def _columns(images: Tensor, ways: int) -> Tensor:

@@ -3,6 +3,7 @@
 from math import ceil, sqrt
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maml_cli.core.records import Curves, RunInfo, Sink
@@ -17,6 +18,10 @@ SUPPORT = {"color": "black", "marker": "o", "linestyle": "", "markersize": 5, "z
 BEFORE = {"color": "#D55E00", "linestyle": ":", "linewidth": 2.0}
 FIRST = {"color": "#009E73", "linestyle": "--", "linewidth": 2.0}
 LAST = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2}
+SAMPLE = {"color": "#0072B2", "linewidth": 0.6, "alpha": 0.6}
+BANDS = {"90 % band": ((0, 3), "#D6E8F5"), "50 % band": ((1, 2), "#A3CBE8")}
+"""Which of the ends that `Curves.bands` has, and the tint."""
+SAMPLES_DRAWN = 10
 
 
 class CurvesFile(Sink):
@@ -34,7 +39,9 @@ class CurvesFile(Sink):
 def curves_figure(curves: Curves) -> Figure:
     """One panel per task: truth, support points, and the fit after 0, 1 and all inner steps.
 
-    A panel's title gives the squared error over the grid before and after adaptation.
+    Around the last fit are its central 50 and 90 % bands and, if it is the mean of several samples,
+    ten of them. A panel's title gives the squared error over the grid before and after adaptation,
+    and how much of the truth is in the 90 % band.
     """
     tasks, last = len(curves.truth), len(curves.predictions) - 1
     styles = {0: BEFORE, 1: FIRST, last: LAST} if last > 0 else {0: BEFORE}
@@ -48,19 +55,40 @@ def curves_figure(curves: Curves) -> Figure:
         if task >= tasks:
             panel.set_visible(False)
             continue
+        _draw_bands(panel, curves, task)
         panel.plot(curves.x, curves.truth[task], label="truth", **TRUTH)
+        if len(curves.samples) > 1:
+            drawn = curves.samples[:SAMPLES_DRAWN, task].T
+            label = [f"{drawn.shape[1]} of {len(curves.samples)} samples"]
+            panel.plot(curves.x, drawn, label=label + [None] * (drawn.shape[1] - 1), **SAMPLE)
         for step, style in styles.items():
             panel.plot(curves.x, curves.predictions[step, task], label=_steps(step), **style)
         panel.plot(curves.support_x[task], curves.support_y[task], label="support", **SUPPORT)
-        panel.set_title(f"mse {errors[0, task]:.3g} → {errors[last, task]:.3g}", fontsize=10)
+        title = f"mse {errors[0, task]:.3g} → {errors[last, task]:.3g}"
+        panel.set_title(title + _inside(curves, task), fontsize=10)
         panel.grid(alpha=0.25)
     figure.supxlabel("x", fontsize=10)
     figure.supylabel("y", fontsize=10)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(
-        handles, labels, loc="outside upper center", ncols=min(len(labels), 3), frameon=False
+        handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False
     )
     return figure
+
+
+def _draw_bands(panel: Axes, curves: Curves, task: int) -> None:
+    if curves.bands is None:
+        return
+    for label, ((low, high), tint) in BANDS.items():
+        ends = curves.bands[low, task], curves.bands[high, task]
+        panel.fill_between(curves.x, *ends, label=label, color=tint, linewidth=0)
+
+
+def _inside(curves: Curves, task: int) -> str:
+    if curves.bands is None:
+        return ""
+    low, high, truth = curves.bands[0, task], curves.bands[3, task], curves.truth[task]
+    return f", {100 * ((low <= truth) & (truth <= high)).mean():.0f} % in the 90 % band"
 
 
 def _steps(step: int) -> str:

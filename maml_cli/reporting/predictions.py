@@ -24,6 +24,8 @@ class Predictions:
     pictures: Sequence[str]
     probabilities: NDArray[np.floating]
     """(pictures, classes), rows that sum up to 1."""
+    spread: NDArray[np.floating] | None
+    """Their standard deviation over the samples, of the same shape; None if there is one sample."""
     truth: Sequence[int] | None
     """The number of each picture's class, if it is known."""
 
@@ -39,6 +41,12 @@ class Predictions:
         if self.truth is None:
             return None
         return [p == t for p, t in zip(self.predicted, self.truth, strict=True)]
+
+    def spread_of_first(self, picture: int) -> float | None:
+        """The spread of the most probable class, if there are several samples."""
+        if self.spread is None:
+            return None
+        return float(self.spread[picture, self.predicted[picture]])
 
     def ranking(self, picture: int) -> list[tuple[str, float]]:
         """Classes and their probabilities, the most probable first."""
@@ -60,12 +68,15 @@ def csv_text(predictions: Predictions) -> str:
     writer = csv.writer(file, lineterminator="\n")
     each = [f"probability of {name}" for name in predictions.classes]
     truth = ["class"] if predictions.truth is not None else []
-    writer.writerow(["picture", *truth, "predicted", "probability", *each])
+    spread = ["spread"] if predictions.spread is not None else []
+    writer.writerow(["picture", *truth, "predicted", "probability", *spread, *each])
     for number, name in enumerate(predictions.pictures):
         row = predictions.probabilities[number].tolist()
         predicted, probability = predictions.ranking(number)[0]
         true = [predictions.classes[predictions.truth[number]]] if predictions.truth else []
-        writer.writerow([name, *true, predicted, *(f"{p:.6f}" for p in (probability, *row))])
+        width = predictions.spread_of_first(number)
+        numbers = [probability, *([] if width is None else [width]), *row]
+        writer.writerow([name, *true, predicted, *(f"{p:.6f}" for p in numbers)])
     return file.getvalue()
 
 
@@ -91,7 +102,8 @@ def terminal_table(predictions: Predictions) -> Table:
 
 def _header(predictions: Predictions) -> list[str]:
     truth = ["class"] if predictions.truth is not None else []
-    return ["picture", *truth, "predicted", "probability", "then"]
+    spread = ["spread"] if predictions.spread is not None else []
+    return ["picture", *truth, "predicted", "probability", *spread, "then"]
 
 
 def _rows(predictions: Predictions, classes: int) -> Iterator[list[str]]:
@@ -100,4 +112,6 @@ def _rows(predictions: Predictions, classes: int) -> Iterator[list[str]]:
         (predicted, probability), *others = predictions.ranking(number)[:classes]
         true = [predictions.classes[predictions.truth[number]]] if predictions.truth else []
         then = ", ".join(f"{other} {100 * p:.1f} %" for other, p in others)
-        yield [name, *true, predicted, f"{100 * probability:.1f} %", then]
+        width = predictions.spread_of_first(number)
+        spread = [] if width is None else [f"± {100 * width:.1f} %"]
+        yield [name, *true, predicted, f"{100 * probability:.1f} %", *spread, then]

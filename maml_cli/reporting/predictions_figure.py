@@ -103,7 +103,9 @@ def predictions_figure(
 
 def _query(predictions: Predictions, number: int, pixels: NDArray[np.uint8]) -> Cell:
     (name, probability), right = predictions.ranking(number)[0], predictions.right
-    shown = f"{100 * probability:.1f} %"
+    shown, spread = f"{100 * probability:.1f} %", predictions.spread_of_first(number)
+    if spread is not None:
+        shown = f"{100 * probability:.0f} ± {100 * spread:.0f} %"
     if predictions.truth is None or right is None:
         return Cell(pixels, _short(name), shown)
     if right[number]:

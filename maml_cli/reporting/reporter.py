@@ -4,12 +4,20 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
-from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
+from maml_cli.core.records import (
+    Curves,
+    EpochRecord,
+    IterationRecord,
+    RunInfo,
+    ScoredEpisodes,
+    Sink,
+)
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
+from maml_cli.reporting.reliability import ReliabilityFile
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
@@ -42,9 +50,9 @@ class Reporter(Sink):
         for sink in self.sinks:
             sink.flush()
 
-    def tested(self, ensemble: Sequence[float], single: Sequence[float]) -> None:
+    def tested(self, episodes: ScoredEpisodes) -> None:
         for sink in self.sinks:
-            sink.tested(ensemble, single)
+            sink.tested(episodes)
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         for sink in self.sinks:
@@ -76,6 +84,7 @@ def standard_reporter() -> Reporter:
             TableFile(),
             MetricsFile(),
             CurvesFile(),
+            ReliabilityFile(),
             TensorBoard(),
             Console(),
         ]

@@ -7,10 +7,12 @@ from rich import box
 from rich.table import Table as RichTable
 from tabulate import tabulate
 
+from maml_cli.core.calibration import Calibration
 from maml_cli.core.records import Curves, RunInfo, Sink
 from maml_cli.core.results import Protocol, RunResults
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
+from maml_cli.reporting.calibration import explanation, readings, score_cells, score_header
 from maml_cli.reporting.format import count, show_interval
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -80,12 +82,13 @@ def tables(results: RunResults) -> list[Table]:
     def shown(estimate: Estimate) -> str:
         return show_interval(metric, estimate.mean, estimate.ci95)
 
+    probabilities = _probabilities(test.calibration)
     if metric.per_step:
         both = [
             (str(step), shown(estimate), shown(test.single.estimates[step]))
             for step, estimate in test.ensemble.estimates.items()
         ]
-        return [Table(("inner steps", *columns), both)]
+        return [Table(("inner steps", *columns), both), *probabilities]
     row = (
         protocol.algo,
         protocol.dataset,
@@ -98,7 +101,16 @@ def tables(results: RunResults) -> list[Table]:
     return [
         Table(("algo", "dataset", "ways", "shots", *columns), [row]),
         Table(("inner steps", columns[0]), by_step),
+        *probabilities,
     ]
+
+
+def _probabilities(calibration: Calibration | None) -> list[Table]:
+    """The scores of the ensemble's probabilities, a row for each reading of the outputs."""
+    if calibration is None:
+        return []
+    rows = [(name, *score_cells(reading)) for name, reading in readings(calibration).items()]
+    return [Table(("probabilities", *score_header(calibration)), rows)]
 
 
 def caption(results: RunResults) -> str:
@@ -120,12 +132,20 @@ def caption(results: RunResults) -> str:
     if test.bn_stats is not None:
         parts.append(f"batch norm by {BATCH_NORM[test.bn_stats]}")
     parts += [
+        *_samples(test.calibration),
         f"the ensemble averages the outputs of {count(test.ensemble_size, 'epoch', 'epochs')}",
         f"{count(results.iterations, 'iteration', 'iterations')} of "
         f"{count(protocol.tasks_per_batch, 'task', 'tasks')}",
         f"seed {protocol.seed}",
     ]
     return "; ".join(parts) + "."
+
+
+def _samples(calibration: Calibration | None) -> list[str]:
+    """That a prediction is a mean, if it is."""
+    if calibration is None or calibration.samples == 1:
+        return []
+    return [f"predictions are means of {calibration.samples} samples"]
 
 
 def _in_training(protocol: Protocol) -> list[str]:
@@ -146,5 +166,9 @@ def _examples(shots: int, queries: int) -> str:
 
 
 def footnotes(results: RunResults) -> list[str]:
-    """The remarks, marked as in the table."""
-    return [f"{MARK} {remark}" for remark in results.protocol.remarks]
+    """What the scores of probabilities are, and the remarks, marked as in the table."""
+    test = results.test
+    said = []
+    if test.calibration is not None:
+        said = [explanation(test.calibration, in_sample=test.split == "val")]
+    return [*said, *(f"{MARK} {remark}" for remark in results.protocol.remarks)]

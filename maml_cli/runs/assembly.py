@@ -11,6 +11,7 @@ from torch import Tensor
 
 from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.algorithm import flat as flat_tensors
+from maml_cli.core.calibration import Calibration
 from maml_cli.core.errors import DivergedError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
@@ -83,25 +84,30 @@ class Assembly:
             on_progress=lambda done: on_progress(split, done, episodes),
         )
 
-    def probabilities(self, candidates: Sequence[MetaParameters], episodes: Episode) -> Tensor:
+    def probabilities(
+        self, candidates: Sequence[MetaParameters], episodes: Episode
+    ) -> tuple[Tensor, Tensor | None]:
         """Of each class for each query, `(tasks, queries, outputs)`, by the `eval` settings.
 
-        They are the softmax of the candidates' mean outputs. Raises DivergedError if those are not
-        finite.
+        They are the softmax of the candidates' mean outputs. With them comes their standard
+        deviation over the samples, of the same shape; None if there is one sample. Raises
+        DivergedError if outputs are not finite.
         """
         bn_stats = self.experiment.eval.bn_stats
         evaluation, combine = Evaluation((self.steps,), bn_stats), self.source.objective.combine
-        outputs = [combine(self.engine.predict(c, episodes, evaluation)) for c in candidates]
-        mean = torch.stack(outputs).mean(0)[:, -1]
+        samples = [self.engine.predict(c, episodes, evaluation)[:, -1] for c in candidates]
+        mean = torch.stack([combine(outputs) for outputs in samples]).mean(0)
         if not mean.isfinite().all():
             raise DivergedError(
                 f"the outputs are not finite after {self.steps} inner steps with eval.bn_stats="
                 f"{bn_stats}: adaptation diverges; take fewer eval.inner_steps or the "
                 "eval.bn_stats that the run was validated with"
             )
-        return mean.softmax(-1)
+        if samples[0].shape[1] == 1:
+            return mean.softmax(-1), None
+        return mean.softmax(-1), torch.stack(samples).mean(0).softmax(-1).std(1)
 
-    def curves(self, params: MetaParameters) -> Curves | None:
+    def curves(self, params: MetaParameters, variance: float) -> Curves | None:
         """Fits to some test tasks, to draw; None if inputs are no numbers."""
         return fitted_curves(
             self.engine,
@@ -109,6 +115,7 @@ class Assembly:
             self.source,
             steps=self.steps,
             bn_stats=self.experiment.eval.bn_stats,
+            variance=variance,
         )
 
     def protocol(self, params: MetaParameters) -> Protocol:
@@ -165,13 +172,16 @@ class Assembly:
             },
         )
 
-    def evaluation(self, scores: Scores, split: Split, *, candidates: int) -> EvaluationResult:
+    def evaluation(
+        self, scores: Scores, split: Split, *, calibration: Calibration | None, candidates: int
+    ) -> EvaluationResult:
         """The scores of this many candidates as part of the results."""
         return EvaluationResult(
             split=split,
             bn_stats=self.experiment.eval.bn_stats if self.normalises else None,
             ensemble=course(scores.steps, scores.ensemble),
             ensemble_size=candidates,
+            calibration=calibration,
             single=course(scores.steps, scores.single),
         )
 

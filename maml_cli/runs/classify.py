@@ -11,6 +11,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.data.inventory import ImageDataset
 from maml_cli.data.own_pictures import OwnPictures, OwnTask, find_own_pictures
+from maml_cli.data.record import read_record
 from maml_cli.reporting.format import count
 from maml_cli.reporting.predictions import (
     Predictions,
@@ -42,25 +43,28 @@ def classify(
     device = choose_device(experiment.run.device)
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
     best = trained.candidates[0]
-    # the network has one output per class of a training episode
-    outputs = len(best.theta["model"]["head.weight"])
+    record = read_record(RunFolder(folder).data)
+    # a classifier of all training classes has a head of theirs; nobody else asks for their number
+    head = best.theta.get("model", {}).get("head.weight", ())
     task = OwnTask(
         own,
-        dataset.picture_form(),
+        dataset.picture_form(record.values if record else None),
         device,
-        train_classes=outputs,
+        train_classes=len(head),
         seed=experiment.run.seed,
     )
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
-        raise UsageError(_other_ways(support, task.output_size, outputs))
-    probabilities = parts.probabilities(trained.candidates, task.episodes("test", 0, 1))
+        raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
+    episode = task.episodes("test", 0, 1)
+    probabilities, spread = parts.probabilities(trained.candidates, episode)
     claim(output_dir)
     output = RunFolder(output_dir)
     predictions = Predictions(
         classes=own.labels,
         pictures=own.names,
         probabilities=probabilities[0].cpu().numpy(),
+        spread=None if spread is None else spread[0].cpu().numpy(),
         truth=own.truth,
     )
     notes = _notes(parts, own, trained, predictions)
@@ -101,7 +105,9 @@ def _notes(
         f"probabilities are the softmax of the mean outputs of "
         f"{count(len(trained.candidates), 'epoch', 'epochs')}",
     ]
-    notes = ["; ".join(conditions) + ".", *trained.remarks]
+    if predictions.spread is not None:
+        conditions.append("spread is the standard deviation over the samples")
+    notes = ["; ".join(conditions) + ".", *parts.source.remarks, *trained.remarks]
     if said := score(predictions):
         notes = [f"{said}.", *notes]
     if parts.normalises and bn_stats == "batch":

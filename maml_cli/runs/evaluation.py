@@ -11,6 +11,7 @@ from torch import Tensor
 from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.records import Curves
 from maml_cli.core.results import Course
+from maml_cli.core.scoring import mixture_quantile
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Evaluation, TaskSource
@@ -18,6 +19,7 @@ from maml_cli.engines.engine import Engine
 
 EPISODES_AT_ONCE = 20
 CURVES_DRAWN = 4
+BAND_ENDS = (0.05, 0.25, 0.75, 0.95)
 
 
 class Scores(NamedTuple):
@@ -29,6 +31,12 @@ class Scores(NamedTuple):
     """Of the candidates' averaged outputs."""
     single: Tensor
     """Of the first candidate alone."""
+    predictive: Tensor
+    """What the ensemble says of the queries after the last step (`core/scoring.py`)."""
+    targets: Tensor
+    """Of the same queries, `(episodes, queries, ...)`."""
+    samples: int
+    """Predictions of each candidate."""
 
 
 def evaluate(
@@ -48,19 +56,28 @@ def evaluate(
     official MAML++ code.
     """
     objective, evaluation = source.objective, Evaluation(steps_to_score(steps), bn_stats)
-    ensemble, single = [], []
+    ensemble, single, predictive, true = [], [], [], []
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
-        outputs = torch.stack(
-            [objective.combine(engine.predict(c, batch, evaluation)) for c in candidates]
-        )
+        found = [engine.predict(c, batch, evaluation) for c in candidates]
+        outputs = torch.stack([objective.combine(samples) for samples in found])
+        last = [objective.scoring.predictive(samples[:, -1]) for samples in found]
         ensemble.append(objective.metric(outputs.mean(0), targets).cpu())
         single.append(objective.metric(outputs[0], targets).cpu())
+        predictive.append(torch.stack(last).mean(0).cpu())
+        true.append(batch.query_y.cpu())
         on_progress(start + count)
-    return Scores(evaluation.after, torch.cat(ensemble), torch.cat(single))
+    return Scores(
+        steps=evaluation.after,
+        ensemble=torch.cat(ensemble),
+        single=torch.cat(single),
+        predictive=torch.cat(predictive),
+        targets=torch.cat(true),
+        samples=found[0].shape[2],
+    )
 
 
 def steps_to_score(steps: int) -> tuple[int, ...]:
@@ -88,13 +105,18 @@ def fitted_curves(
     *,
     steps: int,
     bn_stats: BatchNormStats,
+    variance: float,
 ) -> Curves | None:
-    """Truth and fits of some test tasks on a grid, to draw; None if inputs are no numbers."""
+    """Truth and fits of some test tasks on a grid, to draw; None if inputs are no numbers.
+
+    `variance` is the noise's, for bands.
+    """
     episodes = source.curve_episodes(CURVES_DRAWN)
     if episodes is None:
         return None
     evaluation = Evaluation(tuple(range(steps + 1)), bn_stats)
-    outputs = source.objective.combine(engine.predict(params, episodes, evaluation))
+    samples = engine.predict(params, episodes, evaluation)
+    outputs = source.objective.combine(samples)
 
     def array(column: Tensor) -> NDArray[np.float32]:
         numbers: NDArray[np.float32] = column.squeeze(-1).cpu().numpy()
@@ -104,6 +126,18 @@ def fitted_curves(
         x=array(episodes.query_x[0]),
         truth=array(episodes.query_y),
         predictions=array(outputs.transpose(0, 1)),
+        samples=array(samples[:, -1].transpose(0, 1)),
         support_x=array(episodes.support_x),
         support_y=array(episodes.support_y),
+        bands=_bands(samples[:, -1], variance),
     )
+
+
+def _bands(samples: Tensor, variance: float) -> NDArray[np.float64] | None:
+    """The ends of the central 90 and 50 % bands, `(4, episodes, points)`, ascending."""
+    if not (variance > 0 and samples.isfinite().all()):
+        return None
+    mixture = samples.cpu().double()
+    ends = [mixture_quantile(mixture, variance, p).squeeze(-1) for p in BAND_ENDS]
+    bands: NDArray[np.float64] = torch.stack(ends).numpy()
+    return bands

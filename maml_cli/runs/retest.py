@@ -1,5 +1,6 @@
 """Another test of a trained run, from its folder to a table."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,24 +10,31 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import Retest, RunResults, Split
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.plots import CurvesFile
+from maml_cli.reporting.reliability import ReliabilityFile
 from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.bound_data import load_to_test, splits_of
+from maml_cli.runs.calibrate import calibrate, uncalibrated
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
 
-def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path) -> RunResults:
+def retest(
+    folder: Path, experiment: Experiment, split: Split, output_dir: Path, *, new: bool = False
+) -> RunResults:
     """Score the best networks of the run in `folder` on a split, by the experiment's settings.
+
+    With `new` the split has the classes that the run does not know.
 
     Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError or
     StorageError.
     """
     device = choose_device(experiment.run.device)
-    source = experiment.dataset.load(experiment.run, device)
+    source, said = load_to_test(experiment, device, RunFolder(folder), split, new=new)
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
     best = trained.candidates[0]
@@ -40,14 +48,15 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
     claim(output_dir)
     write_atomically(RunFolder(output_dir).config, experiment.resolved)
 
-    with Reporter([ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), Console()]) as reporter:
+    files = (ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), ReliabilityFile())
+    with Reporter([*files, Console()]) as reporter:
         protocol, environment = parts.protocol(best), parts.environment()
         protocol = replace(
             protocol,
             train_ways=trained.train_ways,
             train_shots=trained.train_shots,
             train_queries=trained.train_queries,
-            remarks=(*protocol.remarks, *trained.remarks),
+            remarks=(*protocol.remarks, *said, *trained.remarks),
         )
         info = parts.info(
             protocol,
@@ -59,17 +68,28 @@ def retest(folder: Path, experiment: Experiment, split: Split, output_dir: Path)
         )
         reporter.start(info, None)
         episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
-        scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
-        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
+        known = None
+        if "val" in splits_of(source):
+            known = parts.scores(trained.candidates, "val", episodes["val"], reporter.evaluating)
+        scores = known
+        if split == "test" or scores is None:
+            scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
+        if known is None:
+            calibration, tested = None, uncalibrated(scores)
+        else:
+            calibration, tested = calibrate(source.objective.scoring, known, scores)
+        reporter.tested(tested)
         results = RunResults(
             protocol=protocol,
             environment=environment,
-            test=parts.evaluation(scores, split, candidates=len(trained.candidates)),
+            test=parts.evaluation(
+                scores, split, calibration=calibration, candidates=len(trained.candidates)
+            ),
             validation=trained.validation,
             iterations=trained.iterations,
             iterations_skipped=None,
             seconds_per_iteration=trained.seconds_per_iteration,
             retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
         )
-        reporter.finish(results, parts.curves(best))
+        reporter.finish(results, parts.curves(best, calibration.value if calibration else math.nan))
     return results

@@ -11,12 +11,13 @@ from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import RunResults
 from maml_cli.core.stats import Estimate
-from maml_cli.core.types import Episode
 from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.bound_data import keep_record, load_to_train, preview
+from maml_cli.runs.calibrate import calibrate
 from maml_cli.runs.evaluation import estimates
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
@@ -48,7 +49,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     files = RunFolder(output_dir)
     with agreed(), in_turn():  # the first prepares the data, the others find them prepared
         device = choose_device(experiment.run.device)
-        source = experiment.dataset.load(experiment.run, device)
+        source = load_to_train(experiment, device, files)
     checkpoints = SharedCheckpoints(
         files.checkpoints,
         keep=experiment.eval.ensemble,
@@ -75,6 +76,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
     from_first(lambda: write_atomically(files.config, experiment.resolved))
+    from_first(lambda: keep_record(source, files))
 
     with standard_reporter() if ranks.is_first() else Reporter(()) as reporter:
 
@@ -83,7 +85,6 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             reporter.evaluating(split, done, total)
 
         protocol, environment = parts.protocol(state.params), parts.environment()
-        first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
         info = parts.info(
             protocol,
             environment,
@@ -92,7 +93,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             notes=notes,
             output_dir=output_dir,
         )
-        reporter.start(info, first)
+        reporter.start(info, preview(source))
 
         def validate(params: MetaParameters) -> dict[int, Estimate]:
             episodes = experiment.eval.val_episodes
@@ -117,18 +118,22 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
+            known = parts.scores(candidates, "val", experiment.eval.val_episodes, evaluating)
             scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
-        reporter.tested(scores.ensemble[:, -1].tolist(), scores.single[:, -1].tolist())
+        calibration, episodes = calibrate(source.objective.scoring, known, scores)
+        reporter.tested(episodes)
         results = RunResults(
             protocol=protocol,
             environment=environment,
-            test=parts.evaluation(scores, "test", candidates=len(candidates)),
+            test=parts.evaluation(
+                scores, "test", calibration=calibration, candidates=len(candidates)
+            ),
             validation=checkpoints.validation(state.scores),
             iterations=state.iteration,
             iterations_skipped=state.skipped,
             seconds_per_iteration=state.seconds / state.iteration,
         )
-        reporter.finish(results, parts.curves(candidates[0]))
+        reporter.finish(results, parts.curves(candidates[0], calibration.value))
     return results
 
 

@@ -32,6 +32,11 @@ class RunFolder:
         return self.path / CONFIG
 
     @property
+    def data(self) -> Path:
+        """The classes of each split, and digests of their pictures."""
+        return self.path / "data.json"
+
+    @property
     def metrics(self) -> Path:
         """The course of training and validation, one JSON object a line."""
         return self.path / "metrics.jsonl"
@@ -45,6 +50,11 @@ class RunFolder:
     def curves(self) -> Path:
         """Fitted curves of a regression, as a picture."""
         return self.path / "curves.png"
+
+    @property
+    def reliability(self) -> Path:
+        """Promised and observed frequencies, as a picture."""
+        return self.path / "reliability.png"
 
     @property
     def checkpoints(self) -> Path:

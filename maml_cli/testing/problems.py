@@ -49,6 +49,7 @@ def classification(
         downsample="max_pool",
         negative_slope=0.01,
         norm_gain=True,
+        kernel_init="xavier",
         norm_eps=1e-5,
         features="flatten",
         head_init="xavier",

@@ -45,13 +45,20 @@ ALGORITHMS = {
     "imaml": ("imaml", {"inner_steps": 2, "cg_steps": 1}),
     "finetune": ("finetune", FEW_STEPS),
     "nearest_neighbour": ("nearest_neighbour", {}),
+    "snail": (
+        "snail",
+        {"embedding": 4, "filters": 4, "max_shots": 2, "mixed_shots": True},
+    ),
+    "in_context": ("in_context", {"width": 8, "layers": 2, "heads": 2}),
+    "memory_module": ("memory_module", {"rep_dim": 6}),
+    "memory_module, shared": (
+        "memory_module",
+        {"rep_dim": 6, "lesson": "stream", "shared_memory": True},
+    ),
+    "mann": ("mann", {"units": 5, "slots": 7, "width": 3, "heads": 2, "lesson": "stream"}),
 }
 REGRESSION = {
-    "pretrained": {},
-    "oracle": {},
-    "scratch": {},
-    "maml": FEW_STEPS,
-    "metasgd": {},
+    **{"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}},
     "tnet": FEW_STEPS,
     "mtnet": FEW_STEPS,
     "mtnet, a bit per weight": {**FEW_STEPS, "mask": "weight", "recompute": True},
@@ -59,6 +66,7 @@ REGRESSION = {
     "metacurvature": FEW_STEPS,
     "alfa": FEW_STEPS,
     "imaml": {"inner_steps": 3, "cg_steps": 2},
+    "in_context": {"width": 8, "layers": 2, "heads": 2, "mixed_shots": True},
 }
 
 

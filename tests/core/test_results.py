@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results import OMNIGLOT, changed, course
+from results import BANDS, CALIBRATED, OMNIGLOT, changed, course
 
 from maml_cli.commands.evaluate import main as maml_eval
 from maml_cli.commands.train import main as maml_train
@@ -28,8 +28,13 @@ RETEST = Retest(run="outputs/run", trained_by=None, epochs=3)
         SINUSOID,
         changed(OMNIGLOT, train_ways=20, task_pool=200_000),
         changed(OMNIGLOT, split="val", retest=RETEST, iterations_skipped=None),
+        changed(OMNIGLOT, calibration=CALIBRATED),
+        changed(SINUSOID, calibration=BANDS),
     ],
-    ids=["accuracy", "error", "other tasks in training", "tested again"],
+    ids=[
+        *("accuracy", "error", "other tasks in training", "tested again"),
+        *("probabilities", "bands"),
+    ],
 )
 def test_results_come_back_as_they_were(results: RunResults) -> None:
     assert RunResults.from_json(results.to_json()) == results

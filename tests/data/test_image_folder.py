@@ -17,6 +17,7 @@ def data_set(path, **changes) -> ImageFolder:
     settings = {
         "name": "mine", "path": str(path), "image_size": 16, "channels": 3, "fit": "crop",
         "mean": 0.5, "std": 0.25, "val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 0,
+        "range": None, "class_depth": None, "min_images": 1, "skip_broken": False,
     }  # fmt: skip
     return ImageFolder(**settings | changes)
 
@@ -123,6 +124,8 @@ def test_too_few_are_refused_with_the_arithmetic_before_anything_is_decoded(tmp_
     assert caught.value.messages == (
         'ways=3 needs 3 classes, but split "val" of mine has 2: lower ways to at most 2.',
         "shots=3 + queries=2 needs 5 images per class, but mine has 4: lower one of them.",
+        "Or with 10 classes, dataset.val_fraction=0.3 dataset.test_fraction=0.3 leave 3 or more in "
+        "each split.",
     )
 
 

@@ -215,7 +215,7 @@ def test_broken_images_are_named_and_nothing_half_made_is_left(root, run):
         data_set().load(run, CPU)
     first, second, advice = caught.value.messages
     assert "all.zip: train/train1/01.png cannot be used (" in first  # as they lie in the archive
-    assert "all.zip: test/test2/00.png cannot be used (cannot identify" in second
+    assert "all.zip: test/test2/00.png cannot be used (it is no kind of picture" in second
     assert "broken" in advice
     assert list(Path(run.cache_dir).iterdir()) == []
 

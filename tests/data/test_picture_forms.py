@@ -26,7 +26,7 @@ def opened(content: bytes) -> Image.Image:
 
 def seen(form: PictureForm, image: Image.Image) -> np.ndarray:
     """What the network sees of a picture."""
-    pixels = form.decode(image)
+    pixels = form.decode(image, None)
     assert pixels.shape == form.shape
     scale, shift = (np.reshape(values, (-1, 1, 1)) for values in (form.scale, form.shift))
     return scale * pixels + shift
@@ -59,7 +59,7 @@ def test_omniglot_sees_its_own_drawings_as_it_loads_them(full_size, run_settings
     loaded = {t.numpy().tobytes() for s in ("train", "val", "test") for t in tasks._pools[s].images}
     for name in archive.names[::500]:
         picture = opened(archive.read(name))
-        assert dataset.picture_form().decode(picture).tobytes() in loaded
+        assert dataset.picture_form().decode(picture, None).tobytes() in loaded
 
 
 def test_glyphs_are_dark_on_white_outside_and_light_on_black_inside():
@@ -96,6 +96,10 @@ def test_an_image_folder_shows_others_as_its_own(tmp_path, run_settings, channel
         val_fraction=0.34,
         test_fraction=0.33,
         split_seed=0,
+        range=None,
+        class_depth=None,
+        min_images=1,
+        skip_broken=False,
     )
     tasks = dataset.load(run_settings(ways=5, shots=1, queries=2), torch.device("cpu"))
     loaded = tasks.episodes("test", 0, 1).query_x[0, 0]

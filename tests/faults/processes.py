@@ -17,13 +17,19 @@ import torch
 
 from maml_cli.commands.train import main
 from maml_cli.config import check
+from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
 
-ALGORITHMS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
+ALGORITHMS, DATA_SETS = (
+    sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    for group in ("algo", "dataset")
+)
 TINY = (
     *("train.epochs=4", "train.iterations_per_epoch=13", "train.tasks_per_batch=2"),
     *("eval.val_episodes=4", "eval.test_episodes=4"),
 )
+FEW_STEPS = 2
+"""More take longer to record, and are interrupted in the same way."""
 SMALL_IMAGES = ("backbone.filters=4", "ways=3", "queries=2")
 LOG = "log.txt"
 _LIMIT = 300
@@ -40,8 +46,12 @@ def fits(algo: str, dataset: str) -> bool:
 
 def arguments_for(algo: str, dataset: str) -> list[str]:
     """A tiny run of the algorithm on the data set."""
-    images = () if dataset == "sinusoid" else SMALL_IMAGES
-    return [f"algo={algo}", f"dataset={dataset}", *images, *TINY]
+    chosen = [f"algo={algo}", f"dataset={dataset}"]
+    config = Composer().compose(chosen)
+    steps = config.algo.get("inner_steps") or 0
+    few = [f"algo.inner_steps={FEW_STEPS}"] if steps > FEW_STEPS else []
+    images = SMALL_IMAGES if "filters" in config.backbone else ()
+    return [*chosen, *few, *images, *TINY]
 
 
 def started(folder: Path, *arguments: str) -> ForkServerProcess:

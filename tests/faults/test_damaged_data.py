@@ -124,5 +124,5 @@ def seen(root: Path) -> dict[str, bytes]:
     recipe = Recipe(size=84, channels=3, fit="stretch")
     return {
         pictures[place].name: np.asarray(pixels).tobytes()
-        for place, pixels in decoded(pictures, recipe, "them")
+        for place, pixels in decoded(pictures, recipe, None, "them")
     }

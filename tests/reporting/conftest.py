@@ -111,4 +111,6 @@ def curves():
         predictions=predictions,
         support_x=np.array([[0.5], [-0.5]]),
         support_y=np.array([[1.5], [3.0]]),
+        samples=predictions[-1:],
+        bands=None,
     )

@@ -1,7 +1,8 @@
+import pytest
 import torch
 
 from maml_cli.core.types import Episode
-from maml_cli.reporting.images import BAND, GAP, episode_grid
+from maml_cli.reporting.images import BAND, GAP, episode_grid, spread
 
 KEY = torch.zeros(2, dtype=torch.int64)
 
@@ -13,7 +14,7 @@ def test_classes_are_columns_with_the_support_above_the_queries():
     labels = torch.tensor([0, 1])
     episode = Episode(images[:2], labels, images[2:], labels.repeat_interleave(2), labels, KEY)
 
-    grid = episode_grid(episode)
+    grid = episode_grid(spread(episode))
 
     row, column = 3 + GAP, 4 + GAP
     assert grid.shape == (3, 3 * row + 2 * GAP + BAND, 2 * column + GAP)
@@ -33,4 +34,12 @@ def test_colours_are_kept_and_an_even_image_is_no_error():
     grid = episode_grid(Episode(red, label, red, label, label, KEY))
     assert grid[:, GAP, GAP].tolist() == [1, 0, 0]
     even = torch.full((1, 1, 2, 2), 7.0)
-    assert episode_grid(Episode(even, label, even, label, label, KEY)).isfinite().all()
+    assert episode_grid(spread(Episode(even, label, even, label, label, KEY))).isfinite().all()
+
+
+def test_dark_images_stay_dark():
+    dark = torch.full((1, 1, 2, 2), 0.1)
+    dark[..., 0] = 0.05
+    label = torch.tensor([0])
+    grid = episode_grid(Episode(dark, label, dark, label, label, KEY))
+    assert grid[0, GAP, [GAP, GAP + 1]].tolist() == pytest.approx([0.05, 0.1])

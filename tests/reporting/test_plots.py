@@ -41,3 +41,16 @@ def test_the_file_is_written_only_if_there_are_curves(info, regression, results,
         sink.start(run, None)
         sink.finish(results, drawn)
         assert (run.output_dir / "curves.png").exists() == (drawn is not None)
+
+
+def test_bands_and_ten_samples_surround_the_last_fit(curves):
+    samples = curves.truth + np.linspace(-1, 1, 12).reshape(12, 1, 1)
+    bands = np.stack([curves.truth + shift for shift in (-0.9, -0.5, 0.5, 0.9)])
+    bands[3, 0, 0] = curves.truth[0, 0] - 0.1
+    figure = curves_figure(curves._replace(samples=samples, bands=bands))
+    panel = figure.axes[0]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"90 % band", "50 % band", "10 of 12 samples"} <= set(labels)
+    thin = [line for line in panel.lines if line.get_linewidth() < 1]
+    assert [line.get_ydata().tolist() for line in thin] == samples[:10, 0].tolist()
+    assert panel.get_title().endswith(", 67 % in the 90 % band")

@@ -15,6 +15,7 @@ def predictions(truth=None, **changes) -> Predictions:
         "classes": ["cat", "a|b", "dog, wet"],
         "pictures": ["x.png", "[red]/y.png"],
         "probabilities": PROBABILITIES,
+        "spread": None,
         "truth": truth,
     }
     return Predictions(**facts | changes)
@@ -126,3 +127,12 @@ def test_colour_and_scripts_that_the_font_lacks(tmp_path):
     with Image.open(tmp_path / "figure.png") as image:
         assert image.size == (round((0.2 + 5 * 1.5) * 150), image.height)
         assert (100, 100, 100) in {colour for _, colour in image.convert("RGB").getcolors(2**20)}
+
+
+def test_samples_have_their_spread_in_every_form():
+    spread = np.array([[0.01, 0.125, 0.02], [0.25, 0.03, 0.04]])
+    made = predictions([1, 2], spread=spread)
+    assert csv_text(made).splitlines()[1].startswith("x.png,a|b,a|b,0.500000,0.125000,0.2")
+    assert "| spread" in markdown(made)
+    assert "± 12.5 %" in markdown(made)
+    assert "a|b\n✓ 50 ± 12 %" in texts(figure(made))

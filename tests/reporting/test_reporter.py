@@ -1,4 +1,5 @@
 import pytest
+from results import BANDS, changed
 
 from maml_cli.core.records import Sink
 from maml_cli.reporting.reporter import Reporter, standard_reporter
@@ -40,10 +41,11 @@ def test_a_run_leaves_all_its_files(
         reporter.iteration(iteration_record)
         reporter.epoch(epoch_record)
         reporter.evaluating("test", 0, 600)
-        reporter.finish(regression_results, curves)
+        reporter.finish(changed(regression_results, calibration=BANDS), curves)
     assert sorted(path.name for path in regression.output_dir.iterdir()) == [
         "curves.png",
         "metrics.jsonl",
+        "reliability.png",
         "results.json",
         "table.md",
         "tensorboard",

@@ -1,6 +1,8 @@
+from dataclasses import replace
+from math import nan
 from typing import get_args
 
-from results import changed
+from results import BANDS, CALIBRATED, changed
 
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.reporting.table import TableFile, markdown, tables
@@ -72,6 +74,33 @@ def test_remarks_are_marked_in_the_table_and_told_below(results, regression_resu
         text = markdown(changed(kind, remarks=("half of the data",)))
         assert ", single best † " in text
         assert text.endswith("\n\n† half of the data\n")
+
+
+def test_probabilities_have_a_row_for_each_reading(results):
+    table = tables(changed(results, calibration=CALIBRATED))[-1]
+    assert table.header == ("probabilities", "NLL ↓", "Brier ↓", "ECE ↓", "by chance")
+    assert table.rows == [
+        ("as trained", "0.250 ± 0.013", "0.125 ± 0.010", "2.00 ± 0.50 %", "1.25 %"),
+        ("temperature 1.25", "0.200 ± 0.010", "0.125 ± 0.010", "2.00 ± 0.50 %", "1.25 %"),
+    ]
+
+
+def test_bands_have_their_coverage_and_width(regression_results):
+    table = tables(changed(regression_results, calibration=BANDS))[-1]
+    assert table.header[2:] == ("in the 50 % band", "in the 90 % band", "width of the 90 % band")
+    assert table.rows == [
+        ("noise deviation 0.5", "1.50 ± 0.25", "50.00 ± 2.00 %", "87.50 ± 1.00 %", "1.645 ± 0")
+    ]
+
+
+def test_the_caption_says_what_was_fitted_and_averaged(results):
+    text = markdown(changed(results, calibration=CALIBRATED))
+    assert "; predictions are means of 10 samples; " in text
+    assert "the temperature was fitted on 500 validation episodes; ECE: " in text
+    again = markdown(changed(results, calibration=CALIBRATED, split="val"))
+    assert "was fitted on the same 500 validation episodes; " in again
+    for value, said in ((0.05, "lies at the limit"), (nan, "which failed")):
+        assert said in markdown(changed(results, calibration=replace(CALIBRATED, value=value)))
 
 
 def test_the_file_is_github_markdown_with_the_command(info, results):

@@ -1,0 +1,99 @@
+"""Stein variational gradient descent against values from paper and pencil."""
+
+import math
+
+import pytest
+import torch
+
+from maml_cli.inner.svgd import (
+    NOISE_PRECISION,
+    WEIGHT_PRECISION,
+    direction,
+    prior_slope,
+)
+
+CODE = {"repulsion": "half", "bandwidth": "matrix"}
+
+
+def of_standard_normal(*x, **switches):
+    """The direction of particles on a line, whose density is N(0, 1)."""
+    points = torch.tensor(x, dtype=torch.float64).unsqueeze(1)
+    return direction(points, -points, **switches).squeeze(1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("switches", "expected"),
+    [
+        ({}, (-0.596574, -0.153426)),
+        ({"repulsion": "half"}, (-0.423287, -0.326713)),
+        (CODE, (-0.298287, -0.326713)),
+    ],
+)
+def test_two_particles_by_hand(switches, expected):
+    """At 0 and 1 the pairs' median gives h = 1 / log 2 and k = 1/2, the matrix's k = 1/4."""
+    assert of_standard_normal(0, 1, **switches) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("switches", "place"),
+    [
+        ({}, math.sqrt(math.log(2))),
+        ({"repulsion": "half"}, 0.588705),
+        ({"bandwidth": "matrix"}, 0.679778),
+        (CODE, 0.480676),
+    ],
+)
+def test_two_particles_rest_where_slope_and_repulsion_are_equal(switches, place):
+    assert of_standard_normal(-place, place, **switches) == pytest.approx([0, 0], abs=1e-6)
+    inner, outer = of_standard_normal(-place - 0.1, place + 0.1, **switches)
+    assert (inner > 0, outer < 0) == (True, True)
+
+
+def test_one_particle_follows_its_slope():
+    assert of_standard_normal(3.0) == [-3.0]
+
+
+def test_particles_at_one_place_stay_finite():
+    assert of_standard_normal(1.0, 1.0) == [-1.0, -1.0]
+
+
+def test_the_repulsion_is_the_kernels_gradient():
+    """Against automatic differentiation of the kernel, in float64."""
+    generator = torch.Generator().manual_seed(0)
+    x, slope = (torch.randn(5, 7, generator=generator, dtype=torch.float64) for _ in range(2))
+    square = torch.cdist(x, x).square()
+    pairs = square[torch.triu_indices(5, 5, 1).unbind()]
+    h = pairs.sort().values[[4, 5]].mean() / math.log(5)
+    expected = torch.zeros_like(x)
+    for i in range(5):
+        at = x.clone().requires_grad_()
+        kernel = (-(at - x[i]).square().sum(1) / h).exp()
+        (gradient,) = torch.autograd.grad(kernel.sum(), at)
+        expected[i] = ((kernel.unsqueeze(1) * slope).sum(0) + gradient.sum(0)).detach() / 5
+    torch.testing.assert_close(direction(x, slope), expected)
+
+
+def test_the_priors_slope_is_its_logarithms_gradient():
+    """Against torch's own densities, each precision with the Jacobian of its logarithm."""
+    generator = torch.Generator().manual_seed(1)
+
+    def drawn(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    phi = {"w": drawn(2, 3, 4), "b": drawn(2, 3)}
+    phi |= {WEIGHT_PRECISION: drawn(2), NOISE_PRECISION: drawn(2)}
+    phi = {n: p.requires_grad_() for n, p in phi.items()}
+    weight, noise = phi[WEIGHT_PRECISION], phi[NOISE_PRECISION]
+    gammas = [
+        torch.distributions.Gamma(torch.tensor(2.0).double(), torch.tensor(rate).double())
+        for rate in (2.0, 0.2)
+    ]
+    density = sum(
+        gamma.log_prob(log.exp()).sum() + log.sum()
+        for gamma, log in zip(gammas, (weight, noise), strict=True)
+    )
+    for i in range(2):
+        normal = torch.distributions.Normal(0.0, (-0.5 * weight[i]).exp())
+        density = density + normal.log_prob(phi["w"][i]).sum() + normal.log_prob(phi["b"][i]).sum()
+    expected = dict(zip(phi, torch.autograd.grad(density, list(phi.values())), strict=True))
+    torch.testing.assert_close(prior_slope(phi), expected)
