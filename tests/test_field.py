@@ -56,3 +56,19 @@ def test_folders_of_pictures(said, folder, arguments, code, parts):
     assert found == code, text
     for part in parts:
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("folder", "code", "part"),
+    [
+        ("learn2learn", 0, "5 of 16 classes in val"),
+        ("stray_pickle", 0, "wordnet.pkl: no file of Mini-ImageNet's pictures"),
+        ("data_labels", 0, "8 of 64 │ 4 of 600"),
+        ("csv_class_name", 0, "8 of 64 │ 4 of 600"),
+        ("no_splits", 3, "whose names are no standard classes: n00000000, n00000001"),
+        ("bare_array", 3, "mini-imagenet-val.pkl: no file of Mini-ImageNet's pictures (an array"),
+    ],
+)
+def test_packagings_of_mini_imagenet(said, folder, code, part):
+    found, text = said(*MINI, f"data_dir={FIELD / f'mini_{folder}'}")
+    assert (found, part in text) == (code, True), text

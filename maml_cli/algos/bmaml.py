@@ -60,7 +60,7 @@ class BMAMLLearner(GradientLearner):
         outputs = task.answer(point, self.steps - 1)[0].movedim(1, 0)
         y = episode.query_y
         if self.leader is None:
-            likelihood = self.objective.log_likelihood(outputs, y)
+            likelihood = self.objective.likelihood.log_p(outputs, y)
             loss = math.log(len(outputs)) - likelihood.logsumexp(0).mean()
         else:
             both = episode._replace(
@@ -157,7 +157,7 @@ class BMAML(AlgorithmDefaults):
         """Turn the settings into parts."""
         objective, own = source.objective, tuple(self.adapts)
         follower = InnerLoop(
-            network=Particles(network, self.particles, own, noise=objective.noise),
+            network=Particles(network, self.particles, own, noise=objective.likelihood.noise),
             objective=of_particles(objective),
             adapts=own,
             rule=self._rule(self.inner_lr),
@@ -187,7 +187,7 @@ def of_particles(objective: Objective) -> Objective:
     """
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        return -objective.log_likelihood(outputs.movedim(1, 0), targets).sum()
+        return -objective.likelihood.log_p(outputs.movedim(1, 0), targets).sum()
 
     def balanced(outputs: Tensor, targets: Tensor) -> Tensor:
         each = [objective.support_loss(outputs[:, i], targets) for i in range(outputs.shape[1])]

@@ -3,59 +3,25 @@
 Source: Vinyals et al. 2016, section 4.1, and Ravi & Larochelle 2017, section 5.1.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
-import torch
-import torch.nn.functional as F
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
-from maml_cli.algos.pretrained import (
-    RUNNING,
-    Downstream,
-    FineTuning,
-    PretrainedLearner,
-)
-from maml_cli.core.algorithm import MetaParameters, Ops
+from maml_cli.algos.pretrained import Downstream, FineTuning, PretrainedLearner
+from maml_cli.comparison.comparer import Comparer
+from maml_cli.comparison.examples import Examples, nearest
+from maml_cli.comparison.similarities import Cosine
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
-from maml_cli.core.types import Episode, Evaluation, TaskSource, Tensors
+from maml_cli.core.types import Episode, TaskSource, Tensors
 from maml_cli.inner.loop import InnerLoop
-from maml_cli.inner.norm_policies import norm_policy
 from maml_cli.inner.rates import ConstantRate
 from maml_cli.inner.update_rules import DIRECTIONS, Descent, optional_toggles
-
-
-@dataclass(frozen=True, kw_only=True)
-class NearestExample:
-    """Each query takes the class of the support example with the most similar features.
-
-    The output for class k is `max cos(f(query), f(x))` over the support examples x of k, from -1 to
-    1, where f are the network's features. No inner step changes it.
-    Source: Vinyals et al. 2016, section 4.1, the baseline classifier matched by cosine.
-    """
-
-    network: Network
-    ways: int
-
-    def predict(
-        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
-    ) -> Tensor:
-        features = partial(self.network.features, params.theta["model"])
-        policy = norm_policy(evaluation.bn_stats, RUNNING)
-        running = params.state.get("running", {})
-        support = features(episode.support_x, policy.support(ops, running)).flatten(1)
-        query = policy.queries(features, episode, ops, running)[0].flatten(1)
-        similarity = F.normalize(query, dim=1) @ F.normalize(support, dim=1).T
-        labels = torch.arange(self.ways, device=similarity.device)
-        of_class = episode.support_y == labels.unsqueeze(1)
-        nearest = torch.where(of_class, similarity.unsqueeze(1), -torch.inf).amax(-1)
-        return nearest.expand(len(evaluation.after), 1, -1, -1)
 
 
 def with_blank_head(network: Tensors, ways: int) -> dict[str, Tensor]:
@@ -124,20 +90,17 @@ class FineTune:
 
 @settings(frozen=True, kw_only=True, config=STRICT)
 class NearestNeighbour:
-    """The settings of the nearest neighbour by the cosine of features: there are none."""
+    """The settings of the nearest neighbour by the cosine of features: there are none.
+
+    The score of class k is `max cos(f(query), f(x))` over the support examples x of k, where f are
+    the features of the pretrained network. Source: Vinyals et al. 2016, section 4.1.
+    """
 
     name: str
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each thing that cannot be."""
-        steps = experiment.eval.inner_steps
-        problems = _without_classes(self.name, experiment)
-        if problems or not steps:
-            return problems
-        return [
-            f"algo={self.name} takes no inner steps, but eval.inner_steps={steps}: "
-            "set eval.inner_steps=null"
-        ]
+        return _without_classes(self.name, experiment) or experiment.eval.check_no_steps(self.name)
 
     @property
     def together(self) -> bool:
@@ -152,8 +115,8 @@ class NearestNeighbour:
         self, network: Network, source: TaskSource, train: TrainSettings
     ) -> PretrainedLearner:
         """Turn the settings into parts."""
-        nearest = NearestExample(network=network, ways=source.output_size)
-        return classifier(network, source, train, nearest, steps=0)
+        comparer = Comparer(network=network, comparison=Examples(Cosine(), nearest))
+        return classifier(network, source, train, comparer, steps=0)
 
 
 def classifier(

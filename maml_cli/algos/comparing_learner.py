@@ -111,8 +111,7 @@ class ComparingSettings(AlgorithmDefaults):
 
 def check_comparing(name: str, experiment: Experiment) -> list[str]:
     """Why a learner that compares, without inner steps, cannot do this; one sentence each."""
-    problems = experiment.train.check_bn_stats(name)
-    run, steps = experiment.run, experiment.eval.inner_steps
+    problems, run = experiment.train.check_bn_stats(name), experiment.run
     if run.ways < 2:
         return [
             *problems,
@@ -124,9 +123,4 @@ def check_comparing(name: str, experiment: Experiment) -> list[str]:
             f"algo={name} learns to tell classes apart, but train_ways={run.train_ways} leaves "
             "nothing to tell apart: choose train_ways of at least 2"
         )
-    if steps:
-        problems.append(
-            f"algo={name} takes no inner steps, but eval.inner_steps={steps}: "
-            "set eval.inner_steps=null"
-        )
-    return problems
+    return problems + experiment.eval.check_no_steps(name)

@@ -14,11 +14,14 @@ from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, 
 from maml_cli.core.autodiff import detached
 from maml_cli.core.schedules import Schedule
 from maml_cli.core.types import Episode, Evaluation, Progress, Tensors
-from maml_cli.inner.loop import InnerLoop
+from maml_cli.inner.loop import Adaptation, InnerLoop, Point
 from maml_cli.inner.norm_policies import ByBatch, ByRunningInputs, NormPolicy, norm_policy
 from maml_cli.inner.outer_loss import InnerLoopPhase
 
 STATISTICS = "statistics"
+
+Penalty = Callable[[Adaptation, Point, int, Ops], Tensor]
+"""Takes a task, its point after some inner step, that step's number (from 0), and `ops`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class GradientLearner(Algorithm):
     inner: InnerLoop
     schedule: Callable[[Progress], InnerLoopPhase]
     outer_lr_schedule: Schedule
+    penalty: Penalty | None = None
+    """A term of the outer loss at the adapted parameters, beside the query loss."""
     merges: ClassVar[Mapping[str, Merge]] = {STATISTICS: "mean"}
 
     def init(self, seed: int) -> MetaParameters:
@@ -71,6 +76,8 @@ class GradientLearner(Algorithm):
                 statistics.append(scored.statistics)
             elif policy.gathers:
                 statistics.append(task.gather(point, step))
+        if self.penalty is not None:
+            loss = loss + self.penalty(task, point, len(phase.step_weights) - 1, ops)
         outputs = {LOG: stacked(logs)}
         return loss, outputs | ({STATISTICS: stacked(statistics)} if policy.gathers else {})
 

@@ -3,14 +3,14 @@
 Source: Snell, Swersky & Zemel 2017, and its official code.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from maml_cli.algos.comparing_learner import ComparingLearner, ComparingSettings
 from maml_cli.comparison.prototypes import Prototypes
-from maml_cli.comparison.similarities import Cosine, squared_euclidean
+from maml_cli.comparison.similarities import DISTANCES, similarity
 from maml_cli.core.network import Network
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource
@@ -21,10 +21,7 @@ class ProtoNet(ComparingSettings):
     """The settings of Prototypical Networks."""
 
     name: str
-    distance: Annotated[
-        Literal["squared_euclidean", "cosine"],
-        Field(description="between a query and the mean of a class"),
-    ]
+    distance: Annotated[DISTANCES, Field(description="between a query and the mean of a class")]
     scale: Annotated[float, Field(gt=0, le=1000, description="of the cosine; 1 in the paper")]
     joint_norm: Annotated[
         bool,
@@ -37,6 +34,5 @@ class ProtoNet(ComparingSettings):
 
     def build(self, network: Network, source: TaskSource, train: TrainSettings) -> ComparingLearner:
         """Turn the settings into parts."""
-        euclidean = self.distance == "squared_euclidean"
-        similarity = squared_euclidean if euclidean else Cosine(self.scale)
-        return self.learner(network, source, train, Prototypes(similarity))
+        comparison = Prototypes(similarity(self.distance, self.scale))
+        return self.learner(network, source, train, comparison)

@@ -27,20 +27,28 @@ class Conv4:
     `max_pool` halves with 2x2 max-pooling (28 -> 14 -> 7 -> 3 -> 1); an odd last row or column is
     dropped, and with `max_pool_same` pooled by itself (84 -> 42 -> 21 -> 11 -> 6); `stride` halves
     with the convolution (28 -> 14 -> 7 -> 4 -> 2). "Same" and strides place their zeros as
-    TensorFlow's SAME padding does. Kernels start Xavier-uniform and biases at 0; with `torch`, both
-    start uniform within `+- 1 / sqrt(inputs of an output)`. Norm gains start at 1.
+    TensorFlow's SAME padding does. With `max_pool_twice` the first two blocks have no padding and
+    halve, and the others keep the size (28 -> 13 -> 5). Kernels start Xavier-uniform and biases at
+    0; with `torch`, both start uniform within `+- 1 / sqrt(inputs of an output)`. Norm gains start
+    at 1.
     """
 
     name: str
     filters: Annotated[int, Field(ge=1, le=4096, description="channels of every block")]
     downsample: Annotated[
-        Literal["max_pool", "max_pool_same", "stride"],
-        Field(description="how a block halves; max_pool drops an odd last row, same keeps it"),
+        Literal["max_pool", "max_pool_same", "max_pool_twice", "stride"],
+        Field(
+            description="how a block halves; max_pool drops an odd last row, same keeps it; "
+            "twice: the first two blocks alone, without padding"
+        ),
     ]
     negative_slope: Annotated[float, Field(ge=0, le=1, description="of the leaky ReLU; 0: ReLU")]
     kernel_init: Annotated[
-        Literal["xavier", "torch"],
-        Field(description="kernels Xavier-uniform, biases 0; torch: both as torch starts them"),
+        Literal["xavier", "torch", "normal"],
+        Field(
+            description="kernels Xavier-uniform, biases 0; torch: both as torch starts them; "
+            "normal: kernels N(0, 2 / (9 filters)), biases 0"
+        ),
     ]
     norm_gain: Annotated[bool, Field(description="batch norms learn a gain; false: a bias alone")]
     norm_eps: Annotated[float, Field(gt=0, le=0.1, description="added to batch norms' variances")]
@@ -55,6 +63,12 @@ class Conv4:
         """The network for inputs `(channels, height, width)`."""
         return Conv4Network(self, input_shape)
 
+    def halved(self, size: int, block: int) -> int:
+        """The height or width that a block makes of another."""
+        if self.downsample == "max_pool_twice":
+            return (size - KERNEL + 1) // 2 if block < 2 else size
+        return (size + (self.downsample != "max_pool")) // 2
+
 
 class Conv4Network(Network):
     """See `Conv4`; the blocks are `body.0` to `body.3`, each with a `conv` and a `norm`."""
@@ -65,9 +79,8 @@ class Conv4Network(Network):
         self._form = form
         self.input_shape = input_shape
         self._channels, height, width = input_shape
-        rest = 0 if form.downsample == "max_pool" else 1
-        for _ in range(BLOCKS):
-            height, width = (height + rest) // 2, (width + rest) // 2
+        for block in range(BLOCKS):
+            height, width = (form.halved(size, block) for size in (height, width))
         places = (height, width) if form.features == "flatten" else ()
         self.feature_shape = (form.filters, *places)
         self.norms = {f"body.{block}.norm": form.filters for block in range(BLOCKS)}
@@ -80,6 +93,8 @@ class Conv4Network(Network):
             bias = torch.zeros(filters)
             if self._form.kernel_init == "xavier":
                 xavier_uniform_(kernel, generator=generator)
+            elif self._form.kernel_init == "normal":
+                normal_(kernel, std=(2 / (KERNEL**2 * filters)) ** 0.5, generator=generator)
             else:
                 bound = (channels * KERNEL**2) ** -0.5
                 kernel.uniform_(-bound, bound, generator=generator)
@@ -101,13 +116,13 @@ class Conv4Network(Network):
         }
 
     def features(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        for block in (f"body.{i}" for i in range(BLOCKS)):
+        for block in range(BLOCKS):
             # The activation increases, so it commutes with pooling: on a quarter of the values.
             x = F.leaky_relu(self._halved(block, params, x, norm), self._form.negative_slope)
         return x if self._form.features == "flatten" else x.mean((2, 3))
 
-    def _halved(self, block: str, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        eps = self._form.norm_eps
+    def _halved(self, number: int, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
+        block, eps = f"body.{number}", self._form.norm_eps
         if self._form.downsample == "max_pool":
             return norm.conv_and_pool(block, x, params, eps)
         kernel, bias = params[f"{block}.conv.weight"], params[f"{block}.conv.bias"]
@@ -116,6 +131,8 @@ class Conv4Network(Network):
             x = F.pad(x, (width % 2, 1, height % 2, 1))  # SAME: of an odd sum, more at the end
             source = LinearLayer(x, kernel, bias, partial(F.conv2d, stride=2))
             return norm(f"{block}.norm", F.conv2d(x, kernel, bias, stride=2), params, eps, source)
-        source = LinearLayer(x, kernel, bias, partial(F.conv2d, padding=1))
-        x = norm(f"{block}.norm", F.conv2d(x, kernel, bias, padding=1), params, eps, source)
-        return F.max_pool2d(x, 2, ceil_mode=True)
+        twice = self._form.downsample == "max_pool_twice"
+        convolve = partial(F.conv2d, padding=0 if twice and number < 2 else 1)
+        source = LinearLayer(x, kernel, bias, convolve)
+        x = norm(f"{block}.norm", convolve(x, kernel, bias), params, eps, source)
+        return x if twice and number >= 2 else F.max_pool2d(x, 2, ceil_mode=not twice)

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from torch import Tensor
+
+DISTANCES = Literal["squared_euclidean", "cosine"]
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 """From queries `(queries, features)` and points `(points, features)` to `(queries, points)`."""
@@ -30,3 +33,8 @@ class Cosine:
     def __call__(self, queries: Tensor, points: Tensor) -> Tensor:
         """See `Similarity`."""
         return self.scale * (F.normalize(queries, dim=1) @ F.normalize(points, dim=1).T)
+
+
+def similarity(distance: DISTANCES, scale: float) -> Similarity:
+    """The similarity of that name; the scale is of the cosine alone."""
+    return squared_euclidean if distance == "squared_euclidean" else Cosine(scale)

@@ -114,6 +114,8 @@ class Algorithm(ABC):
     """Inner steps in training, and in evaluation unless the user wants others."""
     together: bool = False
     """Whether `task` is given all tasks of a batch at once, because they know of each other."""
+    starts_from: str | None = None
+    """The folder of a run whose best `model` training starts with, instead of `init`'s."""
     merges: ClassVar[Mapping[str, Merge]] = {}
     """How each section of a task's outputs is merged over the tasks, `log` apart."""
 

@@ -45,6 +45,13 @@ class Autodiff(ABC):
         """
 
     @abstractmethod
+    def jacobian(self, function: Callable[[Any], Tensor], at: Any) -> Derivative:
+        """The Jacobian of a tensor at the tree `at`, differentiable as the tensor is.
+
+        `gradient` has for each tensor of the tree the shape `(*value.shape, *tensor.shape)`.
+        """
+
+    @abstractmethod
     def outer_gradient(self, function: ScalarFunction, at: Any) -> Derivative:
         """The gradient that nothing differentiates again; the graph goes while it is walked."""
 
@@ -90,6 +97,21 @@ class Autograd(Autodiff):
         if not differentiable:
             value = value.detach()
         return Derivative(tree_unflatten(gradients, form), value, auxiliary)
+
+    def jacobian(self, function: Callable[[Any], Tensor], at: Any) -> Derivative:
+        leaves, form = tree_flatten(at)
+        value = function(at)
+        rows = [
+            torch.autograd.grad(
+                entry, leaves, create_graph=True, allow_unused=True, materialize_grads=True
+            )
+            for entry in value.flatten()
+        ]
+        stacked = [
+            torch.stack(column).reshape(*value.shape, *leaf.shape)
+            for leaf, column in zip(leaves, zip(*rows, strict=True), strict=True)
+        ]
+        return Derivative(tree_unflatten(stacked, form), value, ())
 
     def outer_gradient(self, function: ScalarFunction, at: Any) -> Derivative:
         return self.gradient(function, at)
@@ -140,6 +162,14 @@ class Functional(Autodiff):
         if not differentiable:
             found, value = detached(found), value.detach()
         return Derivative(found, value, auxiliary)
+
+    def jacobian(self, function: Callable[[Any], Tensor], at: Any) -> Derivative:
+        def twice(tree: Any) -> tuple[Tensor, Tensor]:
+            value = function(tree)
+            return value, value
+
+        found, value = torch.func.jacrev(twice, has_aux=True)(at)
+        return Derivative(found, value, ())
 
     def outer_gradient(self, function: ScalarFunction, at: Any) -> Derivative:
         value, pull_back, auxiliary = torch.func.vjp(function, at, has_aux=True)  # type: ignore[misc]

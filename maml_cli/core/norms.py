@@ -124,14 +124,16 @@ class GivenStats(Norm):
 
 
 class LeadingStats(Norm):
-    """Normalises a batch with the statistics of its first `count` examples; differentiates them.
+    """Normalises a batch with the statistics of its first `count` of `total` examples.
 
-    With the support set before the queries, these are its statistics.
+    With the support set before the queries, these are its statistics; they are differentiated. Of a
+    layer that sees each example several times, one after the other, they are those of all of the
+    first examples' rows.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, total: int) -> None:
         super().__init__()
-        self._count = count
+        self._count, self._total = count, total
 
     def __call__(
         self,
@@ -141,7 +143,7 @@ class LeadingStats(Norm):
         eps: float = EPS,
         source: LinearLayer | None = None,
     ) -> Tensor:
-        first = x[: self._count]
+        first = x[: len(x) * self._count // self._total]
         mean = _mean(first)
         var = _mean((first - _wide(mean, x)).square())
         return _normalised(x - _wide(mean, x), var, *affine(layer, x, params), eps)

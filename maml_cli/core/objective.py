@@ -1,6 +1,5 @@
 """What an episode is judged by: the loss that is differentiated and the metric that is reported."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from maml_cli.core.likelihood import CLASSES, NORMAL, Likelihood
 from maml_cli.core.metric import ACCURACY, MSE, Metric
 from maml_cli.core.scoring import CLASS_SCORING, CURVE_SCORING, Scoring, mean_probability
 
@@ -23,19 +23,6 @@ def _mean_output(outputs: Tensor) -> Tensor:
 
 def _squared_error(prediction: Tensor, target: Tensor) -> Tensor:
     return (prediction - target).square().mean((-2, -1))
-
-
-def _of_classes(logits: Tensor, labels: Tensor) -> Tensor:
-    log_p = logits.log_softmax(-1)
-    places = labels.unsqueeze(-1).expand(*log_p.shape[:-1], 1)
-    return log_p.gather(-1, places).squeeze(-1)
-
-
-def _with_noise(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Normal, with the precision g: `(log g - g |f - y|^2 - log 2 pi) / 2` for each output."""
-    log_precision = outputs[..., -1:]
-    square = (outputs[..., :-1] - targets).square()
-    return 0.5 * (log_precision - log_precision.exp() * square - math.log(2 * math.pi)).sum(-1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +41,8 @@ class Objective:
     """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
     scoring: Scoring
     """Reads outputs as probabilities."""
-    log_likelihood: Callable[[Tensor, Tensor], Tensor]
-    """`log p(y)` of each example, `(..., examples)`, from outputs `(..., examples, outputs)`. With
-    `noise` their last one is the logarithm of the noise's precision."""
-    noise: bool
-    """Whether targets are outputs with noise."""
+    likelihood: Likelihood
+    """The density of targets, for learners that need one in training."""
     balanced: Callable[[Tensor, Tensor], Tensor] | None = None
     """The loss of the support set, where it is not `loss`; see `class_balanced`."""
 
@@ -82,8 +66,7 @@ CLASSIFICATION = Objective(
     reported=ACCURACY,
     combine=mean_probability,
     scoring=CLASS_SCORING,
-    log_likelihood=_of_classes,
-    noise=False,
+    likelihood=CLASSES,
 )
 REGRESSION = Objective(
     loss=F.mse_loss,
@@ -91,8 +74,7 @@ REGRESSION = Objective(
     reported=MSE,
     combine=_mean_output,
     scoring=CURVE_SCORING,
-    log_likelihood=_with_noise,
-    noise=True,
+    likelihood=NORMAL,
 )
 
 

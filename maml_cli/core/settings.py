@@ -161,6 +161,15 @@ class EvalSettings:
         ),
     ]
 
+    def check_no_steps(self, algo: str) -> list[str]:
+        """For algorithms without inner steps: one sentence if some are asked."""
+        if not self.inner_steps:
+            return []
+        return [
+            f"algo={algo} takes no inner steps, but eval.inner_steps={self.inner_steps}: "
+            "set eval.inner_steps=null"
+        ]
+
 
 class AlgorithmDefaults:
     """What most algorithms' settings say, to derive from (see `core/experiment.py`)."""

@@ -65,6 +65,7 @@ class MiniImageNet:
             counts=counts(found.splits),
             expected=STANDARD,
             problems=missing + surplus,
+            notes=[*found.passed, *(m for error in found.damaged for m in error.messages)],
         )
 
     def load(
@@ -111,10 +112,14 @@ class MiniImageNet:
 
     def _find(self, run: RunSettings) -> Found:
         found = find_pictures(self._folder(run))
+        missing, _ = deviations(counts(found.splits))
+        if found.damaged and missing:
+            raise DataError(*(message for e in found.damaged for message in e.messages))
         empty = [split for split, classes in found.splits.items() if not classes]
         if empty:
             raise DataError(
                 f"{self._folder(run)} has no images for {' and '.join(empty)}.",
+                *found.passed,
                 f"Mini-ImageNet needs train, val and test. {HELP}",
             )
         return found

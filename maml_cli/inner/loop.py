@@ -15,6 +15,7 @@ from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import MetaParameters, Ops, Sections
 from maml_cli.core.autodiff import ScalarFunction, detached
+from maml_cli.core.likelihood import Likelihood
 from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import Objective
@@ -226,6 +227,16 @@ class Adaptation:
             loss, {"phi": point.phi, **self._query}
         )
         return Scored(value, log, statistics or self._query_statistics)
+
+    def support_outputs(self, phi: Tensors, number: int) -> Tensor:
+        """The outputs on the support set after step `number`, `(examples, outputs)`, at any phi."""
+        norm = self._policy.support(self._ops, self._running_at(number))
+        return self._outputs({"phi": phi, **self._support}, number, self._episode.support_x, norm)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """The density of targets."""
+        return self._loop.objective.likelihood
 
     def gather(self, point: Point, number: int) -> Tensors:
         """What the norm policy gathers of a query pass after step `number`, without gradients."""

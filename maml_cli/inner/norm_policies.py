@@ -58,7 +58,7 @@ class BySupport(NormPolicy):
     ) -> tuple[Tensor, Tensors]:
         count = len(episode.support_x)
         both = torch.cat([episode.support_x, episode.query_x])
-        return network(both, LeadingStats(count))[count:], {}
+        return network(both, LeadingStats(count, len(both)))[count:], {}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ class Particles(Network):
         self.input_shape, self.norms = network.input_shape, network.norms
         self.remarks, self.batches = network.remarks, network.batches
         self.convolutional = network.convolutional
-        self._bodies = bool({"body", "norm"} & {*own})
+        body = network.init(Generator().manual_seed(0))
+        self._bodies = any(network.part(name) in own for name in body)
         shape = network.feature_shape
         self.feature_shape = (count, *shape) if self._bodies else shape
 
@@ -42,8 +43,9 @@ class Particles(Network):
     def features(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
         if not self._bodies:
             return self._network.features(params, x, norm)
-        own = {n: p for n, p in params.items() if self.part(n) in self._own and not _precision(n)}
-        shared = {n: p for n, p in params.items() if n not in own and not _precision(n)}
+        body = {n: p for n, p in params.items() if self.part(n) != "head"}
+        own = {n: p for n, p in body.items() if self.part(n) in self._own}
+        shared = {n: p for n, p in body.items() if n not in own}
 
         def features(own: Tensors) -> Tensor:
             return self._network.features({**shared, **own}, x, norm)

@@ -19,6 +19,7 @@ from maml_cli.runs.assembly import assemble, choose_device
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import calibrate
 from maml_cli.runs.evaluation import estimates
+from maml_cli.runs.trained import started
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
@@ -61,7 +62,11 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
         experiment = replace(experiment, command=found.content.get("command", experiment.command))
     parts = assemble(experiment, source, device)
-    params = parts.fresh().to(device)
+    params = parts.fresh()
+    start = parts.engine.algorithm.starts_from
+    if start is not None and found is None:
+        params = started(params, Path(start), source.objective)
+    params = params.to(device)
     optimizer = parts.engine.algorithm.optimizer(list(flat(params.theta).values()))
     state = RunState(params=params, optimizer=optimizer)
     notes: list[str] = []

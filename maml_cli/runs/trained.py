@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 import yaml
 
-from maml_cli.core.algorithm import MetaParameters
+from maml_cli.core.algorithm import MetaParameters, misfits
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import Objective
@@ -16,6 +16,7 @@ from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
 from maml_cli.storage.resume import require_same_config
 from maml_cli.storage.run_folder import RunFolder
+from maml_cli.storage.shared_checkpoints import SharedCheckpoints
 
 
 class Trained(NamedTuple):
@@ -76,6 +77,28 @@ def load_trained(
         command=content.get("command"),
         remarks=() if done == epochs else (f"not trained to the end: {done} of {epochs} epochs",),
     )
+
+
+def started(params: MetaParameters, folder: Path, objective: Objective) -> MetaParameters:
+    """Fresh parameters with the section `model` of another run's best epoch.
+
+    Raises CheckpointError, or UsageError where the networks differ.
+    """
+    files = RunFolder(folder)
+    checkpoints = SharedCheckpoints(files.checkpoints, keep=1, metric=objective.reported)
+    found = checkpoints.newest()
+    if found is None or not found.content["scores"]:
+        raise CheckpointError(f"algo.start={folder}: holds no run with a finished epoch")
+    (best,) = checkpoints.best(found.content["scores"])
+    model = checkpoints.load(best, torch.device("cpu")).theta.get("model", {})
+    both = ({"model": params.theta["model"]}, {"model": model})
+    if problems := misfits(*(MetaParameters(theta=theta, state={}) for theta in both)):
+        raise UsageError(
+            *(f"algo.start={folder}: {problem}" for problem in problems),
+            "start from a run with the same backbone and ways, and without weights per step "
+            "(algo.bnwb)",
+        )
+    return MetaParameters(theta={**params.theta, "model": model}, state=params.state)
 
 
 def claim(folder: Path) -> None:

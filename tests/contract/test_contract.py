@@ -56,7 +56,11 @@ ALGORITHMS = {
         {"rep_dim": 6, "lesson": "stream", "shared_memory": True},
     ),
     "mann": ("mann", {"units": 5, "slots": 7, "width": 3, "heads": 2, "lesson": "stream"}),
+    "bmaml": ("bmaml", {"particles": 2, **FEW_STEPS}),
+    "platipus": ("platipus", {"inner_steps": 1, "samples": 2, "adapts": ["head"]}),
+    "llama": ("llama", {"inner_steps": 1, "adapts": ["head"]}),
 }
+WHOLE = {"particles": 3, "inner_steps": 1, "inner_lr": 1e-3, "adapts": ["body", "head"]}
 REGRESSION = {
     **{"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}},
     "tnet": FEW_STEPS,
@@ -67,6 +71,9 @@ REGRESSION = {
     "alfa": FEW_STEPS,
     "imaml": {"inner_steps": 3, "cg_steps": 2},
     "in_context": {"width": 8, "layers": 2, "heads": 2, "mixed_shots": True},
+    "bmaml": {**WHOLE, "outer": "chaser", "leader_lr": 1e-3},
+    "platipus": {"inner_steps": 1, "samples": 2},
+    "llama": {"inner_steps": 1, "laplace_weight": 0.1},
 }
 
 
@@ -85,6 +92,19 @@ def build(name, changes, network, source, train=TRAIN):
 def test_every_algorithm_on_every_engine(case):
     name, changes = ALGORITHMS[case]
     check_algorithm(partial(build, name, changes))
+
+
+@pytest.mark.parametrize(("order", "engines"), [(1, ("threads", "vmap")), (2, tuple(ENGINES))])
+def test_meta_networks_on_every_engine(order, engines):
+    form = {"filters": 2, "blocks": [[1], [1]], "hidden": [3]}
+    network = shipped("backbone", "plain_conv_meta_networks", **form).build((1, 8, 8))
+    problem = replace(classification(side=8), network=network)
+    check_algorithm(
+        partial(build, "meta_networks", {"order": order}),
+        problem,
+        engines={name: ENGINES[name] for name in engines},
+        bn_stats=["batch"],
+    )
 
 
 @pytest.mark.parametrize("name", ["finetune", "nearest_neighbour"])
@@ -140,9 +160,13 @@ def test_a_frozen_recording_fails_the_traps():
         ("conv4", (1, 28, 28)),
         ("conv4_48", (3, 84, 84)),
         ("conv4_maml_omniglot", (1, 28, 28)),
+        ("conv4_relation", (1, 28, 28)),
         ("conv4_reptile_mini_imagenet", (3, 84, 84)),
         ("resnet12", (3, 32, 32)),
         ("no_conv", (1, 28, 28)),
+        ("pixels", (1, 28, 28)),
+        ("plain_conv", (1, 28, 28)),
+        ("plain_conv_meta_networks", (3, 84, 84)),
         ("mlp", (1,)),
     ],
 )

@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import os
+import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from picture_trees import (
@@ -90,9 +92,54 @@ def lists_and_archive(root, files):
     (root / "train.csv").write_text("filename,label\nnothing.jpg,n01\n")
 
 
+def class_names(root, files):
+    """`images/` and lists with other columns, as easyfsl has them."""
+    lists(root, files)
+    for split in CLASSES:
+        rows = [line.split(",") for line in (root / f"{split}.csv").read_text().split()[1:]]
+        lines = ["class_name,image_name", *(f"{label},{name}" for name, label in rows)]
+        (root / f"{split}.csv").write_text("\n".join(lines))
+
+
+def arrays_of(files, split):
+    """`data`, `labels` and the numbers of the classes."""
+    names = sorted(name for name in files if name.startswith(split))
+    labels = [name.split("/")[1] for name in names]
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    data = np.stack([pixels(files[name]) for name in names])
+    return data, [numbers[label] for label in labels], numbers
+
+
+def data_and_labels(root, files):
+    """Pickles as MetaOptNet has them, with those of other images of training classes beside."""
+    root.mkdir(parents=True)
+    stems = {"train": "train_phase_train", "val": "val", "test": "test", "other": "train_phase_val"}
+    for kind, stem in stems.items():
+        data, labels, numbers = arrays_of(files, "train" if kind == "other" else kind)
+        content = {"data": data, "labels": labels, "catname2label": numbers}
+        path = root / f"miniImageNet_category_split_{stem}.pickle"
+        path.write_bytes(pickle.dumps(content, 4))
+
+
+def npz(root, files):
+    """Underscores, arrays of NumPy, and notes that no picture is in."""
+    root.mkdir(parents=True)
+    for split in CLASSES:
+        data, labels, numbers = arrays_of(files, split)
+        names = np.array(list(numbers))[labels]
+        np.savez_compressed(root / f"mini_imagenet_{split}.npz", images=data, labels=names)
+    (root / "notes.pkl").write_bytes(pickle.dumps({"n01": "tench"}))
+    (root / "broken.zip").write_bytes(b"PK")
+
+
+def other_spellings(root, files):
+    spelt = {"train": "base", "val": "Validation", "test": "novel"}
+    write_files(root, {n.replace(s := n.split("/")[0], spelt[s], 1): c for n, c in files.items()})
+
+
 LAYOUTS = [
     *(folders, folders_deeper, lists, write_pickles, one_zip, several_zips, tars),
-    lists_and_archive,
+    *(lists_and_archive, class_names, data_and_labels, npz, other_spellings),
 ]
 
 
@@ -217,7 +264,7 @@ def test_broken_images_are_named_and_nothing_half_made_is_left(root, run):
     assert "all.zip: train/train1/01.png cannot be used (" in first  # as they lie in the archive
     assert "all.zip: test/test2/00.png cannot be used (it is no kind of picture" in second
     assert "broken" in advice
-    assert list(Path(run.cache_dir).iterdir()) == []
+    assert list(Path(run.cache_dir).glob("*.npy")) == []
 
 
 def test_the_licence_is_said_once_when_the_images_are_prepared(root, run, capsys):
@@ -234,8 +281,20 @@ def test_the_licence_is_said_once_when_the_images_are_prepared(root, run, capsys
 def test_a_list_of_another_form_is_named(root, run, content):
     write_files(root / "images", {"a.png": png(0)})
     (root / "train.csv").write_bytes(content)
-    with pytest.raises(DataError, match=r"train\.csv: not a list with the columns filename"):
+    with pytest.raises(
+        DataError, match=r"train\.csv: (no list of pictures|a list of a split that cannot)"
+    ):
         data_set().load(run, CPU)
+
+
+def test_class_folders_without_splits_are_split_as_the_standard_says(root):
+    train, val, test = "n01532829", "n01855672", "n01930112"
+    write_files(root, {f"{label}/1.png": png(0) for label in (train, val, test, "n99999999")})
+    found = find_pictures(root)
+    assert {split: [c.label for c in cs] for split, cs in found.splits.items()} == {
+        "train": [train], "val": [val], "test": [test],
+    }  # fmt: skip
+    assert found.passed[-1].endswith("whose names are no standard classes: n99999999")
 
 
 def test_the_real_images_are_those_of_the_standard_split():

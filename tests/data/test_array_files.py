@@ -13,7 +13,7 @@ from PIL import Image
 
 from maml_cli.core.errors import DataError
 from maml_cli.data import restricted_pickle
-from maml_cli.data.pickle_files import PickleFiles
+from maml_cli.data.array_files import ArrayFiles
 from maml_cli.data.restricted_pickle import read_pickle
 
 IMAGES = np.arange(4 * 5 * 6 * 3, dtype=np.uint8).reshape(4, 5, 6, 3)
@@ -57,7 +57,7 @@ def cache_file(request, tmp_path) -> Path:
 @pytest.mark.parametrize("large", [1, 2**20], ids=["mapped", "copied"])
 def test_every_protocol_is_read(cache_file, large, monkeypatch):
     monkeypatch.setattr(restricted_pickle, "_LARGE", 100 if large == 1 else large)
-    files = PickleFiles(cache_file)
+    files = ArrayFiles(cache_file)
     assert files.names == [
         f"val/{label}.ppm"
         for label in ("n01/00000000", "n01/00000002", "n02/00000001", "n02/00000003")
@@ -132,5 +132,5 @@ def test_the_attacks_would_work_elsewhere(tmp_path):
 def test_another_content_is_named(tmp_path, content):
     path = tmp_path / "mini-imagenet-cache-val.pkl"
     path.write_bytes(pickle.dumps(content, 4))
-    with pytest.raises(DataError, match="no cached pickle of Mini-ImageNet"):
-        PickleFiles(path)
+    with pytest.raises(DataError, match="no file of Mini-ImageNet's pictures"):
+        ArrayFiles(path)
