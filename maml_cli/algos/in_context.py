@@ -18,12 +18,12 @@ from torch.nn.init import normal_, xavier_uniform_
 from maml_cli.algos.reading import (
     Embedding,
     Examples,
+    Gradient,
     Reader,
     ReaderDefaults,
     ReadingLearner,
     one_hot,
 )
-from maml_cli.core.autodiff import Autodiff
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import constant
@@ -80,7 +80,7 @@ class Transformer(Reader):
             params[f"{name}.bias"] = torch.zeros(outputs)
         return params
 
-    def read(self, params: Tensors, support: Examples, autodiff: Autodiff) -> Context:
+    def read(self, params: Tensors, support: Examples, gradient: Gradient) -> Context:
         codes = label_codes(support.y, self.outputs, support.x)
         tokens = _linear(params, "features", support.x) + _linear(params, "code", codes)
         return Context(tokens, support.shown)

@@ -19,14 +19,15 @@ from maml_cli.algos.reading import (
     QUERIES,
     Embedding,
     Examples,
+    Gradient,
     ReaderDefaults,
     ReadingLearner,
     Stream,
     StreamReader,
     one_hot,
 )
-from maml_cli.core.autodiff import Autodiff
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.lstm import lstm_step
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import constant
 from maml_cli.core.settings import STRICT, TrainSettings
@@ -141,14 +142,9 @@ class Controller(StreamReader):
         return State(zeros, zeros, memory, reads, label)
 
     def step(self, params: Tensors, state: State, x: Tensor) -> tuple[Tensor, State]:
-        """Outputs `(sequences, ways)` for inputs x, and the state, whose label is that of before.
-
-        The LSTM is the usual one: input, forget and output gate, tanh, no peepholes.
-        """
+        """Outputs `(sequences, ways)` for inputs x, and the state, its label not yet changed."""
         seen = torch.cat([x, state.label, state.reads, state.hidden], -1)
-        enter, forget, leave, candidate = _linear(params, "gates", seen).chunk(4, -1)
-        cell = forget.sigmoid() * state.cell + enter.sigmoid() * candidate.tanh()
-        hidden = leave.sigmoid() * cell.tanh()
+        hidden, cell = lstm_step(_linear(params, "gates", seen), state.cell)
         memory, reads = state.memory, state.reads
         if memory is not None:
             keys = _linear(params, "keys", hidden).tanh().view(-1, self.heads, self.width)
@@ -169,7 +165,7 @@ class Controller(StreamReader):
     def stream(self, params: Tensors, examples: Examples) -> Tensor:
         return self._run(params, examples)[0]
 
-    def read(self, params: Tensors, support: Examples, autodiff: Autodiff) -> State:
+    def read(self, params: Tensors, support: Examples, gradient: Gradient) -> State:
         return self._run(params, support)[1]
 
     def answer(self, params: Tensors, memory: State, x: Tensor) -> Tensor:

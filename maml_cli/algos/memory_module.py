@@ -18,13 +18,13 @@ from maml_cli.algos.reading import (
     STATISTICS,
     Embedding,
     Examples,
+    Gradient,
     ReaderDefaults,
     ReadingLearner,
     Stream,
     StreamReader,
 )
 from maml_cli.core.algorithm import LOG, MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import Autodiff
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import constant
@@ -118,7 +118,7 @@ class NearestKeys(StreamReader):
         """Of embedded examples `(..., width)`."""
         return F.normalize(x @ params["projection"].T, dim=-1)
 
-    def read(self, params: Tensors, support: Examples, autodiff: Autodiff) -> Memory:
+    def read(self, params: Tensors, support: Examples, gradient: Gradient) -> Memory:
         keys = self.keys(params, support.x)
         memory = empty(self.slots or len(keys), keys)
         for key, label in zip(keys, support.y, strict=True):

@@ -7,14 +7,15 @@ are sorted by class, and a place in the order would tell the label.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from functools import partial
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from maml_cli.core import noise
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import Autodiff, detached
+from maml_cli.core.autodiff import Derivative, ScalarFunction, detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
@@ -27,6 +28,8 @@ from maml_cli.inner.running_stats import RunningStats
 
 STATISTICS = "statistics"
 AVERAGES = RunningStats()
+Gradient = Callable[[ScalarFunction, Any], Derivative]
+"""The gradient of a scalar function at a tree, for readers that take one (`core/autodiff.py`)."""
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """The loss of outputs `(examples, outputs)` and targets, a scalar."""
 
@@ -50,7 +53,7 @@ class Reader(ABC):
         """Fresh parameters."""
 
     @abstractmethod
-    def read(self, params: Tensors, support: Examples, autodiff: Autodiff) -> Any:
+    def read(self, params: Tensors, support: Examples, gradient: Gradient) -> Any:
         """The memory, a tree of tensors."""
 
     @abstractmethod
@@ -58,9 +61,24 @@ class Reader(ABC):
         """Outputs `(queries, outputs)` for embedded queries."""
 
 
+class Embedded(Protocol):
+    """What a reader sees of an input."""
+
+    @property
+    def network(self) -> Network: ...
+
+    def init(self, generator: Generator) -> dict[str, Tensor]:
+        """Fresh parameters."""
+        ...
+
+    def __call__(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
+        """`(examples, ...)` for inputs `(examples, ...)`."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """What a reader sees of an input: the network's features, or a linear map of them."""
+    """The network's features, or a linear map of them."""
 
     network: Network
     width: int | None = None
@@ -105,7 +123,7 @@ class Lesson(ABC):
 
     @abstractmethod
     def __call__(
-        self, reader: Any, params: Tensors, task: Task, autodiff: Autodiff
+        self, reader: Any, params: Tensors, task: Task, gradient: Gradient
     ) -> tuple[Tensor, Tensor]:
         """Outputs that the loss counts, `(examples, outputs)`, and their targets."""
 
@@ -114,9 +132,9 @@ class Queries(Lesson):
     """The support set is read, then the queries are answered: what the test asks, too."""
 
     def __call__(
-        self, reader: Reader, params: Tensors, task: Task, autodiff: Autodiff
+        self, reader: Reader, params: Tensors, task: Task, gradient: Gradient
     ) -> tuple[Tensor, Tensor]:
-        memory = reader.read(params, task.support, autodiff)
+        memory = reader.read(params, task.support, gradient)
         return reader.answer(params, memory, task.query.x), task.query.y
 
 
@@ -130,7 +148,7 @@ class Stream(Lesson):
     in_rounds: bool
 
     def __call__(
-        self, reader: StreamReader, params: Tensors, task: Task, autodiff: Autodiff
+        self, reader: StreamReader, params: Tensors, task: Task, gradient: Gradient
     ) -> tuple[Tensor, Tensor]:
         examples = self.sequence(task)
         return reader.stream(params, examples), examples.y
@@ -157,7 +175,7 @@ class ReadingLearner(Algorithm):
     """
 
     reader: Reader
-    embedding: Embedding
+    embedding: Embedded
     objective: Objective
     outer_lr_schedule: Schedule
     bn_stats: BatchNormStats
@@ -165,6 +183,8 @@ class ReadingLearner(Algorithm):
     lesson: Lesson = QUERIES
     criterion: Criterion | None = None
     """None: the objective's loss."""
+    order: Literal[1, 2] = 1
+    """1: in training, gradients that the reader takes are constants."""
     mixed_shots: bool = False
     """Training shows some examples of each class, as many as `reading_order` draws."""
     merges: ClassVar[Mapping[str, Merge]] = {STATISTICS: "mean"}
@@ -185,7 +205,8 @@ class ReadingLearner(Algorithm):
     ) -> tuple[Tensor, Sections]:
         task, statistics = self.training_task(params, episode, ops)
         weights = params.theta.get("reader", {})
-        outputs, targets = self.lesson(self.reader, weights, task, ops.autodiff)
+        gradient = partial(ops.autodiff.gradient, differentiable=self.order == 2)
+        outputs, targets = self.lesson(self.reader, weights, task, gradient)
         criterion = self.criterion or self.objective.loss
         sections = {LOG: self.objective.log(outputs, targets)}
         if params.state:
@@ -212,7 +233,7 @@ class ReadingLearner(Algorithm):
         support, query, _ = self._embedded(fixed, episode, evaluation.bn_stats, ops)
         weights = fixed.theta.get("reader", {})
         order = reading_order(episode, mixed_shots=False)
-        memory = self.reader.read(weights, arranged(support, order), ops.autodiff)
+        memory = self.reader.read(weights, arranged(support, order), ops.autodiff.gradient)
         outputs = self.reader.answer(weights, memory, query.x)
         return outputs.expand(len(evaluation.after), 1, -1, -1)
 

@@ -18,12 +18,12 @@ from torch import Generator, Tensor
 from maml_cli.algos.reading import (
     Embedding,
     Examples,
+    Gradient,
     Reader,
     ReaderDefaults,
     ReadingLearner,
     one_hot,
 )
-from maml_cli.core.autodiff import Autodiff
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import constant
@@ -192,7 +192,7 @@ class CausalReader(Reader):
             params[f"{name}.bias"] = torch.zeros(outputs)
         return params
 
-    def read(self, params: Tensors, support: Examples, autodiff: Autodiff) -> Activations:
+    def read(self, params: Tensors, support: Examples, gradient: Gradient) -> Activations:
         x = torch.cat([support.x, one_hot(support.y, self.ways, support.x)], -1)
         shown = support.shown.unsqueeze(-1)
         inputs = []

@@ -34,6 +34,7 @@ examples:
   maml-report outputs/sweeps/NAME -o report.html   one page with charts, for any browser
   maml-report outputs docs/results -o table.tex    for a paper: LaTeX with booktabs
   maml-report --compare DIR DIR                    two runs on the same test episodes
+  maml-report --calibration outputs                with the scores of probabilities
 
 Exit codes: 0 done, 2 usage (also: no finished run found), 3 damaged results, 6 storage.
 """
@@ -83,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("RUN", "OTHER"),
         help="test the difference of two runs over the episodes that both met",
     )
+    parser.add_argument(
+        "--calibration",
+        action="store_true",
+        help="add the scores of probabilities: likelihood, Brier score, calibration, bands",
+    )
     parser.add_argument("--version", action="version", version=f"maml-report {__version__}")
     return parser
 
@@ -105,7 +111,7 @@ def _main(arguments: argparse.Namespace) -> None:
 
     compared = arguments.compare or []
     found = collect(arguments.places or compared or [Path("outputs")])
-    report = analyse(found)
+    report = analyse(found)._replace(calibration=arguments.calibration)
     if compared:
         report = pair(report, *(_one(place) for place in compared))
     if not report.groups:

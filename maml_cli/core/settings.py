@@ -113,6 +113,10 @@ class TrainSettings:
         Literal["stop", "skip"],
         Field(description="when a loss or meta-gradient is inf or nan: end, or pass over (100 x)"),
     ]
+    patience: Annotated[
+        int | None,
+        Field(ge=1, description="ends after so many epochs without better validation; null: off"),
+    ]
     max_time: Annotated[
         float | None,
         Field(gt=0, description="minutes, then a checkpoint and the end (143); null: no limit"),

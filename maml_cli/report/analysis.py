@@ -29,6 +29,8 @@ class Report(NamedTuple):
     comparisons: Sequence[Comparison]
     repeated: Sequence[Run]
     unfinished: Sequence[Unfinished]
+    calibration: bool = False
+    """Whether the scores of probabilities are asked for."""
 
 
 def analyse(found: Found) -> Report:

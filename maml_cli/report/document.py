@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Literal, NamedTuple
 
 from maml_cli.core.results import Environment
+from maml_cli.report import calibration
 from maml_cli.report.analysis import Comparison, Report
 from maml_cli.report.cells import (
     NONE,
@@ -50,6 +51,7 @@ def sections(report: Report) -> list[Section]:
     return [
         *_overview(by_setting),
         *(_setting(setting, groups) for setting, groups in by_setting),
+        *(_calibration(s, groups) for s, groups in by_setting if report.calibration),
         *_comparisons(report.comparisons),
         *_runs(report),
         *_left_out(report),
@@ -180,6 +182,25 @@ def _errors(
     metric = groups[0].metric.name
     header = ("approach", *(f"{metric}, {count(s, 'step', 'steps')}" for s in steps))
     return (*header, "iterations × tasks", *varying), rows
+
+
+def _calibration(setting: Setting, groups: list[Group]) -> Section:
+    """The scores of probabilities of the setting's groups, as far as they were recorded."""
+    heading = f"{title(setting)}, probabilities"
+    recorded = [group for group in groups if calibration.calibrations(group)]
+    missing = [label(group) for group in groups if group not in recorded]
+    notes = [
+        "± is over seeds if there are several, else over test episodes; that of the ECE is by "
+        "resampling them. By chance: what a perfectly calibrated model would show.",
+        sentence(f"Not recorded: {', '.join(missing)}; maml-eval run=DIR makes the scores")
+        if missing
+        else "",
+    ]
+    notes = [note for note in notes if note]
+    if not recorded:
+        return Section(heading, ("approach",), [(name,) for name in missing], notes[1:])
+    rows = [row for group in recorded for row in calibration.rows(label(group), group)]
+    return Section(heading, calibration.header(recorded), rows, notes)
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> list[Section]:

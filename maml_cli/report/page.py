@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -48,14 +49,25 @@ def page(report: Report) -> str:
         for setting, groups in groupby(report.groups, lambda g: g.setting)
     }
     parts = [
-        Part(section, list(_charts(by_title.get(section.title, ()), report.comparisons)))
+        Part(
+            section,
+            list(
+                _charts(
+                    by_title.get(section.title, ()),
+                    report.comparisons,
+                    calibration=report.calibration,
+                )
+            ),
+        )
         for section in sections(report)
     ]
     template = environment.get_template("page.html.jinja")
     return template.render(parts=parts, version=__version__)
 
 
-def _charts(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Iterator[Chart]:
+def _charts(
+    groups: Sequence[Group], comparisons: Sequence[Comparison], *, calibration: bool
+) -> Iterator[Chart]:
     if not groups:
         return
     metric = groups[0].metric
@@ -78,9 +90,15 @@ def _charts(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Itera
     for name, group in zip(names, groups, strict=True):
         folder = group.runs[0].whole_folder
         if folder is not None and folder.curves.is_file():
-            png = base64.b64encode(folder.curves.read_bytes()).decode()
             alt = f"truth, support points and fits of {name} on four test tasks"
-            yield Chart(f"Fitted curves, {name}", png=png, alt=alt)
+            yield Chart(f"Fitted curves, {name}", png=_png(folder.curves), alt=alt)
+        if calibration and folder is not None and folder.reliability.is_file():
+            alt = f"promised and observed frequencies of {name}"
+            yield Chart(f"Reliability, {name}", png=_png(folder.reliability), alt=alt)
+
+
+def _png(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
 
 
 def _learning_curves(histories: dict[str, History], metric: Metric) -> Iterator[Chart]:

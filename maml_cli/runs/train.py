@@ -19,7 +19,7 @@ from maml_cli.runs.assembly import assemble, choose_device
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import calibrate
 from maml_cli.runs.evaluation import estimates
-from maml_cli.runs.trained import started
+from maml_cli.runs.trained import budget_remarks, started
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
@@ -120,6 +120,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             validate=validate,
         )
         trainer.fit(state)
+        budget = budget_remarks(state.epoch, experiment.train, checkpoints, state.scores)
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
@@ -128,7 +129,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         calibration, episodes = calibrate(source.objective.scoring, known, scores)
         reporter.tested(episodes)
         results = RunResults(
-            protocol=protocol,
+            protocol=replace(protocol, remarks=(*protocol.remarks, *budget)),
             environment=environment,
             test=parts.evaluation(
                 scores, "test", calibration=calibration, candidates=len(candidates)

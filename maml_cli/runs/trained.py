@@ -1,5 +1,6 @@
 """A trained run: its best networks, for another test or for use."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import Objective
 from maml_cli.core.results import Validation
+from maml_cli.core.settings import TrainSettings
+from maml_cli.reporting.format import count
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
 from maml_cli.storage.resume import require_same_config
@@ -64,7 +67,7 @@ def load_trained(
             f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
         )
     torch.set_num_threads(content["machine"]["threads"])
-    epochs, done = experiment.train.epochs, content["epoch"]
+    done = content["epoch"]
     return Trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
         train_ways=began["train_ways"] or began["ways"],
@@ -75,7 +78,22 @@ def load_trained(
         iterations=content["iteration"],
         seconds_per_iteration=content["seconds"] / content["iteration"],
         command=content.get("command"),
-        remarks=() if done == epochs else (f"not trained to the end: {done} of {epochs} epochs",),
+        remarks=budget_remarks(done, experiment.train, checkpoints, content["scores"]),
+    )
+
+
+def budget_remarks(
+    done: int, train: TrainSettings, checkpoints: Checkpoints, scores: Mapping[int, float]
+) -> tuple[str, ...]:
+    """What a reader must know of a training that has done these of its epochs only."""
+    if done == train.epochs:
+        return ()
+    if checkpoints.hopeful(scores, train.patience):
+        return (f"not trained to the end: {done} of {train.epochs} epochs",)
+    return (
+        f"training ended after epoch {done} of {train.epochs}, because "
+        f"{count(train.patience or 0, 'epoch', 'epochs')} brought no better validation "
+        f"(train.patience={train.patience})",
     )
 
 

@@ -43,17 +43,21 @@ class Trainer:
     _saved: float = field(default_factory=time.monotonic, init=False)
 
     def fit(self, run: RunState) -> None:
-        """Go on until all epochs are done, or until Stop, which leaves a checkpoint.
+        """Go on until all epochs are done, or patience ends, or Stop, which leaves a checkpoint.
 
         Raises DivergedError or StorageError.
         """
         try:
-            while run.epoch < self.settings.epochs:
+            while self._goes_on(run):
                 self._train(run)
                 self._end_epoch(run)
         except (Stop, ProcessLost):
             self._save(run, self.checkpoints.save_partial)
             raise
+
+    def _goes_on(self, run: RunState) -> bool:
+        hopeful = self.checkpoints.hopeful(run.scores, self.settings.patience)
+        return run.epoch < self.settings.epochs and hopeful
 
     def _train(self, run: RunState) -> None:
         """The outer updates that are left of this epoch."""

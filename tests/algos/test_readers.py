@@ -20,15 +20,25 @@ READERS = {
     "in_context": {"width": 16, "heads": 2, "layers": 2},
     "mann": {"units": 16, "slots": 8, "width": 8, "heads": 1},
     "memory_module": {"rep_dim": 8},
+    "meta_networks": {},
 }
 """Small settings of each."""
-STEPS = {"snail": 60, "in_context": 60, "mann": 150, "memory_module": 20}
-RATES = {"snail": 0.003, "in_context": 0.003, "mann": 0.01, "memory_module": 0.003}
-TASKS = 8
+LAYERED = {"filters": 4, "blocks": [[1]], "hidden": [8]}
+BACKBONES = {"meta_networks": ("plain_conv_meta_networks", LAYERED)}
+STEPS = {"snail": 60, "in_context": 60, "mann": 150, "memory_module": 20, "meta_networks": 25}
+RATES = {
+    "snail": 0.003,
+    "in_context": 0.003,
+    "mann": 0.01,
+    "memory_module": 0.003,
+    "meta_networks": 0.01,
+}
+TASKS = 6
 
 
 def engine_of(case):
-    network = shipped("backbone", "pixels").build(SOURCE.input_shape)
+    name, form = BACKBONES.get(case, ("pixels", {}))
+    network = shipped("backbone", name, **form).build(SOURCE.input_shape)
     return ENGINES["graph"](shipped("algo", case, **READERS[case]).build(network, SOURCE, TRAIN))
 
 

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 def keys() -> set[str]:
     """All settings of the algorithms that the page speaks of."""
     found: set[str] = set()
-    for algo in ("mamlpp", "reptile"):
+    for algo in ("mamlpp", "reptile", "bmaml", "platipus", "llama"):
         config = Composer().compose([f"algo={algo}", "dataset=omniglot"])
         for group in ("algo", "eval", "train", "dataset"):
             found |= {f"{group}.{key}" for key in config[group]}
