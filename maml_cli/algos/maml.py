@@ -23,7 +23,7 @@ from maml_cli.core.schedules import cosine, outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
 from maml_cli.inner.checkpointing import keep_graph, recompute
-from maml_cli.inner.contexts import context_view, zero_context
+from maml_cli.inner.contexts import context_view
 from maml_cli.inner.curvature import MetaCurvature
 from maml_cli.inner.generated_rates import GeneratedRates
 from maml_cli.inner.implicit import Implicit
@@ -153,7 +153,6 @@ class MAML:
             adapts=tuple(self.adapts),
             rule=self._rule(),
             view=chained(self._views(network)),
-            start=zero_context if self.contexts else dict,
             averages=self._averages(network, train),
             checkpointing=recompute if self.recompute else keep_graph,
             proximal=0.0 if self.released_system else self.proximal,

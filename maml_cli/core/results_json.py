@@ -8,12 +8,14 @@ from maml_cli.core.json_text import JsonObject, to_json
 from maml_cli.core.metric import METRICS, Metric
 from maml_cli.core.results import (
     Course,
+    Descents,
     Environment,
     EvaluationResult,
     Protocol,
     Retest,
     RunResults,
     Split,
+    Spread,
     Validation,
 )
 from maml_cli.core.stats import Estimate
@@ -54,6 +56,8 @@ def encoded(results: RunResults) -> str:
         "test": score(test.ensemble) | {"episodes": test.episodes, "ensemble": test.ensemble_size},
         "test_single": score(test.single) | {"episodes": test.episodes},
         "test_per_step": _course(test.ensemble),
+        **_descents(test.descents),
+        **({"learned": results.learned} if results.learned else {}),
         **({"calibration": calibration_json.encoded(test.calibration)} if test.calibration else {}),
         **({"trained_by": retest.trained_by} if retest else {}),
         "val": {
@@ -95,6 +99,7 @@ def decoded(text: str) -> RunResults:
         iterations=entries.integer("iterations"),
         iterations_skipped=entries.integer_or_absent("iterations_skipped"),
         seconds_per_iteration=entries.number("seconds_per_iteration"),
+        learned=tuple(entries.texts("learned")) if "learned" in entries else (),
         retest=_retest(entries) if "run" in entries else None,
     )
 
@@ -111,6 +116,30 @@ def _course(course: Course) -> dict[str, Any]:
         "mean": [estimate.mean for estimate in course.estimates.values()],
         "ci95": [estimate.ci95 for estimate in course.estimates.values()],
     }
+
+
+def _descents(descents: Descents | None) -> dict[str, Any]:
+    """The entries of optimisation problems; none for few-shot tasks."""
+    if descents is None:
+        return {}
+    columns = zip(*descents.spread.values(), strict=True)
+    spread = dict(zip(Spread._fields, map(list, columns), strict=True))
+    return {
+        "test_spread": {"steps": list(descents.spread), **spread},
+        "seconds_per_step": descents.seconds_per_step,
+    }
+
+
+def _read_descents(entries: JsonObject) -> Descents | None:
+    if "test_spread" not in entries:
+        return None
+    found = entries.object("test_spread")
+    columns = [found.numbers(name) for name in ("median", "low", "high")]
+    rows = zip(found.integers("steps"), *columns, found.integers("diverged"), strict=True)
+    return Descents(
+        spread={step: Spread(*values) for step, *values in rows},
+        seconds_per_step=entries.number("seconds_per_step"),
+    )
 
 
 def _end(course: Course) -> dict[str, Any]:
@@ -177,6 +206,7 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
         single=_read_course(single, episodes)
         if per_step
         else Course(estimates={last: _read_end(single, episodes)}),
+        descents=_read_descents(entries),
     )
 
 

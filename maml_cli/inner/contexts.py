@@ -18,12 +18,6 @@ CONTEXT = "context/values"
 _WEIGHT, _BIAS = "modulation/weight", "modulation/bias"
 
 
-def zero_context(model: Tensors) -> dict[str, Tensor]:
-    """The start of a task: the context is zero (section 3.1)."""
-    weight = model[_WEIGHT]
-    return {**model, CONTEXT: weight.new_zeros(weight.shape[1])}
-
-
 def context_view(network: Network, contexts: int, film: int | None) -> View:
     """A context of so many numbers at batch norm number `film`.
 
@@ -52,15 +46,23 @@ def context_view(network: Network, contexts: int, film: int | None) -> View:
 
 
 @dataclass(frozen=True, kw_only=True)
-class InputContext:
+class Context(View):
+    """A vector that starts at zero for each task (section 3.1) and enters the network somewhere."""
+
+    contexts: int
+
+    def start(self, params: Tensors) -> dict[str, Tensor]:
+        return {**params, CONTEXT: params[_WEIGHT].new_zeros(self.contexts)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputContext(Context):
     """The first layer has the context as further inputs: its bias becomes `b + C context`.
 
     C is meta-learned, `(outputs, contexts)`. Source: section 3.2, equation 8.
     """
 
-    contexts: int
     layer: str
-    constant = False
 
     def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         """C starts as torch's layers do, uniform in +-1/sqrt(inputs): from 0 nothing is learned."""
@@ -76,17 +78,15 @@ class InputContext:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Film:
+class Film(Context):
     """A batch norm is modulated by the context: its outputs are multiplied by g and shifted by b.
 
     `(g, b) = W context + w`. g starts near 1 and b near 0; the weights W are uniform in
     +-1/sqrt(contexts). Source: section 3.2, equations 9 and 10 (FiLM).
     """
 
-    contexts: int
     norm: str
     features: int
-    constant = False
 
     def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         bound, shape = self.contexts**-0.5, (2 * self.features, self.contexts)

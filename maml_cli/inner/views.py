@@ -4,10 +4,10 @@ A view may add meta-parameters of its own to those of the network. Their names a
 `PART/NAME`, where PART says what they are; the network never sees them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Protocol
 
 from torch import Generator, Tensor
 
@@ -15,19 +15,23 @@ from maml_cli.core.network import Network
 from maml_cli.core.types import Tensors
 
 
-class View(Protocol):
+class View(ABC):
     """Turns meta-parameters into the network's parameters at a step."""
 
-    constant: bool
+    constant: bool = False
     """Whether all steps see the same parameters."""
 
     def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
-        """The meta-parameters for a fresh network's parameters."""
-        ...
+        """The meta-parameters for a fresh network's parameters; by default those alone."""
+        return dict(params)
 
+    def start(self, params: Tensors) -> dict[str, Tensor]:
+        """The parameters of a task at its start; by default the meta-parameters."""
+        return dict(params)
+
+    @abstractmethod
     def at(self, params: Tensors, step: int) -> Tensors:
         """The network's parameters at one step (from 0)."""
-        ...
 
 
 def part_of(name: str, network: Network) -> str:
@@ -37,20 +41,17 @@ def part_of(name: str, network: Network) -> str:
 
 
 @dataclass(frozen=True)
-class AsTheyAre:
+class AsTheyAre(View):
     """The same parameters at every step (MAML)."""
 
     constant = True
-
-    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
-        return dict(params)
 
     def at(self, params: Tensors, step: int) -> Tensors:
         return params
 
 
 @dataclass(frozen=True, kw_only=True)
-class NormPerStep:
+class NormPerStep(View):
     """A row of batch-norm gains and biases per inner step, `(steps, features)`.
 
     Beyond the trained steps the last row stays. Source: Antoniou et al. 2019, section 4, BNWB.
@@ -58,7 +59,6 @@ class NormPerStep:
 
     network: Network
     steps: int
-    constant = False
 
     def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         return {n: p.repeat(self.steps, 1) if self._has_rows(n) else p for n, p in params.items()}
@@ -72,14 +72,16 @@ class NormPerStep:
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(View):
     """One view after the other, each of what the one before it shows."""
 
     views: tuple[View, ...]
-    constant = False
 
     def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         return reduce(lambda p, view: view.init(p, generator), self.views, dict(params))
+
+    def start(self, params: Tensors) -> dict[str, Tensor]:
+        return reduce(lambda p, view: view.start(p), self.views, dict(params))
 
     def at(self, params: Tensors, step: int) -> Tensors:
         return reduce(lambda p, view: view.at(p, step), self.views, params)

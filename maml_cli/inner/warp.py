@@ -10,13 +10,13 @@ from torch import Generator, Tensor
 
 from maml_cli.core.network import Network
 from maml_cli.core.types import Tensors
-from maml_cli.inner.views import part_of
+from maml_cli.inner.views import View, part_of
 
 WARP = "warp/"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Warp:
+class Warp(View):
     """The network sees `T W` and `T b` of each layer, where inner steps change W and b alone.
 
     T is square over the layer's outputs, is meta-learned and starts at the identity. By the chain
@@ -26,7 +26,6 @@ class Warp:
     """
 
     network: Network
-    constant = False
 
     def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
         layers = [n.removesuffix(".weight") for n, p in params.items() if self._warped(n, p)]

@@ -23,7 +23,13 @@ from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.engines.engine import Engine
 from maml_cli.reporting.results import environment
-from maml_cli.runs.evaluation import Scores, course, evaluate, fitted_curves
+from maml_cli.runs.evaluation import (
+    Scores,
+    course,
+    descents,
+    evaluate,
+    fitted_curves,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,12 +189,15 @@ class Assembly:
             ensemble_size=candidates,
             calibration=calibration,
             single=course(scores.steps, scores.single),
+            descents=None
+            if self.source.objective.reported.few_shot
+            else descents(scores, candidates),
         )
 
 
 def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -> Assembly:
     """The engine of an experiment, for the episodes of a source that is on the device."""
-    network = experiment.backbone.build(source.input_shape)
+    network = getattr(source, "network", None) or experiment.backbone.build(source.input_shape)
     algorithm = experiment.algo.build(network, source, experiment.train)
     name = choose_engine(
         experiment.run.engine,
