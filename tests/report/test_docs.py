@@ -20,7 +20,7 @@ def keys() -> set[str]:
     found: set[str] = set()
     composer = Composer()
     for algo in composer.options("algo"):
-        config = composer.compose([f"algo={algo}"])
+        config = composer.compose([f"algo={algo}", "dataset=omniglot"])
         for group in ("algo", "eval", "train", "dataset"):
             found |= {f"{group}.{key}" for key in config[group]}
     return found
