@@ -100,7 +100,7 @@ class GradientLearner(Algorithm):
         return task.predict(evaluation.after)
 
     def learned_rates(self, params: MetaParameters) -> dict[str, list[float]]:
-        return self.inner.rule.learned_rates(params.theta.get("inner_lr", {}))
+        return self.inner.rule.learned_rates(params.theta.get(self.inner.learned, {}))
 
 
 def _stacked(steps: Sequence[Tensors]) -> dict[str, Tensor]:

@@ -129,7 +129,7 @@ class Autograd(Autodiff):
 
     def eager_loss(self, function: ScalarFunction, at: Any) -> tuple[Tensor, Any]:
         found = self.gradient(function, at)
-        return _with_gradient(found.value, at, found.gradient), found.auxiliary
+        return with_gradient(found.value, at, found.gradient), found.auxiliary
 
 
 class Functional(Autodiff):
@@ -167,15 +167,15 @@ class Functional(Autodiff):
 
     def eager_loss(self, function: ScalarFunction, at: Any) -> tuple[Tensor, Any]:
         found = self.gradient(function, at)
-        return _with_gradient(found.value, at, found.gradient), found.auxiliary
+        return with_gradient(found.value, at, found.gradient), found.auxiliary
 
 
 def _new_leaves(tensors: list[Tensor]) -> list[Tensor]:
     return [t.detach().requires_grad_() for t in tensors]
 
 
-def _with_gradient(value: Tensor, at: Any, gradient: Any) -> Tensor:
-    """The value, as a function of the tree `at` with a known gradient."""
+def with_gradient(value: Tensor, at: Any, gradient: Any) -> Tensor:
+    """The value, as a function of the tree `at` with a known gradient; not to be derived twice."""
     inputs, gradients = tree_flatten(at)[0], tree_flatten(gradient)[0]
     found: Tensor = _KnownGradient.apply(value, *gradients, *inputs)  # type: ignore[no-untyped-call]
     return found

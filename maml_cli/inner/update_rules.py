@@ -109,6 +109,47 @@ class Momentum:
         return velocity, {"velocity": velocity}
 
 
+@dataclass(frozen=True)
+class Nesterov:
+    """`v <- m v + g`, the direction is `g + m v`; v starts at 0.
+
+    phi is the point to which the momentum leads next, so g is the gradient there (Nesterov 1983, in
+    the form of torch.optim.SGD).
+    """
+
+    factor: float = 0.9
+
+    def memory(self, phi: Tensors) -> Sections:
+        return Momentum(self.factor).memory(phi)
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        velocity, memory = Momentum(self.factor).of(gradient, memory)
+        return {n: g + self.factor * velocity[n] for n, g in gradient.items()}, memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop:
+    """`v <- d v + (1 - d) g^2` from 0; the direction is `g / (sqrt(v) + eps)`.
+
+    Source: Tieleman & Hinton 2012, lecture 6.5; the constants are those of torch.optim.RMSprop.
+    """
+
+    decay: float = 0.99
+    eps: float = 1e-8
+
+    def memory(self, phi: Tensors) -> Sections:
+        return {"square": {n: torch.zeros_like(p) for n, p in phi.items()}}
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        squares = {
+            n: self.decay * memory["square"][n] + (1 - self.decay) * g.square()
+            for n, g in gradient.items()
+        }
+        return {n: g / (_root(squares[n]) + self.eps) for n, g in gradient.items()}, {
+            "square": squares
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adam:
     """`m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`; both start at 0.
@@ -155,7 +196,13 @@ def _root(square: Tensor) -> Tensor:
     return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
 
 
-DIRECTIONS: dict[str, Direction] = {"sgd": SGD(), "momentum": Momentum(), "adam": Adam()}
+DIRECTIONS: dict[str, Direction] = {
+    "sgd": SGD(),
+    "momentum": Momentum(),
+    "nesterov": Nesterov(),
+    "rmsprop": RMSprop(),
+    "adam": Adam(),
+}
 
 
 def optional_toggles(inner_optimizer: str, proximal: float) -> dict[str, bool | str]:

@@ -23,7 +23,13 @@ from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.engines.engine import Engine
 from maml_cli.reporting.results import environment
-from maml_cli.runs.evaluation import Scores, course, evaluate, fitted_curves
+from maml_cli.runs.evaluation import (
+    Scores,
+    course,
+    descents,
+    evaluate,
+    fitted_curves,
+)
 
 
 class Answers(NamedTuple):
@@ -90,9 +96,10 @@ class Assembly:
     ) -> Scores:
         """The candidates' scores by the experiment's `eval` settings.
 
-        `on_progress` is told the split, how many episodes are done and how many there are.
+        `on_progress` is told the split, how many episodes are done and how many there are. Raises
+        DivergedError if there is no episode whose outputs are finite.
         """
-        return evaluate(
+        scores = evaluate(
             self.engine,
             candidates,
             self.source,
@@ -101,6 +108,17 @@ class Assembly:
             steps=self.steps,
             bn_stats=self.experiment.eval.bn_stats,
             on_progress=lambda done: on_progress(split, done, episodes),
+        )
+        if scores.not_finite == episodes:
+            raise self._diverged(f"in all {episodes:,} episodes of {split} ")
+        return scores
+
+    def _diverged(self, where: str = "") -> DivergedError:
+        return DivergedError(
+            f"the outputs are not finite {where}after {self.steps} inner steps with eval.bn_stats="
+            f"{self.experiment.eval.bn_stats}: the weights are not finite, or adaptation diverges; "
+            "take fewer eval.inner_steps or the eval.bn_stats that the run was validated with, or "
+            "train with a lower train.outer_lr or algo.inner_lr"
         )
 
     def answers(self, candidates: Sequence[MetaParameters], episodes: Episode) -> Answers:
@@ -113,11 +131,7 @@ class Assembly:
         samples = [self.engine.predict(c, episodes, evaluation)[:, -1] for c in candidates]
         mean = torch.stack([combine(outputs) for outputs in samples]).mean(0)
         if not mean.isfinite().all():
-            raise DivergedError(
-                f"the outputs are not finite after {self.steps} inner steps with eval.bn_stats="
-                f"{bn_stats}: adaptation diverges; take fewer eval.inner_steps or the "
-                "eval.bn_stats that the run was validated with"
-            )
+            raise self._diverged()
         return Answers(mean, torch.stack(samples).mean(0))
 
     def curves(self, params: MetaParameters, variance: float) -> Curves | None:
@@ -196,12 +210,16 @@ class Assembly:
             ensemble_size=candidates,
             calibration=calibration,
             single=course(scores.steps, scores.single),
+            not_finite=scores.not_finite,
+            descents=None
+            if self.source.objective.reported.few_shot
+            else descents(scores, candidates),
         )
 
 
 def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -> Assembly:
     """The engine of an experiment, for the episodes of a source that is on the device."""
-    network = experiment.backbone.build(source.input_shape)
+    network = getattr(source, "network", None) or experiment.backbone.build(source.input_shape)
     algorithm = experiment.algo.build(network, source, experiment.train)
     name = choose_engine(
         experiment.run.engine,

@@ -17,7 +17,7 @@ from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.runs.assembly import assemble, choose_device
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
-from maml_cli.runs.calibrate import calibrate
+from maml_cli.runs.calibrate import tested
 from maml_cli.runs.evaluation import estimates
 from maml_cli.runs.trained import budget_remarks, started
 from maml_cli.storage.checkpoint import Checkpoints, Found
@@ -124,22 +124,19 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
-            known = parts.scores(candidates, "val", experiment.eval.val_episodes, evaluating)
-            scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
-        calibration, episodes = calibrate(source.objective.scoring, known, scores)
-        reporter.tested(episodes)
+            ended = tested(parts, candidates, "test", evaluating)
+        reporter.tested(ended.episodes)
         results = RunResults(
             protocol=replace(protocol, remarks=(*protocol.remarks, *budget)),
             environment=environment,
-            test=parts.evaluation(
-                scores, "test", calibration=calibration, candidates=len(candidates)
-            ),
+            test=ended.evaluation,
             validation=checkpoints.validation(state.scores),
             iterations=state.iteration,
             iterations_skipped=state.skipped,
             seconds_per_iteration=state.seconds / state.iteration,
+            learned=parts.engine.algorithm.remarks(candidates[0]),
         )
-        reporter.finish(results, parts.curves(candidates[0], calibration.value))
+        reporter.finish(results, ended.curves)
     return results
 
 

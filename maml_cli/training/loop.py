@@ -69,7 +69,8 @@ class Trainer:
             progress = self._progress(run.iteration, run.epoch)
             with self.stop.interruptible():
                 tasks = self.settings.tasks_per_batch
-                episodes = self.source.episodes("train", run.iteration * tasks, tasks)
+                batch = self.engine.algorithm.batch_number(run.iteration)
+                episodes = self.source.episodes("train", batch * tasks, tasks)
                 step = self.engine.meta_gradient(run.params, episodes, progress)
             self._update(run, step, self.engine.algorithm.outer_lr(progress))
             run.iteration += 1
@@ -124,7 +125,9 @@ class Trainer:
 
     def _diverged(self, run: RunState, outcome: Outcome, iteration: int) -> DivergedError:
         rates = self.engine.algorithm.learned_rates(run.params)
-        return diverged(outcome, iteration, self.settings.tasks_per_batch, rates)
+        tasks = self.settings.tasks_per_batch
+        first = self.engine.algorithm.batch_number(iteration - 1) * tasks
+        return diverged(outcome, iteration, range(first, first + tasks), rates)
 
     def _record(self, run: RunState, progress: Progress) -> None:
         if run.recent:
