@@ -3,7 +3,6 @@
 Source: Vinyals et al. 2016, section 4.1, and Ravi & Larochelle 2017, section 5.1.
 """
 
-from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -82,7 +81,7 @@ class FineTune:
             objective=source.objective,
             adapts=tuple(self.adapts),
             rule=Descent(direction=DIRECTIONS[self.inner_optimizer], rates=rates),
-            start=partial(with_blank_head, ways=source.output_size),
+            start=lambda theta, _: with_blank_head(theta["model"], source.output_size),
             proximal=self.proximal,
         )
         return classifier(network, source, train, FineTuning(inner), steps=self.inner_steps)

@@ -78,8 +78,8 @@ class GradientLearner(Algorithm):
                 statistics.append(task.gather(point, step))
         if self.penalty is not None:
             loss = loss + self.penalty(task, point, len(phase.step_weights) - 1, ops)
-        outputs = {LOG: _stacked(logs)}
-        return loss, outputs | ({STATISTICS: _stacked(statistics)} if policy.gathers else {})
+        outputs = {LOG: stacked(logs)}
+        return loss, outputs | ({STATISTICS: stacked(statistics)} if policy.gathers else {})
 
     def _policy(self, bn_stats: str) -> NormPolicy:
         """What normalises in training; before running statistics are used, they are gathered."""
@@ -100,8 +100,9 @@ class GradientLearner(Algorithm):
         return task.predict(evaluation.after)
 
     def learned_rates(self, params: MetaParameters) -> dict[str, list[float]]:
-        return self.inner.rule.learned_rates(params.theta.get("inner_lr", {}))
+        return self.inner.rule.learned_rates(params.theta.get(self.inner.learned, {}))
 
 
-def _stacked(steps: Sequence[Tensors]) -> dict[str, Tensor]:
+def stacked(steps: Sequence[Tensors]) -> dict[str, Tensor]:
+    """One row per step."""
     return {n: torch.stack([tensors[n] for tensors in steps]) for n in steps[-1]}

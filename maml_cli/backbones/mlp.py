@@ -1,5 +1,6 @@
-"""The fully connected networks of the MAML paper: for sinusoid, and for Omniglot ("no conv")."""
+"""Fully connected networks, as in the MAML paper: for sinusoid, and for Omniglot ("no conv")."""
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from math import prod
 from typing import Annotated, Literal
@@ -16,10 +17,17 @@ from maml_cli.core.norms import LinearLayer, Norm
 from maml_cli.core.settings import STRICT
 from maml_cli.core.types import Tensors
 
+Activation = Literal["relu", "sigmoid", "tanh"]
+FUNCTIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+}
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class MLP:
-    """Linear layers on flattened inputs, with (batch norm and) ReLU after all but the last.
+    """Linear layers on flattened inputs, with (batch norm and) an activation on all but the last.
 
     They start as in the official MAML code (`truncated_normal`): weights normal with deviation
     0.01, cut off at two deviations, biases at 0; or (`uniform`) as torch's own layers do, all
@@ -31,7 +39,8 @@ class MLP:
         list[Annotated[int, Field(ge=1, le=65536)]],
         Field(max_length=64, description="units of each hidden layer"),
     ]
-    batch_norm: Annotated[bool, Field(description="in every hidden layer, before its ReLU")]
+    activation: Annotated[Activation, Field(description="of the hidden layers")]
+    batch_norm: Annotated[bool, Field(description="in every hidden layer, before its activation")]
     norm_gain: Annotated[bool, Field(description="batch norms learn a gain; false: a bias alone")]
     norm_eps: Annotated[float, Field(gt=0, le=0.1, description="added to batch norms' variances")]
     weight_init: Annotated[
@@ -74,7 +83,7 @@ class MLPNetwork(Network):
             x = F.linear(x, weight, bias)
             if self._form.batch_norm:
                 x = norm(f"{layer}.norm", x, params, eps, source)
-            x = F.relu(x)
+            x = FUNCTIONS[self._form.activation](x)
         return x
 
     def _linear(

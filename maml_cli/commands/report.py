@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maml_cli import __version__
+from maml_cli.commands.shared import exit_code
 from maml_cli.commands.streams import lasting
-from maml_cli.core.errors import UsageError, UserError
+from maml_cli.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from maml_cli.report.collect import Run
@@ -34,6 +35,7 @@ examples:
   maml-report outputs/sweeps/NAME -o report.html   one page with charts, for any browser
   maml-report outputs docs/results -o table.tex    for a paper: LaTeX with booktabs
   maml-report --compare DIR DIR                    two runs on the same test episodes
+  maml-report --calibration outputs                with the scores of probabilities
 
 Exit codes: 0 done, 2 usage (also: no finished run found), 3 damaged results, 6 storage.
 """
@@ -43,13 +45,7 @@ Exit codes: 0 done, 2 usage (also: no finished run found), 3 damaged results, 6 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-report` with these arguments; returns the exit code (see core/errors.py)."""
     arguments = _parser().parse_args(argv)
-    try:
-        _main(arguments)
-    except UserError as error:
-        for message in error.messages:
-            print(f"error: {message}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(None, lambda: _main(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar=("RUN", "OTHER"),
         help="test the difference of two runs over the episodes that both met",
     )
+    parser.add_argument(
+        "--calibration",
+        action="store_true",
+        help="add the scores of probabilities: likelihood, Brier score, calibration, bands",
+    )
     parser.add_argument("--version", action="version", version=f"maml-report {__version__}")
     return parser
 
@@ -105,28 +106,34 @@ def _main(arguments: argparse.Namespace) -> None:
 
     compared = arguments.compare or []
     found = collect(arguments.places or compared or [Path("outputs")])
-    report = analyse(found)
+    report = analyse(found)._replace(calibration=arguments.calibration)
     if compared:
         report = pair(report, *(_one(place) for place in compared))
+    damaged = report.damaged
     if not report.groups:
+        if damaged:
+            raise DataError(*(found.message for found in damaged))
         raise UsageError(
             f"no finished run among {len(report.unfinished)} that were begun: name the folders "
             f"that hold {RESULTS} files"
         )
     if form == "terminal":
         formats.write_terminal(report)
-        return
-    if form == "html":
-        from maml_cli.report.page import page
+    else:
+        if form == "html":
+            from maml_cli.report.page import page
 
-        text = page(report)
-    else:
-        text = formats.TEXTS[form](report)
-    if output:
-        write_atomically(output, text)
-        print(output, file=sys.stderr)
-    else:
-        print(text, end="")
+            text, damaged = page(report)
+        else:
+            text = formats.TEXTS[form](report)
+        if output:
+            write_atomically(output, text)
+            print(output, file=sys.stderr)
+        else:
+            print(text, end="")
+    if damaged:
+        sys.stdout.flush()
+        raise DataError(*(f"left out: {found.message}" for found in damaged))
 
 
 def _one(place: Path) -> Run:

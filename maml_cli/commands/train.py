@@ -250,13 +250,7 @@ def _show_finished(experiment: Experiment, output_dir: Path) -> bool:
     """Whether the folder holds this very run, done; then its table is shown again."""
     from maml_cli.storage.resume import finished
 
-    if experiment.run.resume == "never" or not (
-        table := finished(
-            output_dir,
-            experiment.resolved,
-            experiment.train.epochs * experiment.train.iterations_per_epoch,
-        )
-    ):
+    if experiment.run.resume == "never" or not (table := finished(output_dir, experiment.resolved)):
         return False
     print(f"{output_dir} holds this run, finished", file=sys.stderr)
     print(table, end="")

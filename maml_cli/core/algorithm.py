@@ -4,7 +4,7 @@ An algorithm says what one task contributes, as functions of its arguments; it k
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -118,6 +118,10 @@ class Algorithm(ABC):
     """The folder of a run whose best `model` training starts with, instead of `init`'s."""
     merges: ClassVar[Mapping[str, Merge]] = {}
     """How each section of a task's outputs is merged over the tasks, `log` apart."""
+    carried: ClassVar[tuple[str, ...]] = ()
+    """Sections of the state that training hands from iteration to iteration and nothing else reads.
+
+    A test on tasks of another form may do without them."""
 
     @abstractmethod
     def init(self, seed: int) -> MetaParameters:
@@ -138,6 +142,10 @@ class Algorithm(ABC):
     def inputs(self, progress: Progress) -> dict[str, float]:
         """Numbers that change at every iteration; tasks find them in `params.inputs`."""
         return {}
+
+    def batch_number(self, iteration: int) -> int:
+        """Which batch of training episodes an iteration sees (from 0): each has its own."""
+        return iteration
 
     def query_steps(self, phase: Any) -> tuple[int, ...]:
         """The inner steps after which a task scores its queries in training."""
@@ -186,12 +194,24 @@ class Algorithm(ABC):
         """The learned inner rates per tensor and step, to log; empty if none are learned."""
         return {}
 
+    def remarks(self, params: MetaParameters) -> tuple[str, ...]:
+        """What a reader of the results must know of what was learned."""
+        return ()
 
-def misfits(wanted: MetaParameters, found: MetaParameters) -> list[str]:
-    """One phrase per parameter that is missing, surplus, or of another shape than wanted."""
+
+def misfits(
+    wanted: MetaParameters, found: MetaParameters, *, apart_from: Collection[str] = ()
+) -> list[str]:
+    """One phrase per parameter that is missing, surplus, or of another shape than wanted.
+
+    Sections `apart_from` are not looked at.
+    """
     phrases = []
     for part in ("theta", "state"):
-        ours, theirs = flat(getattr(wanted, part)), flat(getattr(found, part))
+        ours, theirs = (
+            flat({s: t for s, t in getattr(params, part).items() if s not in apart_from})
+            for params in (wanted, found)
+        )
         for name in {**ours, **theirs}:
             if name not in theirs:
                 phrases.append(f"{name} is missing")

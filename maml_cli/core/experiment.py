@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
+from maml_cli.core.settings import (
+    EvalSettings,
+    ForProblems,
+    OfProblems,
+    RunSettings,
+    TrainSettings,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +90,30 @@ class Experiment:
 
     def check(self) -> list[str]:
         """What valid settings cannot do together, one sentence each; touches no data."""
-        return self.dataset.check(self.run) + self.algo.check(self) + self._check_processes()
+        kinds = self._check_kinds()
+        tasks = [] if kinds else self.dataset.check(self.run)
+        return tasks + self.algo.check(self) + kinds + self._check_processes()
+
+    def _check_kinds(self) -> list[str]:
+        """That problems meet optimisers, and few-shot tasks few-shot learners."""
+        problems = isinstance(self.dataset, OfProblems)
+        of, algo, backbone = self.dataset.name, self.algo.name, self.backbone.name
+        if problems == isinstance(self.algo, ForProblems):
+            network = isinstance(self.backbone, OfProblems)
+            if problems == network:
+                return []
+            way_out = "leave backbone out" if problems else "choose another, such as backbone=conv4"
+            what = "brings" if problems else "does not bring"
+            return [f"backbone={backbone}: dataset={of} {what} a network of its own: {way_out}"]
+        if problems:
+            return [
+                f"algo={algo} learns from few-shot tasks, but dataset={of} has optimisation "
+                "problems: choose an optimiser, such as algo=lstm_optimizer or algo=adam"
+            ]
+        return [
+            f"algo={algo} is an optimiser of problems, such as dataset=quadratics, but dataset="
+            f"{of} has few-shot tasks: choose another algo or another dataset"
+        ]
 
     def _check_processes(self) -> list[str]:
         tasks, processes = self.train.tasks_per_batch, self.processes

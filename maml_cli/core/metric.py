@@ -14,6 +14,8 @@ class Metric:
     """`%`: stored as a fraction between 0 and 1, shown in percent. Empty: shown as it is stored."""
     per_step: bool = False
     """Whether the reported result is the whole course over the inner steps, not its end alone."""
+    few_shot: bool = True
+    """Whether it is of queries after adaptation to shots; else of an optimisation problem."""
 
     @property
     def scale(self) -> int:
@@ -31,5 +33,6 @@ class Metric:
 
 ACCURACY = Metric(name="accuracy", higher_is_better=True, unit="%")
 MSE = Metric(name="mse", higher_is_better=False, per_step=True)
-METRICS = {metric.name: metric for metric in (ACCURACY, MSE)}
+LOSS = Metric(name="loss", higher_is_better=False, per_step=True, few_shot=False)
+METRICS = {metric.name: metric for metric in (ACCURACY, MSE, LOSS)}
 """The metrics of the shipped data sets, by name."""

@@ -20,13 +20,13 @@ _SECOND = 0x94D049BB133111EB - 2**64
 _BITS = 53
 
 
-def words(key: Tensor, stream: str, count: int, start: int = 0) -> Tensor:
+def words(key: Tensor, stream: str, count: int, start: int | Tensor = 0) -> Tensor:
     """Words `start` to `start + count - 1` of a stream: uniform int64, shape `(count,)`.
 
     `key` is an episode's, `(2,)` int64.
     """
     seed = _mixed(_mixed(key[0] + zlib.crc32(stream.encode())) ^ key[1])
-    counter = torch.arange(start + 1, start + count + 1, device=key.device)
+    counter = torch.arange(1, count + 1, device=key.device) + start
     return _mixed(seed + _GOLDEN * counter)
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maml_cli.core.likelihood import CLASSES, NORMAL, Likelihood
-from maml_cli.core.metric import ACCURACY, MSE, Metric
+from maml_cli.core.metric import ACCURACY, LOSS, MSE, Metric
 from maml_cli.core.scoring import CLASS_SCORING, CURVE_SCORING, Scoring, mean_probability
 
 
@@ -39,8 +39,8 @@ class Objective:
     """The metric's name, direction and unit."""
     combine: Callable[[Tensor], Tensor]
     """One prediction from samples: `(..., samples, queries, outputs)` without that dimension."""
-    scoring: Scoring
-    """Reads outputs as probabilities."""
+    scoring: Scoring | None
+    """Reads outputs as probabilities; None: they are none."""
     likelihood: Likelihood
     """The density of targets, for learners that need one in training."""
     balanced: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -76,6 +76,21 @@ REGRESSION = Objective(
     scoring=CURVE_SCORING,
     likelihood=NORMAL,
 )
+
+
+def to_minimise(loss: Callable[[Tensor, Tensor], Tensor], likelihood: Likelihood) -> Objective:
+    """That of optimisation problems: predictions are the losses themselves, of shape `(..., 1, 1)`.
+
+    `loss(outputs, targets)` is what a step descends on.
+    """
+    return Objective(
+        loss=loss,
+        metric=lambda losses, _: losses[..., 0, 0],
+        reported=LOSS,
+        combine=_mean_output,
+        scoring=None,
+        likelihood=likelihood,
+    )
 
 
 def class_balanced(counts: Sequence[int]) -> Objective:

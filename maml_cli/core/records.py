@@ -116,6 +116,8 @@ class ScoredEpisodes(NamedTuple):
     """The same of the best network alone."""
     calibration: Mapping[str, EpisodeScores]
     """The ensemble's scores as probabilities: `raw`, if it has any, and `fitted`."""
+    milestones: Mapping[int, Sequence[float]]
+    """On optimisation problems, the loss after the steps that tables tell of; else empty."""
 
 
 class Sink:

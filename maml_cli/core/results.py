@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from maml_cli.core.calibration import Calibration
 from maml_cli.core.metric import Metric
 from maml_cli.core.stats import Estimate
 
 Split = Literal["val", "test"]
+
+MILESTONES = (20, 40, 100, 200, 500, 1000, 2000, 5000, 10_000)
+"""Steps after which tables tell the loss of optimisation problems, beside the start and the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,28 @@ class Course:
     def last(self) -> Estimate:
         """The metric after the last inner step."""
         return self.estimates[self.inner_steps]
+
+
+class Spread(NamedTuple):
+    """How the losses of single problems lie after some number of steps."""
+
+    median: float
+    low: float
+    """A quarter of the problems is below this."""
+    high: float
+    """A quarter is above this."""
+    diverged: int
+    """Problems whose loss is not finite, or above that of their start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descents:
+    """What the results on optimisation problems have beside means."""
+
+    spread: Mapping[int, Spread]
+    """By the number of steps, ascending."""
+    seconds_per_step: float
+    """Of one problem, in the test, on the machine that computed it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +85,8 @@ class Protocol:
     @property
     def title(self) -> str:
         """One line that names the run."""
+        if not self.metric.few_shot:
+            return f"{self.algo} on {self.dataset}, seed {self.seed}"
         ways = f"{self.ways}-way " if self.ways > 1 else ""
         return f"{self.algo} on {self.dataset}, {ways}{self.shots}-shot, seed {self.seed}"
 
@@ -95,6 +122,10 @@ class EvaluationResult:
     single: Course
     """Of the best network alone. `results.json` keeps its last value alone, unless the metric is
     reported per step; then the course has this one step."""
+    not_finite: int = 0
+    """Episodes in which an output of the ensemble is inf or nan, and so counts as wrong."""
+    descents: Descents | None = None
+    """Of optimisation problems; None for few-shot tasks."""
 
     @property
     def episodes(self) -> int:
@@ -142,6 +173,8 @@ class RunResults:
     iterations_skipped: int | None
     """Updates that were left out since a loss was not finite; None: not recorded."""
     seconds_per_iteration: float
+    learned: tuple[str, ...] = ()
+    """What training found out, in sentences, such as the tuned rate of an optimiser."""
     retest: Retest | None = None
 
     @property

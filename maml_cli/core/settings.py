@@ -77,7 +77,7 @@ class RunSettings:
         return [
             f"train_ways={self.train_ways} and ways={self.ways} differ, but algo={algo} has one "
             "output for each way, in training and at the test: give both the same value, as "
-            "train_ways=null does, or choose algo=nearest_neighbour or algo=finetune"
+            "train_ways=null does, or choose algo=protonet or algo=finetune"
         ]
 
 
@@ -119,6 +119,10 @@ class TrainSettings:
         Literal["stop", "skip"],
         Field(description="when a loss or meta-gradient is inf or nan: end, or pass over (100 x)"),
     ]
+    patience: Annotated[
+        int | None,
+        Field(ge=1, description="ends after so many epochs without better validation; null: off"),
+    ]
     max_time: Annotated[
         float | None,
         Field(gt=0, description="minutes, then a checkpoint and the end (143); null: no limit"),
@@ -157,7 +161,7 @@ class EvalSettings:
     test_episodes: Annotated[int, Field(ge=2, description="test episodes at the end")]
     ensemble: Annotated[int, Field(ge=1, description="best checkpoints whose logits are averaged")]
     inner_steps: Annotated[
-        int | None, Field(ge=0, le=1000, description="adaptation steps; null: as trained")
+        int | None, Field(ge=0, le=100_000, description="adaptation steps; null: as trained")
     ]
     bn_stats: Annotated[
         BatchNormStats,
@@ -174,6 +178,30 @@ class EvalSettings:
         return [
             f"algo={algo} takes no inner steps, but eval.inner_steps={self.inner_steps}: "
             "set eval.inner_steps=null"
+        ]
+
+
+class ForProblems:
+    """Base of the settings of algorithms for data sets that are made `OfProblems`."""
+
+
+class OfProblems:
+    """Base of the settings of data sets whose tasks are optimisation problems (core/problems.py).
+
+    Such a data set brings the network whose parameters are sought.
+    """
+
+    name: str
+
+    def check(self, run: RunSettings) -> list[str]:
+        """One sentence for each setting of few-shot tasks that is not as it always is here."""
+        wanted: dict[str, int | None] = {"ways": 1, "shots": 1, "queries": 1}
+        wanted |= {"train_ways": None, "train_shots": None, "train_queries": None}
+        return [
+            f"{key}={getattr(run, key)}: dataset={self.name} has optimisation problems, which have "
+            f"no {key.removeprefix('train_')}: leave {key} out"
+            for key, value in wanted.items()
+            if getattr(run, key) != value
         ]
 
 

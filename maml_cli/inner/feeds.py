@@ -15,7 +15,7 @@ class Feed(Protocol):
     whole: bool
     """Whether every step sees the whole support set."""
 
-    def rows(self, key: Tensor, examples: int, step: int) -> Tensor:
+    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor:
         """Which of so many support examples step number `step` (from 0) sees, as int64 indices."""
         ...
 
@@ -26,7 +26,7 @@ class WholeSupport:
 
     whole = True
 
-    def rows(self, key: Tensor, examples: int, step: int) -> Tensor:
+    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor:
         return torch.arange(examples, device=key.device)
 
 
@@ -41,9 +41,24 @@ class Minibatches:
     size: int
     whole = False
 
-    def rows(self, key: Tensor, examples: int, step: int) -> Tensor:
-        first, last = step * self.size, (step + 1) * self.size - 1
+    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor:
+        first = int(step) * self.size
+        last = first + self.size - 1
         orders = range(first // examples, last // examples + 1)
         drawn = torch.cat([noise.permutation(key, "minibatches", examples, i) for i in orders])
         start = first - orders[0] * examples
         return drawn[start : start + self.size]
+
+
+@dataclass(frozen=True)
+class DrawnBatches:
+    """Every step sees `size` examples, each drawn from the whole set, with replacement.
+
+    Source: the official code of Andrychowicz et al. 2016, `problems.mnist`.
+    """
+
+    size: int
+    whole = False
+
+    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor:
+        return noise.words(key, "minibatches", self.size, start=step * self.size) % examples

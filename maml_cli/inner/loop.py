@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import detached
+from maml_cli.core.autodiff import ScalarFunction, detached, with_gradient
 from maml_cli.core.likelihood import Likelihood
-from maml_cli.core.network import Network, Part
+from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import Objective
 from maml_cli.core.types import Episode, Tensors
@@ -25,10 +25,10 @@ from maml_cli.inner.feeds import Feed, WholeSupport
 from maml_cli.inner.norm_policies import NormPolicy
 from maml_cli.inner.running_stats import InputAverages
 from maml_cli.inner.update_rules import InnerStep, UpdateRule
-from maml_cli.inner.views import AsTheyAre, View
+from maml_cli.inner.views import AsTheyAre, View, part_of
 
-Start = Callable[[Tensors], Tensors]
-"""Turns the meta-learned parameters of the network into those that a task begins with."""
+Start = Callable[[Sections, Episode], Tensors]
+"""Gives the parameters of the network that a task begins with, from theta and the episode."""
 
 
 class Point(NamedTuple):
@@ -38,6 +38,11 @@ class Point(NamedTuple):
     """The adapted ones."""
     memory: Sections
     """Of the update rule."""
+
+
+def meta_learned(theta: Sections, _: Episode) -> Tensors:
+    """Every task begins with the network of theta."""
+    return theta["model"]
 
 
 class Scored(NamedTuple):
@@ -56,28 +61,30 @@ class InnerLoop:
 
     network: Network
     objective: Objective
-    adapts: tuple[Part, ...]
-    """The parts of the network that inner steps change."""
+    adapts: tuple[str, ...]
+    """The parts of the network and of what views add that inner steps change."""
     rule: UpdateRule
     averages: InputAverages | None = None
     """The running statistics of training, if there are any."""
     view: View = AsTheyAre()  # noqa: RUF009 -- holds no state
     feed: Feed = WholeSupport()  # noqa: RUF009
-    start: Start = dict
+    start: Start = meta_learned
     checkpointing: Checkpointing = keep_graph
     proximal: float = 0.0
     """Weight l of the term `l / 2 |phi - phi_0|^2` in the support loss, phi_0 being the start."""
+    learned: str = "inner_lr"
+    """The section of theta that holds what is meta-learned of the rule."""
 
     def init(self, outputs: int, generator: Generator) -> Sections:
-        """Fresh meta-parameters: the sections `model` and, if the rule is learned, `inner_lr`."""
+        """Fresh meta-parameters: the sections `model` and, if anything is, what is `learned`."""
         body = self.network.init(generator)
-        model = self.view.init(body | self.network.init_head(outputs, generator))
-        learned = self.rule.init(self.adapted(model), generator)
-        return {"model": model} | ({"inner_lr": learned} if learned else {})
+        model = self.view.init(body | self.network.init_head(outputs, generator), generator)
+        learned = self.rule.init(self.adapted(self.view.start(model)), generator)
+        return {"model": model} | ({self.learned: learned} if learned else {})
 
     def adapted(self, model: Tensors) -> dict[str, Tensor]:
         """The parameters that inner steps change."""
-        return {n: p for n, p in model.items() if self.network.part(n) in self.adapts}
+        return {n: p for n, p in model.items() if part_of(n, self.network) in self.adapts}
 
     @property
     def reuses_features(self) -> bool:
@@ -93,12 +100,14 @@ class InnerLoop:
         policy: NormPolicy,
         order: int,
         memory: Sections | None = None,
+        before: int | Tensor = 0,
     ) -> "Adaptation":
         """The start of one task; `memory` is the update rule's, unless it begins anew.
 
-        With `order` 2 the inner gradients are differentiable, with 1 they are constants.
+        With `order` 2 the inner gradients are differentiable, with 1 they are constants. The feed
+        goes on after `before` steps.
         """
-        model = self.start(params.theta["model"])
+        model = self.view.start(self.start(params.theta, episode))
         phi = self.adapted(model)
         rest = {n: p for n, p in model.items() if n not in phi}
         return Adaptation(
@@ -107,10 +116,11 @@ class InnerLoop:
             ops=ops,
             policy=policy,
             order=order,
-            learned=params.theta.get("inner_lr", {}),
+            learned=params.theta.get(self.learned, {}),
             running=params.state.get("running", {}),
             rest=rest,
             start=Point(phi, self.rule.memory(phi) if memory is None else memory),
+            before=before,
         )
 
 
@@ -129,10 +139,12 @@ class Adaptation:
         running: Tensors,
         rest: Tensors,
         start: Point,
+        before: int | Tensor,
     ) -> None:
         self.start = start
         self._loop, self._episode, self._ops = loop, episode, ops
         self._policy, self._order, self._learned, self._running = policy, order, learned, running
+        self._before = before
         # what the passes need beside phi: the other parameters, or features computed once
         self._support: dict[str, Any] = {"model": rest}
         self._query: dict[str, Any] = {"model": rest}
@@ -152,6 +164,15 @@ class Adaptation:
 
     def step(self, point: Point, number: int) -> Point:
         """The task after inner step `number` (from 0), a segment for checkpointing."""
+        phi, memory, _ = self._checkpointed(point, number, with_loss=False)
+        return Point(phi, memory)
+
+    def descend(self, point: Point, number: int) -> tuple[Point, Tensor]:
+        """The same, and the support loss before the step, which only the outer gradient passes."""
+        phi, memory, loss = self._checkpointed(point, number, with_loss=True)
+        return Point(phi, memory), loss
+
+    def _checkpointed(self, point: Point, number: int, *, with_loss: bool) -> tuple[Any, ...]:
         inputs = {
             "phi": point.phi,
             "memory": point.memory,
@@ -159,20 +180,39 @@ class Adaptation:
             "learned": self._learned,
             "anchor": self.start.phi if self._loop.proximal else {},
         }
-        segment = partial(self._segment, number)
-        return Point(
-            *self._loop.checkpointing(
-                segment, inputs, self._episode, self._order, self._ops.autodiff
-            )
+        segment = partial(self._segment, number, with_loss)
+        found: tuple[Any, ...] = self._loop.checkpointing(
+            segment, inputs, self._episode, self._order, self._ops.autodiff
         )
+        return found
 
     def _segment(
-        self, number: int, inputs: Mapping[str, Any], episode: Episode, order: int
-    ) -> tuple[Tensors, Sections]:
+        self, number: int, with_loss: bool, inputs: Mapping[str, Any], episode: Episode, order: int
+    ) -> tuple[Tensors, Sections, Any]:
         fixed = inputs["fixed"] if order == 2 else detached(inputs["fixed"])
+        phi = inputs["phi"]
+        support_loss = self._support_loss(fixed, episode, number)
+        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
+        loss: Any = ()
+        if with_loss:
+            first_order = order == 1
+            loss = with_gradient(found.value, phi, found.gradient) if first_order else found.value
+        gradient = found.gradient
+        if self._loop.proximal:
+            pull = {n: self._loop.proximal * (p - inputs["anchor"][n]) for n, p in phi.items()}
+            pull = pull if order == 2 else detached(pull)
+            gradient = {n: g + pull[n] for n, g in gradient.items()}
+        at = InnerStep(number, found.value, episode.key)
+        phi, memory = self._loop.rule.step(inputs["learned"], inputs["memory"], phi, gradient, at)
+        return phi, memory, loss
+
+    def _support_loss(
+        self, fixed: Mapping[str, Any], episode: Episode, number: int
+    ) -> ScalarFunction:
+        """The loss that step `number` descends on, of the examples that its feed chooses."""
         x, y = episode.support_x, episode.support_y
         if not self._loop.feed.whole:
-            rows = self._loop.feed.rows(episode.key, len(x), number)
+            rows = self._loop.feed.rows(episode.key, len(x), self._before + number)
             x, y = x[rows], y[rows]
 
         def support_loss(phi: Tensors) -> tuple[Tensor, Tensors]:
@@ -180,15 +220,32 @@ class Adaptation:
             outputs = self._outputs({"phi": phi, **fixed}, number, x, norm)
             return self._loop.objective.support_loss(outputs, y), {}
 
-        phi = inputs["phi"]
-        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
-        gradient = found.gradient
-        if self._loop.proximal:
-            pull = {n: self._loop.proximal * (p - inputs["anchor"][n]) for n, p in phi.items()}
-            pull = pull if order == 2 else detached(pull)
-            gradient = {n: g + pull[n] for n, g in gradient.items()}
-        at = InnerStep(number, found.value, episode.key)
-        return self._loop.rule.step(inputs["learned"], inputs["memory"], phi, gradient, at)
+        return support_loss
+
+    def support_gradient(self, phi: Tensors, number: int) -> dict[str, Tensor]:
+        """The gradient of the support loss alone at phi, at step `number`; differentiable."""
+        support_loss = self._support_loss(self._support, self._episode, number)
+        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=True)
+        gradient: dict[str, Tensor] = found.gradient
+        return gradient
+
+    def support_loss(self, point: Point, number: int) -> Tensor:
+        """What step `number` would descend on, as a value that only the outer gradient passes."""
+        function = self._support_loss(self._support, self._episode, number)
+        return self._ops.autodiff.eager_loss(function, point.phi)[0]
+
+    def losses(self, after: tuple[int, ...]) -> Tensor:
+        """The support loss after so many steps each (ascending), `(len(after),)`.
+
+        After n steps it is what step n descends on: of examples that no step before has seen, if
+        the feed draws them anew.
+        """
+        point, found = self.start, []
+        for number in range(after[-1]):
+            point, loss = self.descend(point, number)
+            if number in after:
+                found.append(loss)
+        return torch.stack([*found, self.support_loss(point, after[-1])])
 
     def answer(self, point: Point, number: int) -> tuple[Tensor, Tensors]:
         """The outputs on the query set after step `number` (from 0), `(queries, outputs)`.

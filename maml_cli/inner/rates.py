@@ -1,4 +1,4 @@
-"""Inner learning rates: one constant, or learned per tensor or weight, for all steps or each."""
+"""Inner learning rates: one constant, one given, or learned per tensor or weight and step."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -57,3 +57,14 @@ class LearnedRates:
 
     def at(self, learned: Tensors, name: str, step: int) -> Tensor:
         return learned[name][min(step, self.rows - 1)]
+
+
+@dataclass(frozen=True)
+class GivenRate:
+    """One rate for everything, which is an input like the parameters, so that it can be batched."""
+
+    def init(self, params: Tensors, generator: Generator) -> dict[str, Tensor]:
+        return {"rate": torch.zeros(())}
+
+    def at(self, learned: Tensors, name: str, step: int) -> Tensor:
+        return learned["rate"]

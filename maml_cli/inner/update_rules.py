@@ -60,6 +60,54 @@ class Direction(Protocol):
         ...
 
 
+class GradientMap(Protocol):
+    """What is made of a gradient before a rule takes it."""
+
+    def init(self, phi: Tensors, generator: Generator) -> dict[str, Tensor]:
+        """What is meta-learned of the map for these adapted parameters."""
+        ...
+
+    def of(self, learned: Tensors, gradient: Tensors, at: InnerStep) -> dict[str, Tensor]:
+        """The gradient that the rule is given."""
+        ...
+
+    def shown(self, learned: Tensors) -> dict[str, list[float]]:
+        """What to log beside the rates."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A rule that is given a map of the gradient; the map's learned tensors are `NAME/...`."""
+
+    name: str
+    map: GradientMap
+    rule: UpdateRule
+
+    def init(self, phi: Tensors, generator: Generator) -> dict[str, Tensor]:
+        own = self.map.init(phi, generator)
+        return self.rule.init(phi, generator) | {f"{self.name}/{n}": t for n, t in own.items()}
+
+    def memory(self, phi: Tensors) -> Sections:
+        return self.rule.memory(phi)
+
+    def step(
+        self, learned: Tensors, memory: Sections, phi: Tensors, gradient: Tensors, at: InnerStep
+    ) -> tuple[dict[str, Tensor], Sections]:
+        own, rest = self._split(learned)
+        return self.rule.step(rest, memory, phi, self.map.of(own, gradient, at), at)
+
+    def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:
+        own, rest = self._split(learned)
+        return self.rule.learned_rates(rest) | self.map.shown(own)
+
+    def _split(self, learned: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The map's learned tensors, and the rule's."""
+        prefix = f"{self.name}/"
+        own = {n.removeprefix(prefix): t for n, t in learned.items() if n.startswith(prefix)}
+        return own, {n: t for n, t in learned.items() if not n.startswith(prefix)}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Descent:
     """`phi <- phi - rate * direction`. Source: Finn et al. 2017, equation 1, for the gradient."""
@@ -109,6 +157,47 @@ class Momentum:
         return velocity, {"velocity": velocity}
 
 
+@dataclass(frozen=True)
+class Nesterov:
+    """`v <- m v + g`, the direction is `g + m v`; v starts at 0.
+
+    phi is the point to which the momentum leads next, so g is the gradient there (Nesterov 1983, in
+    the form of torch.optim.SGD).
+    """
+
+    factor: float = 0.9
+
+    def memory(self, phi: Tensors) -> Sections:
+        return Momentum(self.factor).memory(phi)
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        velocity, memory = Momentum(self.factor).of(gradient, memory)
+        return {n: g + self.factor * velocity[n] for n, g in gradient.items()}, memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class RMSprop:
+    """`v <- d v + (1 - d) g^2` from 0; the direction is `g / (sqrt(v) + eps)`.
+
+    Source: Tieleman & Hinton 2012, lecture 6.5; the constants are those of torch.optim.RMSprop.
+    """
+
+    decay: float = 0.99
+    eps: float = 1e-8
+
+    def memory(self, phi: Tensors) -> Sections:
+        return {"square": {n: torch.zeros_like(p) for n, p in phi.items()}}
+
+    def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
+        squares = {
+            n: self.decay * memory["square"][n] + (1 - self.decay) * g.square()
+            for n, g in gradient.items()
+        }
+        return {n: g / (_root(squares[n]) + self.eps) for n, g in gradient.items()}, {
+            "square": squares
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Adam:
     """`m <- b1 m + (1 - b1) g`, `v <- b2 v + (1 - b2) g^2`; both start at 0.
@@ -155,7 +244,13 @@ def _root(square: Tensor) -> Tensor:
     return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
 
 
-DIRECTIONS: dict[str, Direction] = {"sgd": SGD(), "momentum": Momentum(), "adam": Adam()}
+DIRECTIONS: dict[str, Direction] = {
+    "sgd": SGD(),
+    "momentum": Momentum(),
+    "nesterov": Nesterov(),
+    "rmsprop": RMSprop(),
+    "adam": Adam(),
+}
 
 
 def optional_toggles(inner_optimizer: str, proximal: float) -> dict[str, bool | str]:

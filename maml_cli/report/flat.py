@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from maml_cli.report import calibration
 from maml_cli.report.analysis import Report
 from maml_cli.report.group import Group
 from maml_cli.report.protocol import full_iterations, over, remarks
@@ -10,7 +11,10 @@ from maml_cli.report.published import literature
 
 def rows(report: Report) -> list[dict[str, Any]]:
     """One for each group; accuracies are fractions, published numbers on the same scale."""
-    return [_row(group) for group in report.groups]
+    return [
+        _row(group) | (calibration.flat(group) if report.calibration else {})
+        for group in report.groups
+    ]
 
 
 def _row(group: Group) -> dict[str, Any]:

@@ -54,14 +54,14 @@ class Group:
 
     def result(self, score: Score) -> Estimate:
         """The metric after the last inner step, of the ensemble or of the single best epoch."""
-        return _over_runs([_course(run.results.test, score).last for run in self.runs])
+        return over_runs([_course(run.results.test, score).last for run in self.runs])
 
     @cached_property
     def course(self) -> dict[int, Estimate]:
         """The ensemble's metric after each inner step that all runs have."""
         by_run = [run.results.test.ensemble.estimates for run in self.runs]
         shared = set.intersection(*(set(course) for course in by_run))
-        return {step: _over_runs([course[step] for course in by_run]) for step in sorted(shared)}
+        return {step: over_runs([course[step] for course in by_run]) for step in sorted(shared)}
 
 
 def grouped(runs: Iterable[Run]) -> tuple[list[Group], list[Run]]:
@@ -90,7 +90,7 @@ def _shared(run: Run) -> str:
     return json.dumps(shared, sort_keys=True, default=str)
 
 
-def _over_runs(values: Sequence[Estimate]) -> Estimate:
+def over_runs(values: Sequence[Estimate]) -> Estimate:
     """Over the runs' means; a single run's own, which is over its episodes."""
     return values[0] if len(values) == 1 else estimate([value.mean for value in values])
 

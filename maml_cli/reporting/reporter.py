@@ -15,6 +15,7 @@ from maml_cli.core.records import (
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
+from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reliability import ReliabilityFile
@@ -84,6 +85,7 @@ def standard_reporter() -> Reporter:
             TableFile(),
             MetricsFile(),
             CurvesFile(),
+            LossesFile(),
             ReliabilityFile(),
             TensorBoard(),
             Console(),

@@ -21,11 +21,13 @@ class ScoresFile(Sink):
         self._path = RunFolder(info.output_dir).scores
 
     def tested(self, episodes: ScoredEpisodes) -> None:
-        content = {
+        content: dict[str, Any] = {
             "ensemble": episodes.ensemble,
             "single": episodes.single,
             "calibration": {n: _columns(scores) for n, scores in episodes.calibration.items()},
         }
+        if episodes.milestones:
+            content["after"] = {str(step): losses for step, losses in episodes.milestones.items()}
         write_atomically(self._path, to_json(content) + "\n")
 
 

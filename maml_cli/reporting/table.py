@@ -8,12 +8,19 @@ from rich.table import Table as RichTable
 from tabulate import tabulate
 
 from maml_cli.core.calibration import Calibration
+from maml_cli.core.metric import LOSS
 from maml_cli.core.records import Curves, RunInfo, Sink
-from maml_cli.core.results import Protocol, RunResults
+from maml_cli.core.results import (
+    MILESTONES,
+    Descents,
+    EvaluationResult,
+    Protocol,
+    RunResults,
+)
 from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 from maml_cli.reporting.calibration import explanation, readings, score_cells, score_header
-from maml_cli.reporting.format import count, show_interval
+from maml_cli.reporting.format import count, show, show_interval
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
@@ -73,7 +80,7 @@ def tables(results: RunResults) -> list[Table]:
     A metric that is reported per step has one table with a row per step.
     """
     protocol, test, metric = results.protocol, results.test, results.metric
-    mark = f" {MARK}" if protocol.remarks else ""
+    mark = f" {MARK}" if remarks(results) else ""
     columns = (
         f"{SPLITS[test.split]} {metric.name}, ensemble of {test.ensemble_size}{mark}",
         f"{SPLITS[test.split]} {metric.name}, single best{mark}",
@@ -82,6 +89,8 @@ def tables(results: RunResults) -> list[Table]:
     def shown(estimate: Estimate) -> str:
         return show_interval(metric, estimate.mean, estimate.ci95)
 
+    if test.descents is not None:
+        return [_losses(test, test.descents, mark)]
     probabilities = _probabilities(test.calibration)
     if metric.per_step:
         both = [
@@ -105,6 +114,27 @@ def tables(results: RunResults) -> list[Table]:
     ]
 
 
+def _losses(test: EvaluationResult, descents: Descents, mark: str) -> Table:
+    """The losses of optimisation problems at the start, after the milestones, and last."""
+    told = {0, *MILESTONES, test.inner_steps}
+    metric = LOSS
+    rows = [
+        (
+            f"{step:,}",
+            show_interval(metric, estimate.mean, estimate.ci95),
+            show(metric, spread.median),
+            f"{show(metric, spread.low)} to {show(metric, spread.high)}",
+            str(spread.diverged),
+        )
+        for step, spread in descents.spread.items()
+        if step in told and (estimate := test.single.estimates[step])
+    ]
+    what = f"{SPLITS[test.split]} {metric.name}"
+    return Table(
+        ("steps", f"{what}, mean{mark}", "median", "middle half of the problems", "diverged"), rows
+    )
+
+
 def _probabilities(calibration: Calibration | None) -> list[Table]:
     """The scores of the ensemble's probabilities, a row for each reading of the outputs."""
     if calibration is None:
@@ -116,6 +146,8 @@ def _probabilities(calibration: Calibration | None) -> list[Table]:
 def caption(results: RunResults) -> str:
     """What the numbers are: the interval, what it is over, and the protocol."""
     protocol, test = results.protocol, results.test
+    if test.descents is not None:
+        return _caption_of_problems(results, test.descents)
     per = "class" if protocol.ways > 1 else "task"
     parts = [
         f"Mean over {test.episodes:,} {SPLITS[test.split]} episodes ± its 95 % Student-t interval "
@@ -137,6 +169,22 @@ def caption(results: RunResults) -> str:
         f"{count(results.iterations, 'iteration', 'iterations')} of "
         f"{count(protocol.tasks_per_batch, 'task', 'tasks')}",
         f"seed {protocol.seed}",
+    ]
+    return "; ".join(parts) + "."
+
+
+def _caption_of_problems(results: RunResults, descents: Descents) -> str:
+    test = results.test
+    training = count(results.iterations, "iteration", "iterations")
+    tasks = count(results.protocol.tasks_per_batch, "problem", "problems")
+    parts = [
+        f"Mean over {test.episodes:,} {SPLITS[test.split]} problems ± its 95 % Student-t interval "
+        "over problems",
+        "the loss is that which the next step descends on",
+        "a problem diverged if its loss is above that of its start, or not finite",
+        f"{training} of {tasks}",
+        f"{1e6 * descents.seconds_per_step:,.0f} µs per step and problem in the test",
+        f"seed {results.protocol.seed}",
     ]
     return "; ".join(parts) + "."
 
@@ -166,9 +214,24 @@ def _examples(shots: int, queries: int) -> str:
 
 
 def footnotes(results: RunResults) -> list[str]:
-    """What the scores of probabilities are, and the remarks, marked as in the table."""
+    """What scores of probabilities are; the remarks, marked as in the table; what was learned."""
     test = results.test
     said = []
     if test.calibration is not None:
         said = [explanation(test.calibration, in_sample=test.split == "val")]
-    return [*said, *(f"{MARK} {remark}" for remark in results.protocol.remarks)]
+    return [*said, *(f"{MARK} {remark}" for remark in remarks(results)), *results.learned]
+
+
+def remarks(results: RunResults) -> list[str]:
+    """What a reader of the numbers must know: of the data, and of what is not finite."""
+    test, found = results.test, list(results.protocol.remarks)
+    if test.not_finite:
+        effect = "count as wrong" if results.metric.unit == "%" else "are in the mean"
+        found.append(
+            f"outputs are not finite in {test.not_finite:,} of {test.episodes:,} "
+            f"{SPLITS[test.split]} episodes; they {effect}"
+        )
+    if results.iterations_skipped:
+        skipped = count(results.iterations_skipped, "iteration", "iterations")
+        found.append(f"training passed over {skipped} whose loss or gradient was not finite")
+    return found

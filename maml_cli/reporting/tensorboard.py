@@ -10,6 +10,7 @@ from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo,
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.images import episode_grid
+from maml_cli.reporting.losses import losses_figure
 from maml_cli.reporting.plots import curves_figure
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
@@ -19,7 +20,10 @@ IMAGE_BATCH = 4
 
 
 class TensorBoard(Sink):
-    """Writes `tensorboard/`; the step of every scalar is the number of outer updates done."""
+    """Writes `tensorboard/`; the step of every scalar is the number of outer updates done.
+
+    Only that of `test_course` is the number of an optimiser's steps on test problems.
+    """
 
     def __init__(self) -> None:
         self._open = ExitStack()
@@ -79,6 +83,14 @@ class TensorBoard(Sink):
         step, metric = results.iterations, self._info.metric.name
         if curves is not None:
             self._writer.add_figure("curves", curves_figure(curves), step)
+        if (descents := results.test.descents) is not None:
+            figure = losses_figure(results.test, descents, self._info.protocol.title)
+            self._writer.add_figure("losses", figure, step)
+            for steps, estimate in results.test.single.estimates.items():
+                spread = descents.spread[steps]
+                scalars = {"mean": estimate.mean, "median": spread.median}
+                for name, value in scalars.items():
+                    self._writer.add_scalar(f"test_course/{name}", value, steps)
         final = {
             f"test/{metric}": results.test.ensemble.last.mean,
             f"test/{metric}_single": results.test.single.last.mean,

@@ -83,10 +83,14 @@ def splits_of(source: TaskSource) -> tuple[str, ...]:
 
 
 def preview(source: TaskSource) -> Episode:
-    """The first training episode, to be drawn: images as the network sees them, from 0 to 1."""
+    """The first training episode, to be drawn: images as the network sees them, from 0 to 1.
+
+    Inputs that are whole numbers, such as those of images in a store, stay as they are.
+    """
     if isinstance(source, ImageTasks):
         return Episode(*(field[0] for field in source.visible_episodes("train", 0, 1)))
-    return spread(Episode(*(field[0] for field in source.episodes("train", 0, 1))))
+    first = Episode(*(field[0] for field in source.episodes("train", 0, 1)))
+    return spread(first) if first.support_x.is_floating_point() else first
 
 
 def _comparable(source: TaskSource) -> bool:

@@ -1,5 +1,6 @@
 """Validation and test: adapt to each episode's support set, score its queries, sum up."""
 
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.records import Curves
-from maml_cli.core.results import Course
+from maml_cli.core.results import MILESTONES, Course, Descents, Spread
 from maml_cli.core.scoring import mixture_quantile
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.core.stats import Estimate, estimate
@@ -32,11 +33,22 @@ class Scores(NamedTuple):
     single: Tensor
     """Of the first candidate alone."""
     predictive: Tensor
-    """What the ensemble says of the queries after the last step (`core/scoring.py`)."""
+    """What the ensemble says of the queries after the last step (`core/scoring.py`); empty if
+    outputs are no predictions."""
     targets: Tensor
     """Of the same queries, `(episodes, queries, ...)`."""
     samples: int
     """Predictions of each candidate."""
+    seconds: float
+    """Spent on the predictions of all candidates."""
+
+    @property
+    def not_finite(self) -> int:
+        """Episodes in which an output of the ensemble, after the last step, is inf or nan."""
+        finite = self.ensemble[:, -1].isfinite()
+        if len(self.predictive):  # optimisation problems have none
+            finite &= self.predictive.flatten(1).isfinite().all(1)
+        return int((~finite).sum())
 
 
 def evaluate(
@@ -55,42 +67,71 @@ def evaluate(
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
-    objective, evaluation = source.objective, Evaluation(steps_to_score(steps), bn_stats)
-    ensemble, single, predictive, true = [], [], [], []
+    objective = source.objective
+    evaluation = Evaluation(steps_to_score(steps, free=not objective.reported.few_shot), bn_stats)
+    ensemble, single, predictive, true, seconds = [], [], [], [], 0.0
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
+        started = time.perf_counter()
         found = [engine.predict(c, batch, evaluation) for c in candidates]
+        seconds += time.perf_counter() - started
         outputs = torch.stack([objective.combine(samples) for samples in found])
-        last = [objective.scoring.predictive(samples[:, -1]) for samples in found]
         ensemble.append(objective.metric(outputs.mean(0), targets).cpu())
         single.append(objective.metric(outputs[0], targets).cpu())
-        predictive.append(torch.stack(last).mean(0).cpu())
+        if objective.scoring is not None:
+            last = [objective.scoring.predictive(samples[:, -1]) for samples in found]
+            predictive.append(torch.stack(last).mean(0).cpu())
         true.append(batch.query_y.cpu())
         on_progress(start + count)
     return Scores(
         steps=evaluation.after,
         ensemble=torch.cat(ensemble),
         single=torch.cat(single),
-        predictive=torch.cat(predictive),
+        predictive=torch.cat(predictive) if predictive else torch.empty(0),
         targets=torch.cat(true),
         samples=found[0].shape[2],
+        seconds=seconds,
     )
 
 
-def steps_to_score(steps: int) -> tuple[int, ...]:
-    """Those of the numbers 0 to `steps` after which queries are scored, `steps` among them.
+def steps_to_score(steps: int, *, free: bool = False) -> tuple[int, ...]:
+    """Those of the numbers 0 to `steps` after which a task is scored, `steps` among them.
 
-    Scoring can cost more than a step, so after step 10 only some steps are scored.
+    Scoring can cost more than a step, so after step 10 only some steps are scored. Where it is free
+    of cost, every step is, or of more than 200 steps some 200.
     """
+    if free:
+        every = range(0, steps, -(-steps // 200) or 1)
+        return tuple(sorted({*every, *(n for n in MILESTONES if n < steps), steps}))
     return (*(n for n in (*range(11), 20, 50, 100, 200, 500) if n < steps), steps)
 
 
 def estimates(steps: Sequence[int], scores: Tensor) -> dict[int, Estimate]:
     """The mean over episodes after each number of inner steps, from `(episodes, len(steps))`."""
     return {n: estimate(column) for n, column in zip(steps, scores.unbind(1), strict=True)}
+
+
+def milestones(scores: Scores) -> dict[int, Tensor]:
+    """The losses of every problem at the start, after the steps that tables tell of, and last."""
+    told = {0, *MILESTONES, scores.steps[-1]}
+    columns = zip(scores.steps, scores.single.unbind(1), strict=True)
+    return {step: losses for step, losses in columns if step in told}
+
+
+def descents(scores: Scores, candidates: int) -> Descents:
+    """How the losses of single problems lie, and the time that a step takes."""
+    first = scores.single[:, 0]
+    spread = {}
+    for step, losses in zip(scores.steps, scores.single.unbind(1), strict=True):
+        lost = ~losses.isfinite() | (losses > first)
+        at = torch.where(losses.isfinite(), losses, torch.inf)
+        low, median, high = at.quantile(at.new_tensor([0.25, 0.5, 0.75]), interpolation="lower")
+        spread[step] = Spread(median.item(), low.item(), high.item(), int(lost.sum()))
+    steps = max(scores.steps[-1], 1) * len(first) * candidates
+    return Descents(spread=spread, seconds_per_step=scores.seconds / steps)
 
 
 def course(steps: Sequence[int], scores: Tensor) -> Course:

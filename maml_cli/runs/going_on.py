@@ -12,6 +12,8 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.types import Progress
 from maml_cli.engines.engine import Engine
 from maml_cli.storage.checkpoint import Found
+from maml_cli.storage.files import storing
+from maml_cli.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,14 @@ def extension(found: Found, experiment: Experiment) -> Extension | None:
     before: int = yaml.safe_load(found.content["config"])["train"]["epochs"]
     epochs = experiment.train.epochs
     return Extension(before=before, epochs=epochs) if epochs > before else None
+
+
+def set_aside(files: RunFolder, epochs: int) -> None:
+    """Rename the results of a run that is trained on: nothing is lost, and it is not done."""
+    with storing(files.path):
+        for path in (files.results, files.table, files.scores):
+            if path.exists():
+                path.replace(path.with_name(f"{path.stem}-{epochs}-epochs{path.suffix}"))
 
 
 def command_of(found: Found, experiment: Experiment) -> str:

@@ -1,6 +1,5 @@
 """Another test of a trained run, from its folder to a table."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import Retest, RunResults, Split
 from maml_cli.reporting.console import Console
+from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reliability import ReliabilityFile
 from maml_cli.reporting.reporter import Reporter
@@ -16,8 +16,8 @@ from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
-from maml_cli.runs.bound_data import load_to_test, splits_of
-from maml_cli.runs.calibrate import calibrate, uncalibrated
+from maml_cli.runs.bound_data import load_to_test
+from maml_cli.runs.calibrate import tested
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -38,7 +38,8 @@ def retest(
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
     best = trained.candidates[0]
-    if problems := misfits(parts.fresh(), best):
+    carried = parts.engine.algorithm.carried
+    if problems := misfits(parts.fresh(), best, apart_from=carried):
         asked = f"ways={source.output_size} on inputs of shape {list(source.input_shape)}"
         raise UsageError(
             *(f"{asked}: {problem}" for problem in problems),
@@ -48,8 +49,8 @@ def retest(
     claim(output_dir)
     write_atomically(RunFolder(output_dir).config, experiment.resolved)
 
-    files = (ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), ReliabilityFile())
-    with Reporter([*files, Console()]) as reporter:
+    files = (ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), LossesFile())
+    with Reporter([*files, ReliabilityFile(), Console()]) as reporter:
         protocol, environment = parts.protocol(best), parts.environment()
         protocol = replace(
             protocol,
@@ -67,29 +68,18 @@ def retest(
             output_dir=output_dir,
         )
         reporter.start(info, None)
-        episodes = {"val": experiment.eval.val_episodes, "test": experiment.eval.test_episodes}
-        known = None
-        if "val" in splits_of(source):
-            known = parts.scores(trained.candidates, "val", episodes["val"], reporter.evaluating)
-        scores = known
-        if split == "test" or scores is None:
-            scores = parts.scores(trained.candidates, split, episodes[split], reporter.evaluating)
-        if known is None:
-            calibration, tested = None, uncalibrated(scores)
-        else:
-            calibration, tested = calibrate(source.objective.scoring, known, scores)
-        reporter.tested(tested)
+        found = tested(parts, trained.candidates, split, reporter.evaluating)
+        reporter.tested(found.episodes)
         results = RunResults(
             protocol=protocol,
             environment=environment,
-            test=parts.evaluation(
-                scores, split, calibration=calibration, candidates=len(trained.candidates)
-            ),
+            test=found.evaluation,
             validation=trained.validation,
             iterations=trained.iterations,
             iterations_skipped=None,
             seconds_per_iteration=trained.seconds_per_iteration,
+            learned=parts.engine.algorithm.remarks(best),
             retest=Retest(run=str(folder), trained_by=trained.command, epochs=trained.epochs),
         )
-        reporter.finish(results, parts.curves(best, calibration.value if calibration else math.nan))
+        reporter.finish(results, found.curves)
     return results

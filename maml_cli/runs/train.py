@@ -17,10 +17,10 @@ from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
 from maml_cli.runs.assembly import Assembly, assemble, choose_device
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
-from maml_cli.runs.calibrate import calibrate
+from maml_cli.runs.calibrate import tested
 from maml_cli.runs.evaluation import estimates
-from maml_cli.runs.going_on import extension, remarks_of, way_on, with_command
-from maml_cli.runs.trained import initialised, started
+from maml_cli.runs.going_on import extension, remarks_of, set_aside, way_on, with_command
+from maml_cli.runs.trained import budget_remarks, initialised, started
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
@@ -64,7 +64,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         experiment = with_command(found, experiment)
     parts = assemble(experiment, source, device)
     checkpoints.tidy(found)
-    state, notes, remarks = _begin(parts, found)
+    state, notes, remarks = _begin(parts, found, files)
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
     from_first(lambda: write_atomically(files.config, experiment.resolved))
@@ -109,29 +109,29 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             validate=validate,
         )
         trainer.fit(state)
+        budget = budget_remarks(state.epoch, experiment.train, checkpoints, state.scores)
 
         candidates = [checkpoints.load(epoch, device) for epoch in checkpoints.best(state.scores)]
         with stop.interruptible():
-            known = parts.scores(candidates, "val", experiment.eval.val_episodes, evaluating)
-            scores = parts.scores(candidates, "test", experiment.eval.test_episodes, evaluating)
-        calibration, episodes = calibrate(source.objective.scoring, known, scores)
-        reporter.tested(episodes)
+            ended = tested(parts, candidates, "test", evaluating)
+        reporter.tested(ended.episodes)
         results = RunResults(
-            protocol=protocol,
+            protocol=replace(protocol, remarks=(*protocol.remarks, *budget)),
             environment=environment,
-            test=parts.evaluation(
-                scores, "test", calibration=calibration, candidates=len(candidates)
-            ),
+            test=ended.evaluation,
             validation=checkpoints.validation(state.scores),
             iterations=state.iteration,
             iterations_skipped=state.skipped,
             seconds_per_iteration=state.seconds / state.iteration,
+            learned=parts.engine.algorithm.remarks(candidates[0]),
         )
-        reporter.finish(results, parts.curves(candidates[0], calibration.value))
+        reporter.finish(results, ended.curves)
     return results
 
 
-def _begin(parts: Assembly, found: Found | None) -> tuple[RunState, list[str], list[str]]:
+def _begin(
+    parts: Assembly, found: Found | None, files: RunFolder
+) -> tuple[RunState, list[str], list[str]]:
     """The run before its next iteration, what to say at its start, and what in every table."""
     experiment, algorithm = parts.experiment, parts.engine.algorithm
     objective, params = parts.source.objective, parts.fresh()
@@ -153,6 +153,7 @@ def _begin(parts: Assembly, found: Found | None) -> tuple[RunState, list[str], l
         f"goes on after iteration {state.iteration} from {found.path}",
     ]
     if longer := extension(found, experiment):
+        from_first(lambda: set_aside(files, longer.before))
         remarks.append(longer.remark())
         per_epoch = experiment.train.iterations_per_epoch
         notes += longer.notes(parts.engine, state.iteration, per_epoch)

@@ -1,5 +1,6 @@
 """A trained run: its best networks, for another test or for use."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import Objective
 from maml_cli.core.results import Validation
+from maml_cli.core.settings import TrainSettings
+from maml_cli.reporting.format import count
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
 from maml_cli.storage.resume import require_same_config
@@ -31,6 +34,8 @@ class Trained(NamedTuple):
     """Of the episodes that it was trained on, whatever the episodes of another test have."""
     train_shots: int
     train_queries: int
+    bn_stats: str
+    """`eval.bn_stats` of the run's own test."""
     validation: Validation
     epochs: int
     """Epochs done, their validation included."""
@@ -67,12 +72,13 @@ def load_trained(
             f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
         )
     torch.set_num_threads(content["machine"]["threads"])
-    epochs, done = experiment.train.epochs, content["epoch"]
+    done = content["epoch"]
     return Trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
         train_ways=began["train_ways"] or began["ways"],
         train_shots=began["train_shots"] or began["shots"],
         train_queries=began["train_queries"] or began["queries"],
+        bn_stats=began["eval"]["bn_stats"],
         validation=checkpoints.validation(content["scores"]),
         epochs=done,
         iterations=content["iteration"],
@@ -80,8 +86,23 @@ def load_trained(
         command=content.get("command"),
         remarks=(
             *content.get("remarks", ()),
-            *([] if done == epochs else [f"not trained to the end: {done} of {epochs} epochs"]),
+            *budget_remarks(done, experiment.train, checkpoints, content["scores"]),
         ),
+    )
+
+
+def budget_remarks(
+    done: int, train: TrainSettings, checkpoints: Checkpoints, scores: Mapping[int, float]
+) -> tuple[str, ...]:
+    """What a reader must know of a training that has done these of its epochs only."""
+    if done == train.epochs:
+        return ()
+    if checkpoints.hopeful(scores, train.patience):
+        return (f"not trained to the end: {done} of {train.epochs} epochs",)
+    return (
+        f"training ended after epoch {done} of {train.epochs}, because "
+        f"{count(train.patience or 0, 'epoch', 'epochs')} brought no better validation "
+        f"(train.patience={train.patience})",
     )
 
 

@@ -61,6 +61,10 @@ class Checkpoints:
         ranked = sorted(scores, key=lambda epoch: (self._cost(scores[epoch]), epoch))
         return ranked[: self._keep]
 
+    def hopeful(self, scores: Mapping[int, float], patience: int | None) -> bool:
+        """Whether one of the last `patience` epochs is the best of all; None: always."""
+        return not scores or patience is None or max(scores) - self.best(scores)[0] < patience
+
     def validation(self, scores: Mapping[int, float]) -> Validation:
         """The best epoch and its validation score."""
         epoch = self.best(scores)[0]

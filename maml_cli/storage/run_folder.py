@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "curves.png"
 
     @property
+    def losses(self) -> Path:
+        """The losses of optimisation problems over the steps, as a picture."""
+        return self.path / "losses.png"
+
+    @property
     def reliability(self) -> Path:
         """Promised and observed frequencies, as a picture."""
         return self.path / "reliability.png"

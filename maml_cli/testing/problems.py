@@ -79,6 +79,7 @@ def regression(*, tasks: int = 3, points: int = 5) -> Problem:
     network = MLP(
         name="mlp",
         hidden=[8, 8],
+        activation="relu",
         batch_norm=False,
         norm_gain=True,
         norm_eps=1e-5,

@@ -30,7 +30,7 @@ def where_finite(finite: Tensor, step: MetaStep, state: Sections) -> MetaStep:
 
 
 def diverged(
-    outcome: Outcome, iteration: int, tasks: int, inner_rates: Mapping[str, Sequence[float]]
+    outcome: Outcome, iteration: int, episodes: range, inner_rates: Mapping[str, Sequence[float]]
 ) -> DivergedError:
     """The error that names iteration (from 1), episodes, inner step and learned inner rates."""
     losses = outcome.query_loss.tolist()
@@ -44,9 +44,9 @@ def diverged(
     where = f", first after inner step {steps[0]}" if steps else ""
     flat = [rate for rates in inner_rates.values() for rate in rates]
     learned = f" Inner rates learned so far: {min(flat):.3g} to {max(flat):.3g}." if flat else ""
-    first = (iteration - 1) * tasks
+    which = f"training episodes {episodes[0]} to {episodes[-1]}"
     return DivergedError(
-        f"{what} at iteration {iteration} (training episodes {first} to {first + tasks - 1}){where}"
+        f"{what} at iteration {iteration} ({which}){where}"
         f".{learned} Lower train.outer_lr or algo.inner_lr, set train.grad_clip or "
         "train.grad_clip_norm, or pass over such iterations with train.on_nonfinite=skip. No "
         "update was made from it."

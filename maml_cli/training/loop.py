@@ -43,17 +43,21 @@ class Trainer:
     _saved: float = field(default_factory=time.monotonic, init=False)
 
     def fit(self, run: RunState) -> None:
-        """Go on until all epochs are done, or until Stop, which leaves a checkpoint.
+        """Go on until all epochs are done, or patience ends, or Stop, which leaves a checkpoint.
 
         Raises DivergedError or StorageError.
         """
         try:
-            while run.epoch < self.settings.epochs:
+            while self._goes_on(run):
                 self._train(run)
                 self._end_epoch(run)
         except (Stop, ProcessLost):
             self._save(run, self.checkpoints.save_partial)
             raise
+
+    def _goes_on(self, run: RunState) -> bool:
+        hopeful = self.checkpoints.hopeful(run.scores, self.settings.patience)
+        return run.epoch < self.settings.epochs and hopeful
 
     def _train(self, run: RunState) -> None:
         """The outer updates that are left of this epoch."""
@@ -65,7 +69,8 @@ class Trainer:
             progress = self._progress(run.iteration, run.epoch)
             with self.stop.interruptible():
                 tasks = self.settings.tasks_per_batch
-                episodes = self.source.episodes("train", run.iteration * tasks, tasks)
+                batch = self.engine.algorithm.batch_number(run.iteration)
+                episodes = self.source.episodes("train", batch * tasks, tasks)
                 step = self.engine.meta_gradient(run.params, episodes, progress)
             self._update(run, step, self.engine.algorithm.outer_lr(progress))
             run.iteration += 1
@@ -120,7 +125,9 @@ class Trainer:
 
     def _diverged(self, run: RunState, outcome: Outcome, iteration: int) -> DivergedError:
         rates = self.engine.algorithm.learned_rates(run.params)
-        return diverged(outcome, iteration, self.settings.tasks_per_batch, rates)
+        tasks = self.settings.tasks_per_batch
+        first = self.engine.algorithm.batch_number(iteration - 1) * tasks
+        return diverged(outcome, iteration, range(first, first + tasks), rates)
 
     def _record(self, run: RunState, progress: Progress) -> None:
         if run.recent:

@@ -13,7 +13,7 @@ from maml_cli.core.norms import BatchStats
 
 def mlp(hidden, **changes):
     off = {"name": "mlp", "batch_norm": False, "norm_gain": True, "norm_eps": 1e-5}
-    off["weight_init"] = "truncated_normal"
+    off |= {"activation": "relu", "weight_init": "truncated_normal"}
     return MLP(hidden=hidden, **off | changes)
 
 
