@@ -15,6 +15,7 @@ budget=${BUDGET:-full}
 seeds=${SEEDS:-0 1 2}
 extra=("$@")
 runs=()
+report=() # more arguments of maml-report
 
 if [ "$budget" != full ] && [ "$budget" != short ]; then
     echo "error: BUDGET=$budget: choose full or short" >&2
@@ -51,7 +52,7 @@ reproduce() {
     for seed in $seeds; do
         study
     done
-    perform "$venv/bin/maml-report" "${runs[@]}" --output "$file.html"
-    perform "$venv/bin/maml-report" "${runs[@]}" --output "$file.md"
-    perform "$venv/bin/maml-report" "${runs[@]}"
+    perform "$venv/bin/maml-report" "${report[@]}" "${runs[@]}" --output "$file.html"
+    perform "$venv/bin/maml-report" "${report[@]}" "${runs[@]}" --output "$file.md"
+    perform "$venv/bin/maml-report" "${report[@]}" "${runs[@]}"
 }

@@ -69,7 +69,8 @@ class ComparingLearner(Algorithm):
         if self.joint:
             norm = ops.batch_stats()
             both = torch.cat([episode.support_x, episode.query_x])
-            scores = self.comparer.together(params, episode, both, norm)
+            features = self.comparer.network.features(params.theta["model"], both, norm)
+            scores = self.comparer.together(params, episode, features, norm)
             statistics = {JOINT: norm.statistics}
         else:
             scores, support, queries = self.comparer.apart(params, episode, ops, ByBatch())

@@ -27,9 +27,10 @@ class Comparer:
     comparison: Comparison
     running: tuple[str, str] = ("running", "running")
 
-    def together(self, params: MetaParameters, episode: Episode, x: Tensor, norm: Norm) -> Tensor:
-        """Scores `(queries, ways)`, where `x` is the support set and the queries as one batch."""
-        features = self.network.features(params.theta["model"], x, norm)
+    def together(
+        self, params: MetaParameters, episode: Episode, features: Tensor, norm: Norm
+    ) -> Tensor:
+        """Scores `(queries, ways)`, from features of the support set and then the queries."""
         examples = len(episode.support_x)
         compare = params.theta.get(COMPARE, {})
         classes = self._classes(params, episode, features[:examples])

@@ -71,7 +71,7 @@ class RunSettings:
         return [
             f"train_ways={self.train_ways} and ways={self.ways} differ, but algo={algo} has one "
             "output for each way, in training and at the test: give both the same value, as "
-            "train_ways=null does, or choose algo=nearest_neighbour or algo=finetune"
+            "train_ways=null does, or choose algo=protonet or algo=finetune"
         ]
 
 

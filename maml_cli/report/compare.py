@@ -1,6 +1,5 @@
 """Pairwise comparisons on the same episodes."""
 
-import json
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -55,7 +54,7 @@ def compare_groups(group: Group, other: Group) -> Paired | None:
     )
     if len(both) > 1:
         return paired([_end(r) for r in runs], [_end(r) for r in counterparts], over="seeds")
-    ours, theirs = _episode_scores(runs[0]), _episode_scores(counterparts[0])
+    ours, theirs = runs[0].scores, counterparts[0].scores
     return paired(ours, theirs, over="episodes") if ours and theirs else None
 
 
@@ -71,7 +70,7 @@ def compare_runs(run: Run, other: Run) -> Paired:
         )
     if _task(run) != _task(other):
         raise UsageError(f"{run.file} and {other.file} differ in their data set or its episodes")
-    scores = {r.file: _episode_scores(r) for r in (run, other)}
+    scores = {r.file: r.scores for r in (run, other)}
     if missing := [file for file, values in scores.items() if not values]:
         name = RunFolder(run.folder).scores.name
         raise DataError(*(f"{file}: no {name} beside it: repeat the test" for file in missing))
@@ -101,14 +100,6 @@ def _task(run: Run) -> object:
 def _budget(run: Run) -> tuple[int, int]:
     """Iterations and tasks per batch of the training."""
     return run.results.iterations, run.results.protocol.tasks_per_batch
-
-
-def _episode_scores(run: Run) -> list[float]:
-    """The ensemble's metric on each test episode; empty if it was not kept."""
-    folder = run.whole_folder
-    if folder is None or not folder.scores.is_file():
-        return []
-    return list(json.loads(folder.scores.read_text(encoding="utf-8"))["ensemble"])
 
 
 def _end(run: Run) -> float:

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import isfinite
 from typing import Literal, NamedTuple
 
+from maml_cli.core.plain_text import printable
 from maml_cli.core.results import Environment
 from maml_cli.report import calibration
 from maml_cli.report.analysis import Comparison, Report
@@ -48,7 +50,7 @@ def sections(report: Report) -> list[Section]:
     by_setting = [
         (setting, list(groups)) for setting, groups in groupby(report.groups, lambda g: g.setting)
     ]
-    return [
+    found = [
         *_overview(by_setting),
         *(_setting(setting, groups) for setting, groups in by_setting),
         *(_calibration(s, groups) for s, groups in by_setting if report.calibration),
@@ -56,6 +58,17 @@ def sections(report: Report) -> list[Section]:
         *_runs(report),
         *_left_out(report),
     ]
+    return [_plain(section) for section in found]
+
+
+def _plain(section: Section) -> Section:
+    """The section with the control characters of other people's texts shown, not sent."""
+    return section._replace(
+        title=printable(section.title),
+        header=tuple(map(printable, section.header)),
+        rows=[tuple(map(printable, row)) for row in section.rows],
+        notes=[printable(note) for note in section.notes],
+    )
 
 
 def title(setting: Setting) -> str:
@@ -210,7 +223,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[Section]:
             (
                 f"{c.ours} against {c.theirs}",
                 points(c.metric, c.paired.difference, c.paired.ci95),
-                f"{c.paired.p_value:.2g}",
+                f"{c.paired.p_value:.2g}" if isfinite(c.paired.p_value) else NONE,
                 f"{c.paired.n:,} {c.paired.over}",
             )
             for c in some
@@ -257,6 +270,7 @@ def _machine(environment: Environment) -> str:
 
 def _left_out(report: Report) -> list[Section]:
     rows = [(str(run.folder), run.state) for run in report.unfinished]
+    rows += [(str(damaged.file), f"cannot be read: {damaged.reason}") for damaged in report.damaged]
     rows += [
         (str(run.file), f"repeats seed {run.results.protocol.seed} of the same settings")
         for run in report.repeated

@@ -1,6 +1,8 @@
 """The fitted curves of a regression run, before and after adaptation."""
 
+from collections.abc import Mapping
 from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,12 +15,18 @@ from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
 # Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
-TRUTH = {"color": "#C8C8C8", "linewidth": 7.0}
-SUPPORT = {"color": "black", "marker": "o", "linestyle": "", "markersize": 5, "zorder": 5}
-BEFORE = {"color": "#D55E00", "linestyle": ":", "linewidth": 2.0}
-FIRST = {"color": "#009E73", "linestyle": "--", "linewidth": 2.0}
-LAST = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2}
-SAMPLE = {"color": "#0072B2", "linewidth": 0.6, "alpha": 0.6}
+TRUTH: dict[str, Any] = {"color": "#C8C8C8", "linewidth": 7.0}
+SUPPORT: dict[str, Any] = {
+    "color": "black",
+    "marker": "o",
+    "linestyle": "",
+    "markersize": 5,
+    "zorder": 5,
+}
+BEFORE: dict[str, Any] = {"color": "#D55E00", "linestyle": ":", "linewidth": 2.0}
+FIRST: dict[str, Any] = {"color": "#009E73", "linestyle": "--", "linewidth": 2.0}
+LAST: dict[str, Any] = {"color": "#0072B2", "linestyle": "-", "linewidth": 2.2}
+SAMPLE: dict[str, Any] = {"color": "#0072B2", "linewidth": 0.6, "alpha": 0.6}
 BANDS = {"90 % band": ((0, 3), "#D6E8F5"), "50 % band": ((1, 2), "#A3CBE8")}
 """Which of the ends that `Curves.bands` has, and the tint."""
 SAMPLES_DRAWN = 10
@@ -43,37 +51,61 @@ def curves_figure(curves: Curves) -> Figure:
     ten of them. A panel's title gives the squared error over the grid before and after adaptation,
     and how much of the truth is in the 90 % band.
     """
-    tasks, last = len(curves.truth), len(curves.predictions) - 1
-    styles = {0: BEFORE, 1: FIRST, last: LAST} if last > 0 else {0: BEFORE}
+    tasks = len(curves.truth)
     columns = ceil(sqrt(tasks))
     rows = -(-tasks // columns)
     figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.7), dpi=120, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    errors = np.square(curves.predictions - curves.truth).mean(-1)  # (S + 1, E)
-
     for task, panel in enumerate(panels.flat):
-        if task >= tasks:
+        if task < tasks:
+            draw_task(panel, curves, task)
+        else:
             panel.set_visible(False)
-            continue
-        _draw_bands(panel, curves, task)
-        panel.plot(curves.x, curves.truth[task], label="truth", **TRUTH)
-        if len(curves.samples) > 1:
-            drawn = curves.samples[:SAMPLES_DRAWN, task].T
-            label = [f"{drawn.shape[1]} of {len(curves.samples)} samples"]
-            panel.plot(curves.x, drawn, label=label + [None] * (drawn.shape[1] - 1), **SAMPLE)
-        for step, style in styles.items():
-            panel.plot(curves.x, curves.predictions[step, task], label=_steps(step), **style)
-        panel.plot(curves.support_x[task], curves.support_y[task], label="support", **SUPPORT)
-        title = f"mse {errors[0, task]:.3g} → {errors[last, task]:.3g}"
-        panel.set_title(title + _inside(curves, task), fontsize=10)
-        panel.grid(alpha=0.25)
+    label_axes(figure, panels[0, 0])
+    return figure
+
+
+def side_by_side(fits: Mapping[str, Curves]) -> Figure:
+    """The same test tasks as fitted by several learners, by name: a column for each."""
+    tasks = min(len(curves.truth) for curves in fits.values())
+    size = 4.2 * len(fits), 2.9 * tasks + 0.9
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
+    panels = figure.subplots(tasks, len(fits), squeeze=False, sharex=True, sharey="row")
+    for column, (name, curves) in enumerate(fits.items()):
+        for task in range(tasks):
+            draw_task(panels[task, column], curves, task)
+        panels[0, column].set_title(f"{name}\n{panels[0, column].get_title()}", fontsize=10)
+    several = max(range(len(fits)), key=lambda column: len([*fits.values()][column].samples))
+    label_axes(figure, panels[0, several])
+    return figure
+
+
+def draw_task(panel: Axes, curves: Curves, task: int) -> None:
+    """One task: truth, support points, fits, bands and samples."""
+    last = len(curves.predictions) - 1
+    styles = {0: BEFORE, 1: FIRST, last: LAST} if last > 0 else {0: BEFORE}
+    _draw_bands(panel, curves, task)
+    panel.plot(curves.x, curves.truth[task], label="truth", **TRUTH)
+    if len(curves.samples) > 1:
+        drawn = curves.samples[:SAMPLES_DRAWN, task].T
+        label = [f"{drawn.shape[1]} of {len(curves.samples)} samples"]
+        panel.plot(curves.x, drawn, label=label + [None] * (drawn.shape[1] - 1), **SAMPLE)
+    for step, style in styles.items():
+        panel.plot(curves.x, curves.predictions[step, task], label=_steps(step), **style)
+    panel.plot(curves.support_x[task], curves.support_y[task], label="support", **SUPPORT)
+    first, end = np.square(curves.predictions[[0, last], task] - curves.truth[task]).mean(-1)
+    panel.set_title(f"mse {first:.3g} → {end:.3g}{_inside(curves, task)}", fontsize=10)
+    panel.grid(alpha=0.25)
+
+
+def label_axes(figure: Figure, panel: Axes) -> None:
+    """Axis labels, and a legend of what the panel shows."""
     figure.supxlabel("x", fontsize=10)
     figure.supylabel("y", fontsize=10)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
+    handles, labels = panel.get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False
     )
-    return figure
 
 
 def _draw_bands(panel: Axes, curves: Curves, task: int) -> None:

@@ -77,9 +77,10 @@ class Assembly:
     ) -> Scores:
         """The candidates' scores by the experiment's `eval` settings.
 
-        `on_progress` is told the split, how many episodes are done and how many there are.
+        `on_progress` is told the split, how many episodes are done and how many there are. Raises
+        DivergedError if there is no episode whose outputs are finite.
         """
-        return evaluate(
+        scores = evaluate(
             self.engine,
             candidates,
             self.source,
@@ -88,6 +89,17 @@ class Assembly:
             steps=self.steps,
             bn_stats=self.experiment.eval.bn_stats,
             on_progress=lambda done: on_progress(split, done, episodes),
+        )
+        if scores.not_finite == episodes:
+            raise self._diverged(f"in all {episodes:,} episodes of {split} ")
+        return scores
+
+    def _diverged(self, where: str = "") -> DivergedError:
+        return DivergedError(
+            f"the outputs are not finite {where}after {self.steps} inner steps with eval.bn_stats="
+            f"{self.experiment.eval.bn_stats}: the weights are not finite, or adaptation diverges; "
+            "take fewer eval.inner_steps or the eval.bn_stats that the run was validated with, or "
+            "train with a lower train.outer_lr or algo.inner_lr"
         )
 
     def probabilities(
@@ -104,11 +116,7 @@ class Assembly:
         samples = [self.engine.predict(c, episodes, evaluation)[:, -1] for c in candidates]
         mean = torch.stack([combine(outputs) for outputs in samples]).mean(0)
         if not mean.isfinite().all():
-            raise DivergedError(
-                f"the outputs are not finite after {self.steps} inner steps with eval.bn_stats="
-                f"{bn_stats}: adaptation diverges; take fewer eval.inner_steps or the "
-                "eval.bn_stats that the run was validated with"
-            )
+            raise self._diverged()
         if samples[0].shape[1] == 1:
             return mean.softmax(-1), None
         return mean.softmax(-1), torch.stack(samples).mean(0).softmax(-1).std(1)
@@ -189,6 +197,7 @@ class Assembly:
             ensemble_size=candidates,
             calibration=calibration,
             single=course(scores.steps, scores.single),
+            not_finite=scores.not_finite,
             descents=None
             if self.source.objective.reported.few_shot
             else descents(scores, candidates),

@@ -42,6 +42,14 @@ class Scores(NamedTuple):
     seconds: float
     """Spent on the predictions of all candidates."""
 
+    @property
+    def not_finite(self) -> int:
+        """Episodes in which an output of the ensemble, after the last step, is inf or nan."""
+        finite = self.ensemble[:, -1].isfinite()
+        if len(self.predictive):  # optimisation problems have none
+            finite &= self.predictive.flatten(1).isfinite().all(1)
+        return int((~finite).sum())
+
 
 def evaluate(
     engine: Engine,

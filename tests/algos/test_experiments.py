@@ -13,7 +13,10 @@ from maml_cli.config.paths import conf_dir
 from maml_cli.core.objective import REGRESSION
 
 PRESETS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
+COMPARING = ("protonet", "matching", "relation", "siamese", "neural_statistician")
 PUBLISHED = [name for name in PRESETS if name != "quickstart"]
+READING = ("snail", "mann", "memory_module", "meta_networks")
+ADAPTING = [name for name in PUBLISHED if not name.startswith((*COMPARING, *READING))]
 CHANNELS = {"omniglot": 1, "glyphs": 1, "mini_imagenet": 3}
 CELLS = [f"omniglot_{w}way_{k}shot" for w, k in product((5, 20), (1, 5))]
 CELLS += [f"mini_imagenet_5way_{k}shot" for k in (1, 5)]
@@ -44,8 +47,18 @@ def test_these_presets_and_no_others_are_there():
         *each(["maml", "metasgd"], WAVES),
         *each(["maml", "pretrained"], ["sinusoid_5shot_trained_on_10shot"]),
         "reptile_sinusoid_10shot",
+        "protonet_omniglot_60way_1shot",
+        *each(["protonet"], MINI_IMAGENET),
+        *each(["matching", "relation"], CELLS),
+        *each(["matching"], MINI_IMAGENET, ["_fce"]),
+        "relation_omniglot_5way_1shot_inductive",
+        *each(["siamese", "neural_statistician"], ["omniglot_5way_1shot"]),
+        *each(["snail"], CELLS),
+        *each(["memory_module"], OMNIGLOT),
+        *each(["mann"], ["omniglot_5way_1shot", "omniglot_5way_5shot"]),
+        *each(["meta_networks"], ["omniglot_5way_1shot", "omniglot_20way_1shot"]),
     }
-    assert len(PRESETS) == 1 + 18 + 12 + 12 + 2 + 6 + 2 + 1
+    assert len(PRESETS) == 1 + 18 + 12 + 12 + 2 + 6 + 2 + 1 + 1 + 2 + 12 + 2 + 1 + 2 + 6 + 4 + 2 + 2
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -56,7 +69,8 @@ def test_a_preset_is_what_its_name_says(name, composer):
     run = build(composer.compose([f"experiment={name}"]), command="")
     assert name.startswith(f"{run.algo.name}_{run.dataset.name}_")
     assert f"_{run.run.shots}shot" in name
-    assert f"_{run.run.ways}way_" in name or run.run.ways == 1
+    told = {f"_{run.run.ways_in(split)}way_" for split in ("train", "test")}
+    assert any(ways in name for ways in told) or run.run.ways == 1
 
 
 # By the papers and their official code. Rates on losses that sum over the classes are times the
@@ -136,7 +150,7 @@ def test_the_values_are_those_published(name, composer):
     assert run.train.grad_clip == (clip and pytest.approx(clip, rel=1e-3))
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", ADAPTING)
 def test_what_an_algorithm_s_presets_share(name, composer):
     run = build(composer.compose([f"experiment={name}"]), command="")
     algo, data = run.algo.name, run.dataset.name
@@ -171,6 +185,85 @@ def test_what_an_algorithm_s_presets_share(name, composer):
         assert (run.dataset.std == (1.0, 1.0, 1.0)) == (algo != "mamlpp")
 
 
+# Columns: network; ways, shots and queries in training, then in the test; rate, and how often it
+# halves; episodes; test episodes; batch norm at the test, and whether training has one batch.
+EPISODIC = {
+    "protonet_omniglot_60way_1shot": (
+        *("conv4_protonet", 60, 1, 5, 20, 1, 15, 1e-3, 2000, 20_000, 1000, "running", True),
+    ),
+    "protonet_mini_imagenet_5way_1shot": (
+        *("conv4_protonet", 30, 1, 15, 5, 1, 15, 1e-3, 2000, 20_000, 600, "running", True),
+    ),
+    "protonet_mini_imagenet_5way_5shot": (
+        *("conv4_protonet", 20, 5, 15, 5, 5, 15, 1e-3, 2000, 20_000, 600, "running", True),
+    ),
+    "matching_mini_imagenet_5way_1shot_fce": (
+        *("conv4_matching", 5, 1, 15, 5, 1, 15, 1e-4, None, 75_000, 600, "running", False),
+    ),
+    "relation_omniglot_20way_1shot": (
+        *("conv4_relation", 20, 1, 10, 20, 1, 1, 1e-3, 100_000, 1_000_000, 1000, "batch", False),
+    ),
+    "relation_mini_imagenet_5way_5shot": (
+        *("conv4_relation", 5, 5, 10, 5, 5, 15, 1e-3, 100_000, 500_000, 600, "batch", False),
+    ),
+    "siamese_omniglot_5way_1shot": (
+        *("conv4_protonet", 64, 1, 1, 5, 1, 15, 1e-3, 2000, 20_000, 1000, "running", True),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EPISODIC)
+def test_the_episodes_of_learners_that_compare(name, composer):
+    run = build(composer.compose([f"experiment={name}"]), command="")
+    episodes = [
+        size
+        for split in ("train", "test")
+        for size in (run.run.ways_in(split), run.run.shots_in(split), run.run.queries_in(split))
+    ]
+    found = (
+        run.backbone.name,
+        *episodes,
+        run.train.outer_lr,
+        run.train.halve_every,
+        run.train.epochs * run.train.iterations_per_epoch * run.train.tasks_per_batch,
+        run.eval.test_episodes,
+        run.eval.bn_stats,
+        run.algo.joint_norm,
+    )
+    assert found == EPISODIC[name]
+    assert (run.train.tasks_per_batch, run.eval.ensemble) == (1, 1)
+
+
+# Columns: network; shots and queries in training, then in the test; tasks per batch; rate; clipping
+SEQUENCES = {
+    "snail_omniglot_20way_5shot": ("conv4", 5, 1, 5, 1, 32, 1e-4, None),
+    "snail_mini_imagenet_5way_1shot": ("resnet12", 5, 1, 1, 15, 32, 1e-4, None),
+    "mann_omniglot_5way_1shot": ("pixels", 9, 1, 1, 1, 16, 1e-3, None),
+    "memory_module_omniglot_20way_1shot": ("plain_conv", 5, 1, 1, 1, 16, 1e-4, 5.0),
+    "meta_networks_omniglot_5way_1shot": (
+        *("plain_conv_meta_networks", 1, 10, 1, 1, 1, 1e-3, 10 / 50),
+    ),
+    "meta_networks_omniglot_20way_1shot": (
+        *("plain_conv_meta_networks", 1, 10, 1, 1, 1, 1e-3, 10 / 200),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_the_episodes_of_learners_that_read(name, composer):
+    run = build(composer.compose([f"experiment={name}"]), command="")
+    found = (
+        run.backbone.name,
+        *(run.run.shots_in("train"), run.run.queries_in("train")),
+        *(run.run.shots_in("test"), run.run.queries_in("test")),
+        run.train.tasks_per_batch,
+        run.train.outer_lr,
+        run.train.grad_clip_norm,
+    )
+    assert found == SEQUENCES[name]
+    assert run.train.grad_clip is None
+
+
 def test_what_is_unconfirmed_is_marked():
     assert all("[unconfirmed]" in read(n) for n in PRESETS if n.startswith("metasgd_"))
     assert all("[unconfirmed]" in read(n) for n in PRESETS if n.endswith("_paper"))
@@ -184,11 +277,17 @@ def test_what_is_unconfirmed_is_marked():
 def test_two_iterations(name, composer):
     overrides = [f"experiment={name}"]
     if "sinusoid" not in name:
-        small = "backbone.hidden=[4,4]" if "no_conv" in name else "backbone.filters=2"
-        overrides += [small, "ways=3"]
+        small = {
+            "no_conv": "backbone.hidden=[4,4]",
+            "mann": "algo.units=4",
+            "snail_mini": "backbone.widths=[2,2,2,2]",
+        }
+        found = [line for part, line in small.items() if part in name]
+        overrides += [*(found or ["backbone.filters=2"]), "ways=3"]
     run = build(composer.compose(overrides), command="")
     if run.dataset.name in CHANNELS:
-        source = images(3, CHANNELS[run.dataset.name], side=16)
+        side = 46 if run.algo.name == "relation" else 16  # so that its maps can be halved again
+        source = images(3, CHANNELS[run.dataset.name], side=side)
         batch = image_batch(2, 3, run.run.shots, run.run.queries, source)
         batch = batch._replace(support_x=batch.support_x.float(), query_x=batch.query_x.float())
     else:

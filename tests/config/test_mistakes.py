@@ -124,7 +124,7 @@ def test_an_output_per_way_needs_the_same_ways_in_training(maml_train: Callable,
     assert outcome.errors[-1] == (
         f"train_ways=20 and ways={ways} differ, but algo={algo} has one output for each way, in "
         "training and at the test: give both the same value, as train_ways=null does, or choose "
-        "algo=nearest_neighbour or algo=finetune"
+        "algo=protonet or algo=finetune"
     )
     assert outcome.errors[:-1] == [
         "train_ways=20 asks for classes, but sinusoid is regression: set train_ways=null."

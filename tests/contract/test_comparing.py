@@ -23,6 +23,7 @@ CASES = {
     "matching": {"fce": True, "joint_norm": False, "scale": 5.0},
     "relation": {"filters": 4},
     "siamese": {"units": 8},
+    "neural_statistician": {"context": 3, "latent": 2, "units": 4, "filters": 2},
 }
 
 
@@ -46,7 +47,7 @@ def problem(algo):
 def build(algo, network, source):
     learner = shipped("algo", algo, **CASES[algo]).build(network, source, TRAIN)
     comparison = learner.comparer.comparison
-    if getattr(comparison, "context", None) is None:
+    if not isinstance(getattr(comparison, "context", None), FullContext):
         return learner
     comparison = replace(comparison, context=Started(steps=2))
     return replace(learner, comparer=replace(learner.comparer, comparison=comparison))

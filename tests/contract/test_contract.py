@@ -55,7 +55,6 @@ ALGORITHMS = {
     "mann": ("mann", {"units": 5, "slots": 7, "width": 3, "heads": 2, "lesson": "stream"}),
     "bmaml": ("bmaml", {"particles": 2, **FEW_STEPS}),
     "platipus": ("platipus", {"inner_steps": 1, "samples": 2, "adapts": ["head"]}),
-    "llama": ("llama", {"inner_steps": 1, "adapts": ["head"]}),
 }
 WHOLE = {"particles": 3, "inner_steps": 1, "inner_lr": 1e-3, "adapts": ["body", "head"]}
 REGRESSION = {

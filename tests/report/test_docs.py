@@ -16,10 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 @cache
 def keys() -> set[str]:
-    """All settings of the algorithms that the page speaks of."""
+    """All settings of all algorithms."""
     found: set[str] = set()
-    for algo in ("mamlpp", "reptile"):
-        config = Composer().compose([f"algo={algo}", "dataset=omniglot"])
+    composer = Composer()
+    for algo in composer.options("algo"):
+        config = composer.compose([f"algo={algo}", "dataset=omniglot"])
         for group in ("algo", "eval", "train", "dataset"):
             found |= {f"{group}.{key}" for key in config[group]}
     return found

@@ -33,6 +33,12 @@ def group(folder: Path) -> Group:
         ("mamlpp", SIX, "MAML++"),
         ("mamlpp", SIX | {"da": False}, "MAML++ − DA"),
         ("metasgd", {"rate_per_weight": True}, "Meta-SGD"),
+        ("protonet", {"distance": "cosine"}, "Prototypical Nets, distance cosine"),
+        (
+            "matching",
+            {"attention": "classes", "fce": True},
+            "Matching Nets, attention classes + FCE",
+        ),
         ("mine", {"msl": True}, "mine"),
     ],
 )
@@ -94,12 +100,12 @@ def test_no_number_is_there_twice() -> None:
 
 
 def presets() -> list[tuple[str, str]]:
-    """Name and first line of each preset that reproduces an accuracy."""
+    """Name and first line of each preset that reproduces one accuracy."""
     lines = {
         file.stem: next(line for line in file.read_text().splitlines() if "@package" not in line)
         for file in sorted((CONF / "experiment").glob("*.yaml"))
     }
-    return [(name, line) for name, line in lines.items() if re.search(r"\d %", line)]
+    return [(name, line) for name, line in lines.items() if re.search(r": [^,]+\d %", line)]
 
 
 @pytest.mark.parametrize(("name", "line"), presets())

@@ -1,6 +1,6 @@
 import numpy as np
 
-from maml_cli.reporting.plots import CurvesFile, curves_figure
+from maml_cli.reporting.plots import CurvesFile, curves_figure, side_by_side
 
 
 def test_a_panel_per_task_shows_truth_support_and_fits(curves):
@@ -54,3 +54,12 @@ def test_bands_and_ten_samples_surround_the_last_fit(curves):
     thin = [line for line in panel.lines if line.get_linewidth() < 1]
     assert [line.get_ydata().tolist() for line in thin] == samples[:10, 0].tolist()
     assert panel.get_title().endswith(", 67 % in the 90 % band")
+
+
+def test_learners_stand_beside_each_other(curves):
+    samples = np.repeat(curves.samples, 3, 0)
+    figure = side_by_side({"maml": curves, "bmaml": curves._replace(samples=samples)})
+    assert len(figure.axes) == 4
+    assert [panel.get_title().splitlines()[0] for panel in figure.axes[:2]] == ["maml", "bmaml"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "3 of 3 samples" in labels

@@ -1,0 +1,54 @@
+"""One picture of the same test tasks as fitted by several finished runs of a regression.
+
+    python scripts/side_by_side.py outputs/.../maml outputs/.../bmaml --out picture.png
+    python scripts/side_by_side.py RUN RUN RUN --out picture.png dataset.support_side=left
+
+Other arguments change the test as those of maml-eval do. Each run's noise is fitted anew on its
+validation episodes.
+"""
+
+import argparse
+from pathlib import Path
+
+from maml_cli.commands.evaluate import CHANGEABLE
+from maml_cli.config.trained import trained_experiment
+from maml_cli.core.records import Curves
+from maml_cli.reporting.plots import side_by_side
+from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.trained import load_trained
+
+
+def fits(run: Path, changes: list[str]) -> tuple[str, Curves]:
+    """The name of the run's algorithm, and its fits."""
+    experiment = trained_experiment(run, changes, changeable=CHANGEABLE, others=(), command="")
+    device = choose_device(experiment.run.device)
+    source = experiment.dataset.load(experiment.run, device)
+    trained = load_trained(run, experiment, source.objective, device)
+    parts = assemble(experiment, source, device)
+    episodes = experiment.eval.val_episodes
+    known = parts.scores(trained.candidates, "val", episodes, lambda *_: None)
+    variance = source.objective.scoring.fit(known.predictive, known.targets)
+    curves = parts.curves(trained.candidates[0], variance)
+    if curves is None:
+        raise SystemExit(
+            f"{run}: has no curves: {experiment.dataset.name} has no numbers as inputs"
+        )
+    return experiment.algo.name, curves
+
+
+def main() -> None:
+    """Read the arguments, draw, and print where the picture is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("arguments", nargs="+", metavar="RUN|KEY=VALUE")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    changes = [word for word in options.arguments if "=" in word]
+    runs = [Path(word) for word in options.arguments if "=" not in word]
+    side_by_side(dict(fits(run, changes) for run in runs)).savefig(options.out)
+    print(options.out)
+
+
+if __name__ == "__main__":
+    main()
