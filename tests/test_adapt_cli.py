@@ -118,7 +118,7 @@ def test_every_kind_of_learner(trained, mine, algo):
     run = trained(algo)
     arguments = [] if algo == "nearest_neighbour" else [f"eval.inner_steps={steps}"]
     assert adapt(run, mine, *arguments) == 0
-    expected = independent(run, steps=steps, bn_stats="batch")
+    expected = independent(run, steps=steps, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=5e-5)
 
 
@@ -167,7 +167,7 @@ def test_pictures_without_a_class_are_told_apart_too(run, mine, capsys):
     for folder in [path for path in (mine / "query").iterdir() if path.is_dir()]:
         folder.rmdir()
     assert adapt(run, mine) == 0
-    expected = independent(run, steps=5, bn_stats="batch")
+    expected = independent(run, steps=5, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=2e-6)
     assert rows_in(mine / "out")[0][:3] == ["picture", "predicted", "probability"]
     assert "right" not in capsys.readouterr().out
@@ -179,7 +179,7 @@ def test_classes_may_have_different_numbers_of_pictures(run, mine):
     shutil.copy(first, first.with_name("again.png"))
     assert adapt(run, mine) == 0
     assert "3 classes from 7 pictures" in (mine / "out" / "table.md").read_text()
-    different = probabilities_in(mine / "out") - independent(run, steps=5, bn_stats="batch")
+    different = probabilities_in(mine / "out") - independent(run, steps=5, bn_stats="support")
     assert np.abs(different).max() > 1e-4
 
 
@@ -189,7 +189,7 @@ def test_other_kinds_of_files_are_taken_alike(run, mine):
             image.convert("RGBA").save(picture.with_suffix(".tiff"))
         picture.unlink()
     assert adapt(run, mine) == 0
-    expected = independent(run, steps=5, bn_stats="batch")
+    expected = independent(run, steps=5, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=2e-6)
 
 

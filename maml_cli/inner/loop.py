@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import detached, with_gradient
+from maml_cli.core.autodiff import ScalarFunction, detached, with_gradient
 from maml_cli.core.likelihood import Likelihood
-from maml_cli.core.network import Network, Part
+from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import Objective
 from maml_cli.core.types import Episode, Tensors
@@ -25,7 +25,7 @@ from maml_cli.inner.feeds import Feed, WholeSupport
 from maml_cli.inner.norm_policies import NormPolicy
 from maml_cli.inner.running_stats import InputAverages
 from maml_cli.inner.update_rules import InnerStep, UpdateRule
-from maml_cli.inner.views import AsTheyAre, View
+from maml_cli.inner.views import AsTheyAre, View, part_of
 
 Start = Callable[[Sections, Episode], Tensors]
 """Gives the parameters of the network that a task begins with, from theta and the episode."""
@@ -61,8 +61,8 @@ class InnerLoop:
 
     network: Network
     objective: Objective
-    adapts: tuple[Part, ...]
-    """The parts of the network that inner steps change."""
+    adapts: tuple[str, ...]
+    """The parts of the network and of what views add that inner steps change."""
     rule: UpdateRule
     averages: InputAverages | None = None
     """The running statistics of training, if there are any."""
@@ -78,13 +78,13 @@ class InnerLoop:
     def init(self, outputs: int, generator: Generator) -> Sections:
         """Fresh meta-parameters: the sections `model` and, if anything is, what is `learned`."""
         body = self.network.init(generator)
-        model = self.view.init(body | self.network.init_head(outputs, generator))
-        learned = self.rule.init(self.adapted(model), generator)
+        model = self.view.init(body | self.network.init_head(outputs, generator), generator)
+        learned = self.rule.init(self.adapted(self.view.start(model)), generator)
         return {"model": model} | ({self.learned: learned} if learned else {})
 
     def adapted(self, model: Tensors) -> dict[str, Tensor]:
         """The parameters that inner steps change."""
-        return {n: p for n, p in model.items() if self.network.part(n) in self.adapts}
+        return {n: p for n, p in model.items() if part_of(n, self.network) in self.adapts}
 
     @property
     def reuses_features(self) -> bool:
@@ -107,7 +107,7 @@ class InnerLoop:
         With `order` 2 the inner gradients are differentiable, with 1 they are constants. The feed
         goes on after `before` steps.
         """
-        model = self.start(params.theta, episode)
+        model = self.view.start(self.start(params.theta, episode))
         phi = self.adapted(model)
         rest = {n: p for n, p in model.items() if n not in phi}
         return Adaptation(
@@ -217,7 +217,7 @@ class Adaptation:
 
     def _support_loss(
         self, fixed: Mapping[str, Any], x: Tensor, y: Tensor, number: int
-    ) -> Callable[[Tensors], tuple[Tensor, Tensors]]:
+    ) -> ScalarFunction:
         """The loss that step `number` descends on, of these examples."""
 
         def support_loss(phi: Tensors) -> tuple[Tensor, Tensors]:
@@ -226,6 +226,14 @@ class Adaptation:
             return self._loop.objective.support_loss(outputs, y), {}
 
         return support_loss
+
+    def support_gradient(self, phi: Tensors, number: int) -> dict[str, Tensor]:
+        """The gradient of the support loss alone at phi, at step `number`; differentiable."""
+        examples = self._examples(self._episode, number)
+        support_loss = self._support_loss(self._support, *examples, number)
+        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=True)
+        gradient: dict[str, Tensor] = found.gradient
+        return gradient
 
     def support_loss(self, point: Point, number: int) -> Tensor:
         """What step `number` would descend on, as a value that only the outer gradient passes."""
