@@ -89,8 +89,8 @@ def test_the_start_of_the_weights_is_the_official_codes():
 # The network answers c; the losses are (c - s)^2, so a support gradient is 2 (c - s). With half the
 # rate this is the quadratic (c - s)^2 / 2 of rate 0.1: c = 3, s = 4, q = 5 are 0, 1, 2 moved by 3.
 # c = 3.1, 3.19; the query loss is 1.81^2, its slope at c_2 is -3.62. d c_2/d c_0 is 1 in first
-# order and 0.9^2 in second. The gate is i = 0.05: d c_1/d i = -2 (c_0 - s) = 2. In first order d c_2/d i
-# = 2 - 2 (c_1 - s) = 2 + 1.8; in second the 2 is multiplied by d c_2/d c_1 = 0.9.
+# order and 0.9^2 in second. The gate is i = 0.05, and d c_1/d i = -2 (c_0 - s) = 2. In first order
+# d c_2/d i = 2 - 2 (c_1 - s) = 2 + 1.8; in second the 2 is multiplied by d c_2/d c_1 = 0.9.
 @pytest.mark.parametrize(
     ("order", "to_c", "to_i"), [(1, -3.62, -3.62 * 3.8), (2, -3.62 * 0.81, -3.62 * 3.6)]
 )
