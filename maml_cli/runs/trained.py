@@ -31,6 +31,8 @@ class Trained(NamedTuple):
     """Of the episodes that it was trained on, whatever the episodes of another test have."""
     train_shots: int
     train_queries: int
+    bn_stats: str
+    """`eval.bn_stats` of the run's own test."""
     validation: Validation
     epochs: int
     """Epochs done, their validation included."""
@@ -73,6 +75,7 @@ def load_trained(
         train_ways=began["train_ways"] or began["ways"],
         train_shots=began["train_shots"] or began["shots"],
         train_queries=began["train_queries"] or began["queries"],
+        bn_stats=began["eval"]["bn_stats"],
         validation=checkpoints.validation(content["scores"]),
         epochs=done,
         iterations=content["iteration"],
