@@ -270,7 +270,7 @@ def test_a_zero_output_layer_never_moves() -> None:
     phi, memory = start, rule.memory(start)
     for number in range(3):
         gradient = {n: p.cos() for n, p in phi.items()}
-        at = InnerStep(number, torch.tensor(0.0), torch.tensor(0))
+        at = InnerStep(number, torch.tensor(0.0), torch.tensor(0), 1)
         phi, memory = rule.step(zero, memory, phi, gradient, at)
     assert all(torch.equal(phi[n], p) for n, p in start.items())
     assert memory["hidden"]["w"].abs().min() > 0
@@ -291,7 +291,7 @@ def test_the_step_of_the_learned_optimizer_is_that_of_torchs_lstm_cell() -> None
         cell.bias_hh.zero_()
         memory, state, expected = rule.memory(phi), None, phi["w"]
         for number, gradient in enumerate([torch.tensor([[0.3, -1.0], [1e-6, 0.0]])] * 3):
-            at = InnerStep(number, torch.tensor(0.0), torch.tensor(0))
+            at = InnerStep(number, torch.tensor(0.0), torch.tensor(0), 1)
             phi, memory = rule.step(learned, memory, phi, {"w": gradient * 2**number}, at)
             seen = learned_optimizer().preprocessed(gradient.flatten() * 2**number)
             state = cell(seen, state)
