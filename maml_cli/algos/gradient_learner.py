@@ -78,8 +78,12 @@ class GradientLearner(Algorithm):
                 statistics.append(task.gather(point, step))
         if self.penalty is not None:
             loss = loss + self.penalty(task, point, len(phase.step_weights) - 1, ops)
-        outputs = {LOG: stacked(logs)}
+        outputs = {LOG: stacked(logs), **self.told(point)}
         return loss, outputs | ({STATISTICS: stacked(statistics)} if policy.gathers else {})
+
+    def told(self, point: Point) -> Sections:
+        """Other outputs of a task, from where its last step led; `merges` declares them."""
+        return {}
 
     def _policy(self, bn_stats: str) -> NormPolicy:
         """What normalises in training; before running statistics are used, they are gathered."""

@@ -191,7 +191,8 @@ class Adaptation:
     ) -> tuple[Tensors, Sections, Any]:
         fixed = inputs["fixed"] if order == 2 else detached(inputs["fixed"])
         phi = inputs["phi"]
-        support_loss = self._support_loss(fixed, episode, number)
+        x, y = self._examples(episode, number)
+        support_loss = self._support_loss(fixed, x, y, number)
         found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
         loss: Any = ()
         if with_loss:
@@ -202,18 +203,22 @@ class Adaptation:
             pull = {n: self._loop.proximal * (p - inputs["anchor"][n]) for n, p in phi.items()}
             pull = pull if order == 2 else detached(pull)
             gradient = {n: g + pull[n] for n, g in gradient.items()}
-        at = InnerStep(number, found.value, episode.key)
+        at = InnerStep(number, found.value, episode.key, len(x))
         phi, memory = self._loop.rule.step(inputs["learned"], inputs["memory"], phi, gradient, at)
         return phi, memory, loss
 
-    def _support_loss(
-        self, fixed: Mapping[str, Any], episode: Episode, number: int
-    ) -> ScalarFunction:
-        """The loss that step `number` descends on, of the examples that its feed chooses."""
+    def _examples(self, episode: Episode, number: int) -> tuple[Tensor, Tensor]:
+        """Those of the support set that step `number` sees."""
         x, y = episode.support_x, episode.support_y
-        if not self._loop.feed.whole:
-            rows = self._loop.feed.rows(episode.key, len(x), self._before + number)
-            x, y = x[rows], y[rows]
+        if self._loop.feed.whole:
+            return x, y
+        rows = self._loop.feed.rows(episode.key, len(x), self._before + number)
+        return x[rows], y[rows]
+
+    def _support_loss(
+        self, fixed: Mapping[str, Any], x: Tensor, y: Tensor, number: int
+    ) -> ScalarFunction:
+        """The loss that step `number` descends on, of these examples."""
 
         def support_loss(phi: Tensors) -> tuple[Tensor, Tensors]:
             norm = self._policy.support(self._ops, self._running_at(number))
@@ -224,14 +229,16 @@ class Adaptation:
 
     def support_gradient(self, phi: Tensors, number: int) -> dict[str, Tensor]:
         """The gradient of the support loss alone at phi, at step `number`; differentiable."""
-        support_loss = self._support_loss(self._support, self._episode, number)
+        examples = self._examples(self._episode, number)
+        support_loss = self._support_loss(self._support, *examples, number)
         found = self._ops.autodiff.gradient(support_loss, phi, differentiable=True)
         gradient: dict[str, Tensor] = found.gradient
         return gradient
 
     def support_loss(self, point: Point, number: int) -> Tensor:
         """What step `number` would descend on, as a value that only the outer gradient passes."""
-        function = self._support_loss(self._support, self._episode, number)
+        examples = self._examples(self._episode, number)
+        function = self._support_loss(self._support, *examples, number)
         return self._ops.autodiff.eager_loss(function, point.phi)[0]
 
     def losses(self, after: tuple[int, ...]) -> Tensor:

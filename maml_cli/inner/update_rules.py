@@ -24,6 +24,8 @@ class InnerStep(NamedTuple):
     """The support loss, a scalar."""
     key: Tensor
     """The episode's."""
+    examples: int
+    """How many support examples the loss is of."""
 
 
 class UpdateRule(Protocol):

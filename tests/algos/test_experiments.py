@@ -57,8 +57,12 @@ def test_these_presets_and_no_others_are_there():
         *each(["memory_module"], OMNIGLOT),
         *each(["mann"], ["omniglot_5way_1shot", "omniglot_5way_5shot"]),
         *each(["meta_networks"], ["omniglot_5way_1shot", "omniglot_20way_1shot"]),
+        *each(["meta_lstm"], MINI_IMAGENET, ["_paper", "_official_code"]),
     }
-    assert len(PRESETS) == 1 + 18 + 12 + 12 + 2 + 6 + 2 + 1 + 1 + 2 + 12 + 2 + 1 + 2 + 6 + 4 + 2 + 2
+    assert (
+        len(PRESETS)
+        == 1 + 18 + 12 + 12 + 2 + 6 + 2 + 1 + 1 + 2 + 12 + 2 + 1 + 2 + 6 + 4 + 2 + 2 + 4
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
