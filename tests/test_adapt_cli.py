@@ -118,11 +118,14 @@ def test_the_data_sets_own_pictures_get_the_data_sets_predictions(run, mine, bn_
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("algo", ["mamlpp", "reptile", "finetune", "nearest_neighbour"])
-def test_every_kind_of_learner(trained, mine, algo):
-    steps = {"mamlpp": 5, "reptile": 5, "finetune": 10, "nearest_neighbour": 0}[algo]
+STEPS = {"mamlpp": 5, "reptile": 5, "finetune": 10, "nearest_neighbour": 0}
+STEPS |= dict.fromkeys(["snail", "mann", "memory_module", "meta_networks", "in_context"], 0)
+
+
+@pytest.mark.parametrize(("algo", "steps"), STEPS.items())
+def test_every_kind_of_learner(trained, mine, algo, steps):
     run = trained(algo)
-    arguments = [] if algo == "nearest_neighbour" else [f"eval.inner_steps={steps}"]
+    arguments = [f"eval.inner_steps={steps}"] if steps else []
     assert adapt(run, mine, *arguments) == 0
     expected = independent(run, steps=steps, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=5e-5)

@@ -89,7 +89,7 @@ class Transformer(Reader):
         queries = _linear(params, "features", x) + params["unknown"]
         support = memory.tokens.unsqueeze(1).expand(-1, len(x), -1)
         tokens = torch.cat([support, queries.unsqueeze(0)])  # (places, queries, width)
-        hidden = torch.cat([~memory.shown, torch.zeros_like(memory.shown[:1])])
+        hidden = torch.cat([~memory.shown, memory.shown.new_zeros(1)])
         hidden = hidden.expand(len(x), -1)
         for layer in map(str, range(self.layers)):
             tokens = tokens + self._attention(params, layer, self._normalised(tokens), hidden)
