@@ -129,6 +129,9 @@ def test_a_run_goes_on_beside_new_folders_and_not_on_other_pictures(own, maml_tr
     assert maml_train("resume=run").code == 0
     assert "left out: 1 class that" in Path("run/table.md").read_text()
     unfinish()
+    own = own.rename("moved")
+    assert maml_train("resume=run", "dataset.path=moved").code == 0
+    unfinish()
     write_files(own, {"c03/0.png": png(99, "L", (16, 16))})
     ended = maml_train("resume=run")
     assert ended.code == 3
