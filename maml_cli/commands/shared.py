@@ -9,6 +9,7 @@ from pathlib import Path
 
 from maml_cli import __version__
 from maml_cli.commands.machine import machine_error, require_machine
+from maml_cli.config.typed_words import readable
 from maml_cli.core.errors import UsageError, UserError
 
 INTERRUPTED = 130
@@ -46,7 +47,7 @@ def split_off(overrides: Sequence[str], own: Sequence[str]) -> tuple[dict[str, s
             values[key] = value
         else:
             others.append(override)
-    return values, others
+    return values, readable(others)
 
 
 def folders(values: dict[str, str], required: Sequence[str]) -> list[Path]:

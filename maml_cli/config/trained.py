@@ -37,7 +37,7 @@ def trained_experiment(
     configuration cannot be used.
     """
     composer = Composer()
-    saved = _saved(folder, composer.compose([]))
+    saved = _saved(folder)
     problems, groups, settings = [], [], []
     for override in overrides:
         try:
@@ -65,13 +65,13 @@ def trained_experiment(
     return experiment
 
 
-def _saved(folder: Path, own: DictConfig) -> DictConfig:
+def _saved(folder: Path) -> DictConfig:
     """The run's `config.yaml`, as it was before any override."""
     if not os.path.lexists(RunFolder(folder).config):
         runs = sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
         inside = f"; in it are the runs {messages.alternatives(runs[:5])}" if runs else ""
         raise UsageError(f"run={folder}: no run is there (it has no {CONFIG}){inside}")
-    return saved_config(folder, own)
+    return saved_config(folder)
 
 
 def _refused(

@@ -31,6 +31,10 @@ def _scores(value: Any) -> bool:
     )
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(text, str) for text in value)
+
+
 def _machine(value: Any) -> bool:
     texts = ("engine", "device", "torch")
     return (
@@ -79,6 +83,7 @@ ENTRIES: Mapping[str, tuple[Check, str]] = {
 """Each entry that a checkpoint must have, how it is checked, and what it is in words."""
 OPTIONAL: Mapping[str, tuple[Check, str]] = {
     "command": (lambda value: value is None or isinstance(value, str), "text"),
+    "remarks": (_texts, "a list of texts"),
 }
 
 

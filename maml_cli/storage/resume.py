@@ -16,24 +16,26 @@ from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
 FREE = (
-    *("resume", "data_dir", "cache_dir", "download", "device"),
+    *("resume", "data_dir", "cache_dir", "download", "device", "dataset.path"),
     *("train.max_time", "train.on_nonfinite"),
 )
-"""Keys that may differ: they do not decide the numbers of a run that goes well."""
+"""Keys that may differ: they do not decide the numbers of a run that goes well. Data may be moved;
+`data.json` tells whether they are the same."""
+EPOCHS = "train.epochs"
 
 
 def require_same_config(before: str, now: str, place: object) -> None:
-    """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ."""
-    try:
-        old = flat(read_mapping(before))
-    except ValueError as error:
-        raise CheckpointError(f"{place}: the configuration stored there: {error}") from error
-    new = flat(read_mapping(now))
+    """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ.
+
+    A run may be trained on: `train.epochs` may have grown. A key that only one of them has, at
+    null, changes nothing.
+    """
+    old, new = _stored(before, place), flat(read_mapping(now))
     keys = [key for key in {**old, **new} if key not in FREE]
     differing = [
         f"{key}: it has {_shown(old, key)}, now asked for is {_shown(new, key)}"
         for key in keys
-        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
+        if old.get(key) != new.get(key) and not (key == EPOCHS and old[key] < new[key])
     ]
     if differing:
         raise CheckpointError(
@@ -44,7 +46,10 @@ def require_same_config(before: str, now: str, place: object) -> None:
 
 
 def finished(output_dir: Path, config: str) -> str | None:
-    """The table of the run in this folder, if it is done; raises CheckpointError as above."""
+    """The table of the run in this folder, if it is done and is given no more epochs.
+
+    Raises CheckpointError as above.
+    """
     folder = RunFolder(output_dir)
     if not folder.results.exists():
         return None
@@ -55,7 +60,16 @@ def finished(output_dir: Path, config: str) -> str | None:
         except ValueError as error:
             raise CheckpointError(f"{output_dir}: a file is no text ({error})") from error
     require_same_config(before, config, output_dir)
-    return "".join(f"{printable(line)}\n" for line in table.split("\n")[:-1])
+    shown = "".join(f"{printable(line)}\n" for line in table.split("\n")[:-1])
+    return shown if _stored(before, output_dir).get(EPOCHS) == _stored(config, "")[EPOCHS] else None
+
+
+def _stored(config: str, place: object) -> dict[str, Any]:
+    """The configuration, flat; raises CheckpointError."""
+    try:
+        return flat(read_mapping(config))
+    except ValueError as error:
+        raise CheckpointError(f"{place}: the configuration stored there: {error}") from error
 
 
 def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -66,9 +80,6 @@ def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
         for name, value in now.items()
         if before.get(name) != value
     ]
-
-
-_ABSENT = object()
 
 
 def _shown(config: Mapping[str, Any], key: str) -> str:

@@ -18,7 +18,6 @@ from faults.processes import arguments_for, done
 
 from maml_cli.config.begun import saved_config
 from maml_cli.config.build import build
-from maml_cli.config.compose import Composer
 from maml_cli.core.algorithm import flat
 from maml_cli.core.errors import UserError
 from maml_cli.core.metric import MSE
@@ -50,8 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="module")
 def readers(run: RunFolder) -> dict[str, Callable[[RunFolder, random.Random], str]]:
     """Changes one file of a copy and reads it as the commands do; returns what was changed."""
-    own = Composer().compose([])
-    experiment = build(saved_config(run.path, own), command="")
+    experiment = build(saved_config(run.path), command="")
     parts = assemble(experiment, experiment.dataset.load(experiment.run, CPU), device=CPU)
 
     def state() -> RunState:
@@ -80,7 +78,7 @@ def readers(run: RunFolder) -> dict[str, Callable[[RunFolder, random.Random], st
         said, content = mutated(yaml.safe_load(copy.config.read_text()), randomness, VALUES)
         copy.config.write_text(yaml.safe_dump(content))
         collect([copy.path])
-        saved_config(copy.path, own)
+        saved_config(copy.path)
         return said
 
     def data(copy: RunFolder, randomness: random.Random) -> str:
