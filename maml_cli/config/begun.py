@@ -115,8 +115,8 @@ def saved_config(folder: Path) -> DictConfig:
 
 
 @cache
-def _own(environment: tuple[str | None, ...]) -> dict[str, Any]:
-    """The user's own values; they depend on the environment and on the program's YAML alone."""
+def _own(_: tuple[str | None, ...]) -> dict[str, Any]:
+    """The user's own values, which depend on the environment and on the program's YAML alone."""
     composed = Composer().compose([])
     return {key: composed[key] for key in USERS_OWN}
 
