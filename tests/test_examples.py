@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -194,8 +195,13 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize(("norm", "code"), [("group", 0), ("centre", 2)])
 def test_a_norm_of_ones_own_is_refused_by_name_if_it_mixes_a_batch(
-    norm: str, code: int, maml_train: Callable[..., Outcome], tmp_path: Path
+    norm: str,
+    code: int,
+    maml_train: Callable[..., Outcome],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delitem(sys.modules, "own_norms", raising=False)  # that of another folder
     (tmp_path / "own_norms.py").write_text(OWN_NORMS, encoding="utf-8")
     network = ("backbone=module", "backbone.module=own_norms.Net")
     flags = ("--module-path", str(tmp_path))
