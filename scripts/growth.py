@@ -1,10 +1,13 @@
 """How time and memory of an outer iteration grow: with tasks, inner steps and image size.
 
     python scripts/growth.py --out outputs/growth
+    python scripts/growth.py --implicit --out outputs/growth_implicit
 
 Omniglot 20-way 1-shot MAML++ with one of the three changed at a time, and inner steps with and
 without `algo.recompute`. Each point is a command of its own, run twice: for the median of its
-iterations after the first, and for its peak memory. Writes growth.json and growth.png.
+iterations after the first, and for its peak memory. With `--implicit` it is the memory alone, by
+inner steps, of MAML with and without `algo.recompute` and of iMAML on Omniglot 5-way 1-shot.
+Writes growth.json and growth.png.
 """
 
 import argparse
@@ -25,25 +28,40 @@ from tabulate import tabulate
 from maml_cli.reporting.results import environment
 
 CASE = CASES["omniglot-20way-mamlpp"]
-TASKS, STEPS, SIDES = (2, 8, 32), (1, 5, 20), (28, 56, 84)
+MAML = dataclasses.replace(CASES["omniglot-5way-mamlpp"], algo="maml", switches={})
+RECOMPUTE = {"recompute": "true"}
+CASES_OF = {
+    "as is": CASE,
+    "algo.recompute=true": dataclasses.replace(CASE, switches=CASE.switches | RECOMPUTE),
+    "MAML": MAML,
+    "MAML, algo.recompute=true": dataclasses.replace(MAML, switches=RECOMPUTE),
+    "iMAML": dataclasses.replace(MAML, algo="imaml"),
+}
+"""What each line of the figure measures."""
+TASKS, STEPS, SIDES, MORE_STEPS = (2, 8, 32), (1, 5, 20), (28, 56, 84), (1, 5, 20, 50)
 POINTS = [
-    *({"varied": "tasks", "value": n, "recompute": False} for n in TASKS),
-    *({"varied": "steps", "value": n, "recompute": r} for r in (False, True) for n in STEPS),
-    *({"varied": "side", "value": n, "recompute": False} for n in SIDES),
+    *({"varied": "tasks", "value": n, "line": "as is"} for n in TASKS),
+    *({"varied": "steps", "value": n, "line": a} for a in list(CASES_OF)[:2] for n in STEPS),
+    *({"varied": "side", "value": n, "line": "as is"} for n in SIDES),
 ]
 """The image's side stands for its number of pixels, which is what the work is linear in."""
+IMPLICIT = [
+    {"varied": "steps", "value": n, "line": a} for a in list(CASES_OF)[2:] for n in MORE_STEPS
+]
 LABELS = {"tasks": "tasks per batch", "steps": "inner steps", "side": "pixels of an image"}
+COLOURS = ("#0072B2", "#D55E00", "#009E73")
+QUANTITIES = {"seconds": "seconds per iteration", "peak_gb": "peak memory, GB"}
 
 
-def measure(varied: str, value: int, *, recompute: bool, engine: str, iterations: int) -> float:
+def measure(varied: str, value: int, *, line: str, engine: str, iterations: int) -> float:
     """Seconds per iteration."""
-    algo = CASE.switches | {"recompute": str(recompute).lower()}
+    case = CASES_OF[line]
     changes = {
-        "tasks": {"tasks": value, "switches": algo},
-        "steps": {"tasks": 2, "switches": algo | {"inner_steps": value}},
-        "side": {"tasks": 2, "switches": algo, "image": (1, value, value)},
+        "tasks": {"tasks": value},
+        "steps": {"tasks": 2, "switches": case.switches | {"inner_steps": value}},
+        "side": {"tasks": 2, "image": (1, value, value)},
     }
-    case = dataclasses.replace(CASE, **changes[varied])
+    case = dataclasses.replace(case, **changes[varied])
     _, step = our_step(case, engine)
     batch = batch_of(case)
     step(batch)
@@ -56,28 +74,28 @@ def measure(varied: str, value: int, *, recompute: bool, engine: str, iterations
 
 
 def figure(points: list[dict]) -> Figure:
-    """A column per quantity; time above, memory below."""
-    chart = Figure(figsize=(10, 5.5), dpi=120, layout="constrained")
-    panels = chart.subplots(2, len(LABELS), sharex="col")
-    for column, (varied, label) in enumerate(LABELS.items()):
-        for recompute, colour in ((False, "#0072B2"), (True, "#D55E00")):
-            own = [p for p in points if p["varied"] == varied and p["recompute"] == recompute]
+    """A column per varied number, a row per quantity."""
+    labels = {varied: LABELS[varied] for varied in dict.fromkeys(p["varied"] for p in points)}
+    quantities = {name: label for name, label in QUANTITIES.items() if name in points[0]}
+    lines = list(dict.fromkeys(p["line"] for p in points))
+    size = 1 + 3 * len(labels), 0.5 + 2.5 * len(quantities)
+    chart = Figure(figsize=size, dpi=120, layout="constrained")
+    panels = chart.subplots(len(quantities), len(labels), sharex="col", squeeze=False)
+    for column, (varied, label) in enumerate(labels.items()):
+        for line, colour in zip(lines, COLOURS, strict=False):
+            own = [p for p in points if p["varied"] == varied and p["line"] == line]
             at = [p["value"] ** 2 if varied == "side" else p["value"] for p in own]
-            for row, quantity in enumerate(("seconds", "peak_gb")):
+            for row, name in enumerate(quantities):
                 panels[row, column].plot(
-                    at,
-                    [p[quantity] for p in own],
-                    marker="o",
-                    color=colour,
-                    label="algo.recompute=true" if recompute else "as is",
+                    at, [p[name] for p in own], marker="o", color=colour, label=line
                 )
-        panels[1, column].set_xlabel(label)
-    for row, label in enumerate(("seconds per iteration", "peak memory, GB")):
+        panels[-1, column].set_xlabel(label)
+    for row, label in enumerate(quantities.values()):
         panels[row, 0].set_ylabel(label)
         for axes in panels[row]:
             axes.set_ylim(0, 1.1 * axes.dataLim.ymax)
             axes.spines[["top", "right"]].set_visible(False)
-    panels[0, 1].legend(frameon=False)
+    panels[0, len(labels) // 2].legend(frameon=False)
     return chart
 
 
@@ -88,6 +106,7 @@ def main() -> None:
     )
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--engine", default="auto", help="how tasks are computed (%(default)s)")
+    parser.add_argument("--implicit", action="store_true", help="memory of MAML and iMAML")
     parser.add_argument("--out", type=Path, default=Path("outputs/growth"))
     parser.add_argument("--point", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -95,12 +114,14 @@ def main() -> None:
         print(measure(**arguments.point, engine=arguments.engine, iterations=arguments.iterations))
         return
     rows = []
-    for point in POINTS:
+    for point in IMPLICIT if arguments.implicit else POINTS:
         command = [sys.executable, __file__, "--iterations", str(arguments.iterations)]
         command += ["--engine", arguments.engine, "--point", json.dumps(point)]
-        timed = subprocess.run(command, capture_output=True, text=True, check=True)
-        seconds = float(timed.stdout)  # not of the run that is watched: watching takes time
-        rows.append(point | {"seconds": seconds, "peak_gb": watched(command)})
+        time_of = {}
+        if not arguments.implicit:  # not of the run that is watched: watching takes time
+            timed = subprocess.run(command, capture_output=True, text=True, check=True)
+            time_of["seconds"] = float(timed.stdout)
+        rows.append(point | time_of | {"peak_gb": watched(command)})
         print(json.dumps(rows[-1]), file=sys.stderr)
     arguments.out.mkdir(parents=True, exist_ok=True)
     record = {

@@ -89,6 +89,12 @@ def probabilities_in(folder: Path) -> np.ndarray:
 
 def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
     """Probabilities of the data set's own test episode, from the learner and checkpoints alone."""
+    (outputs,) = samples(run, steps=steps, bn_stats=bn_stats)
+    return torch.softmax(outputs, -1).numpy()
+
+
+def samples(run: Path, *, steps: int, bn_stats: str) -> torch.Tensor:
+    """The mean outputs of both checkpoints, `(samples, queries, ways)`."""
     experiment, source = its_source(run)
     network = experiment.backbone.build(source.input_shape)
     algorithm = experiment.algo.build(network, source, experiment.train)
@@ -99,9 +105,9 @@ def independent(run: Path, *, steps: int, bn_stats: str) -> np.ndarray:
         content = torch.load(file, weights_only=True)
         params = MetaParameters(theta=nested(content["theta"]), state=nested(content["state"]))
         episode = source.episodes("test", 0, 1)
-        outputs.append(engine.predict(params, episode, Evaluation((steps,), bn_stats))[0, 0, 0])
+        outputs.append(engine.predict(params, episode, Evaluation((steps,), bn_stats))[0, 0])
     assert len(outputs) == 2
-    return torch.softmax(sum(outputs) / 2, -1).numpy()
+    return torch.stack(outputs).mean(0)
 
 
 @pytest.mark.parametrize("bn_stats", ["batch", "support", "support_and_query"])
@@ -112,14 +118,30 @@ def test_the_data_sets_own_pictures_get_the_data_sets_predictions(run, mine, bn_
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=2e-6)
 
 
-@pytest.mark.parametrize("algo", ["mamlpp", "reptile", "finetune", "nearest_neighbour"])
-def test_every_kind_of_learner(trained, mine, algo):
-    steps = {"mamlpp": 5, "reptile": 5, "finetune": 10, "nearest_neighbour": 0}[algo]
+STEPS = {"mamlpp": 5, "reptile": 5, "finetune": 10, "nearest_neighbour": 0}
+STEPS |= dict.fromkeys(["snail", "mann", "memory_module", "meta_networks", "in_context"], 0)
+
+
+@pytest.mark.parametrize(("algo", "steps"), STEPS.items())
+def test_every_kind_of_learner(trained, mine, algo, steps):
     run = trained(algo)
-    arguments = [] if algo == "nearest_neighbour" else [f"eval.inner_steps={steps}"]
+    arguments = [f"eval.inner_steps={steps}"] if steps else []
     assert adapt(run, mine, *arguments) == 0
-    expected = independent(run, steps=steps, bn_stats="batch")
+    expected = independent(run, steps=steps, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=5e-5)
+
+
+def test_samples_have_their_spread(trained, mine, capsys):
+    run = trained("bmaml", "algo.inner_steps=2")
+    assert adapt(run, mine) == 0
+    header, *rows = rows_in(mine / "out")
+    assert header[2:5] == ["predicted", "probability", "spread"]
+    spread = torch.softmax(samples(run, steps=2, bn_stats="batch"), -1).std(0)
+    predicted = probabilities_in(mine / "out").argmax(1)
+    expected = spread[range(len(rows)), predicted].numpy()
+    assert expected.min() > 0
+    np.testing.assert_allclose([float(row[4]) for row in rows], expected, atol=5e-5)
+    assert f"± {100 * expected[0]:.1f} %" in capsys.readouterr().out
 
 
 def test_the_files_say_what_was_predicted(run, mine, capsys):
@@ -167,20 +189,39 @@ def test_pictures_without_a_class_are_told_apart_too(run, mine, capsys):
     for folder in [path for path in (mine / "query").iterdir() if path.is_dir()]:
         folder.rmdir()
     assert adapt(run, mine) == 0
-    expected = independent(run, steps=5, bn_stats="batch")
+    expected = independent(run, steps=5, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=2e-6)
     assert rows_in(mine / "out")[0][:3] == ["picture", "predicted", "probability"]
     assert "right" not in capsys.readouterr().out
 
 
 def test_classes_may_have_different_numbers_of_pictures(run, mine):
-    """With one picture twice, a class weighs more; its mean loss is over all pictures alike."""
+    """A picture that is there twice counts more within its class."""
     first = next((mine / "support").rglob("*.png"))
     shutil.copy(first, first.with_name("again.png"))
     assert adapt(run, mine) == 0
     assert "3 classes from 7 pictures" in (mine / "out" / "table.md").read_text()
-    different = probabilities_in(mine / "out") - independent(run, steps=5, bn_stats="batch")
+    different = probabilities_in(mine / "out") - independent(run, steps=5, bn_stats="support")
     assert np.abs(different).max() > 1e-4
+
+
+def test_more_pictures_of_a_class_do_not_count_more(run, mine):
+    """One picture of each class, and that of the first one three times: the same answers."""
+    labels = sorted((mine / "support").iterdir())
+    for label in labels:
+        for picture in sorted(label.iterdir())[1:]:
+            picture.unlink()
+    assert adapt(run, mine) == 0
+    once = probabilities_in(mine / "out")
+    shutil.rmtree(mine / "out")
+    (picture,) = labels[0].iterdir()
+    for number in (1, 2):
+        shutil.copy(picture, labels[0] / f"copy{number}.png")
+    assert adapt(run, mine) == 0
+    np.testing.assert_allclose(probabilities_in(mine / "out"), once, atol=2e-5)
+    assert "Classes have 1 to 3 pictures; each class has the same weight." in (
+        mine / "out" / "table.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_other_kinds_of_files_are_taken_alike(run, mine):
@@ -189,7 +230,7 @@ def test_other_kinds_of_files_are_taken_alike(run, mine):
             image.convert("RGBA").save(picture.with_suffix(".tiff"))
         picture.unlink()
     assert adapt(run, mine) == 0
-    expected = independent(run, steps=5, bn_stats="batch")
+    expected = independent(run, steps=5, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=2e-6)
 
 

@@ -1,5 +1,6 @@
 """The examples run as they stand, and stay as short as the documents say."""
 
+import json
 import math
 import shlex
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -268,7 +270,7 @@ def test_a_zero_output_layer_never_moves() -> None:
     phi, memory = start, rule.memory(start)
     for number in range(3):
         gradient = {n: p.cos() for n, p in phi.items()}
-        at = InnerStep(number, torch.tensor(0.0), torch.tensor(0))
+        at = InnerStep(number, torch.tensor(0.0), torch.tensor(0), 1)
         phi, memory = rule.step(zero, memory, phi, gradient, at)
     assert all(torch.equal(phi[n], p) for n, p in start.items())
     assert memory["hidden"]["w"].abs().min() > 0
@@ -289,7 +291,7 @@ def test_the_step_of_the_learned_optimizer_is_that_of_torchs_lstm_cell() -> None
         cell.bias_hh.zero_()
         memory, state, expected = rule.memory(phi), None, phi["w"]
         for number, gradient in enumerate([torch.tensor([[0.3, -1.0], [1e-6, 0.0]])] * 3):
-            at = InnerStep(number, torch.tensor(0.0), torch.tensor(0))
+            at = InnerStep(number, torch.tensor(0.0), torch.tensor(0), 1)
             phi, memory = rule.step(learned, memory, phi, {"w": gradient * 2**number}, at)
             seen = learned_optimizer().preprocessed(gradient.flatten() * 2**number)
             state = cell(seen, state)
@@ -297,3 +299,16 @@ def test_the_step_of_the_learned_optimizer_is_that_of_torchs_lstm_cell() -> None
             expected = expected + 0.1 * move.reshape(2, 2)
     assert torch.allclose(phi["w"], expected, atol=1e-6)
     assert not torch.allclose(phi["w"], torch.tensor([[1.0, -2.0], [0.5, 4.0]]))
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((EXAMPLES / "notebook" / "use.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    variables: dict[str, Any] = {}
+    for cell in cells:
+        exec(cell, variables)  # noqa: S102 -- our own notebook
+    right = [support.stem for support in variables["support"]]
+    found = [right[n] for n in variables["probabilities"].argmax(1).tolist()]
+    assert sum(f == query.stem for f, query in zip(found, variables["queries"], strict=True)) >= 4
+    assert (tmp_path / "adapted.pt").is_file()

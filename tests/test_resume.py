@@ -22,7 +22,7 @@ def stopped(tmp_path, maml_train):
     folder = tmp_path / "run"
     limited = maml_train(*TINY, "seed=7", AT_ONCE, f"hydra.run.dir={folder}")
     assert limited.code == 143
-    assert f"resume={folder} goes on with it" in limited.err
+    assert f"to go on: maml-train resume={folder}" in limited.err
     return folder
 
 
@@ -44,10 +44,62 @@ def test_the_folder_alone_is_enough(stopped, maml_train, tmp_path):
 
 
 def test_what_else_is_typed_must_agree(stopped, maml_train):
-    assert maml_train(*TINY, f"resume={stopped}", "seed=7").code == 0
+    free = "train.max_time=null"
+    assert maml_train(*TINY, f"resume={stopped}", "seed=7", free).code == 0
     other = maml_train(*TINY, f"resume={stopped}", "seed=8")
     assert other.code == 4
     assert other.errors[1:] == ["seed: it has 7, now asked for is 8"]
+    alone = maml_train(f"resume={stopped}", "train.outer_lr=0.5")
+    assert alone.errors[1:] == ["train.outer_lr: it has 0.001, now asked for is 0.5"]
+    assert maml_train(f"resume={stopped}", "seed=x").code == 2
+
+
+def test_a_finished_run_is_trained_on(maml_train, tmp_path):
+    run = tmp_path / "run (1)"
+    tiny = [*TINY, "algo=mamlpp", "algo.bnrs=false", "algo.bnwb=false", "seed=7"]
+    assert maml_train(*tiny, f"hydra.run.dir={run}").code == 0
+    longer = maml_train(f"resume={run}", "train.epochs=4")
+    assert longer.code == 0, longer.err
+    assert "the outer rate ends with the last epoch: it goes on at" in longer.err
+    found = json.loads((run / "results.json").read_text())
+    assert found["iterations"] == 12
+    assert found["remarks"] == ["trained for 2 epochs, and then on to 4"]
+    assert found["command"].endswith(" train.epochs=4")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines if "val" in line or "split" in line][-1] in (3, 4)
+    shown = maml_train(f"resume={run}")
+    assert "holds this run, finished" in shown.err
+    assert maml_train(f"resume={run}", "train.epochs=3").code == 4  # it has more already
+
+
+def test_an_extension_that_is_stopped_goes_on(maml_train, tmp_path):
+    run = tmp_path / "run"
+    assert maml_train(*TINY, "seed=7", f"hydra.run.dir={run}").code == 0
+    assert maml_train(f"resume={run}", "train.epochs=4", AT_ONCE).code == 143
+    assert maml_train(f"resume={run}", "train.max_time=null").code == 0
+    found = json.loads((run / "results.json").read_text())
+    assert found["iterations"] == 12
+    assert found["remarks"] == ["trained for 2 epochs, and then on to 4"]
+    assert (
+        maml_train(*TINY, "seed=7", "train.epochs=4", f"hydra.run.dir={tmp_path / 'w'}").code == 0
+    )
+    whole = json.loads((tmp_path / "w" / "results.json").read_text())
+    assert found["test_per_step"] == whole["test_per_step"]  # its rate is constant
+
+
+def test_a_run_starts_from_anothers_weights(maml_train, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert maml_train(*TINY, "seed=1", f"hydra.run.dir={first}").code == 0
+    wide = maml_train(
+        *TINY, "seed=2", f"init_from={first}", "backbone.hidden=[40,20]", f"hydra.run.dir={second}"
+    )
+    assert wide.code == 0, wide.err
+    (remark,) = json.loads((second / "results.json").read_text())["remarks"]
+    assert remark.startswith(f"started from 6 of 12 tensors of {first}; not taken: ")
+    assert "model.head.weight would have to be 1 x 20, but is 1 x 40" in remark
+    refused = maml_train(*TINY, f"init_from={tmp_path}", f"hydra.run.dir={tmp_path / 'third'}")
+    assert refused.code == 4
+    assert refused.errors == [f"init_from={tmp_path}: holds no run with a finished epoch"]
 
 
 def test_a_folder_without_a_run(maml_train, tmp_path):

@@ -78,8 +78,12 @@ class GradientLearner(Algorithm):
                 statistics.append(task.gather(point, step))
         if self.penalty is not None:
             loss = loss + self.penalty(task, point, len(phase.step_weights) - 1, ops)
-        outputs = {LOG: _stacked(logs)}
-        return loss, outputs | ({STATISTICS: _stacked(statistics)} if policy.gathers else {})
+        outputs = {LOG: stacked(logs), **self.told(point)}
+        return loss, outputs | ({STATISTICS: stacked(statistics)} if policy.gathers else {})
+
+    def told(self, point: Point) -> Sections:
+        """Other outputs of a task, from where its last step led; `merges` declares them."""
+        return {}
 
     def _policy(self, bn_stats: str) -> NormPolicy:
         """What normalises in training; before running statistics are used, they are gathered."""
@@ -103,5 +107,6 @@ class GradientLearner(Algorithm):
         return self.inner.rule.learned_rates(params.theta.get(self.inner.learned, {}))
 
 
-def _stacked(steps: Sequence[Tensors]) -> dict[str, Tensor]:
+def stacked(steps: Sequence[Tensors]) -> dict[str, Tensor]:
+    """One row per step."""
     return {n: torch.stack([tensors[n] for tensors in steps]) for n in steps[-1]}

@@ -26,7 +26,7 @@ from maml_cli.algos.reading import (
 )
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 
@@ -89,7 +89,7 @@ class Transformer(Reader):
         queries = _linear(params, "features", x) + params["unknown"]
         support = memory.tokens.unsqueeze(1).expand(-1, len(x), -1)
         tokens = torch.cat([support, queries.unsqueeze(0)])  # (places, queries, width)
-        hidden = torch.cat([~memory.shown, torch.zeros_like(memory.shown[:1])])
+        hidden = torch.cat([~memory.shown, memory.shown.new_zeros(1)])
         hidden = hidden.expand(len(x), -1)
         for layer in map(str, range(self.layers)):
             tokens = tokens + self._attention(params, layer, self._normalised(tokens), hidden)
@@ -166,7 +166,7 @@ class InContext(ReaderDefaults):
             reader=reader,
             embedding=embedding,
             objective=source.objective,
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
             bn_stats=train.bn_stats,
             mixed_shots=self.mixed_shots,
         )

@@ -1,9 +1,12 @@
-"""MAML, first-order MAML, MAML++, Meta-SGD, ANIL and BOIL: one algorithm of different parts.
+"""The MAML family: one algorithm of different parts.
 
 Sources: Finn, Abbeel & Levine 2017 (MAML); Antoniou, Edwards & Storkey 2019 (MAML++); Li, Zhou,
-Chen & Li 2017 (Meta-SGD); Raghu et al. 2020 (ANIL); Oh et al. 2021 (BOIL).
+Chen & Li 2017 (Meta-SGD); Raghu et al. 2020 (ANIL); Oh et al. 2021 (BOIL); Lee & Choi 2018 (T-net,
+MT-net); Zintgraf et al. 2019 (CAVIA); Park & Oliva 2019 (Meta-Curvature); Baik et al. 2020 (ALFA);
+Rajeswaran et al. 2019 (iMAML).
 """
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Literal
 
@@ -11,6 +14,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
 from maml_cli.algos.gradient_learner import GradientLearner
+from maml_cli.algos.implicit_learner import ImplicitLearner
+from maml_cli.algos.maml_checks import contradictions
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
@@ -18,12 +23,21 @@ from maml_cli.core.schedules import cosine, outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
 from maml_cli.inner.checkpointing import keep_graph, recompute
+from maml_cli.inner.contexts import context_view
+from maml_cli.inner.curvature import MetaCurvature
+from maml_cli.inner.generated_rates import GeneratedRates
+from maml_cli.inner.implicit import Implicit
 from maml_cli.inner.loop import InnerLoop
+from maml_cli.inner.masks import MASKS
 from maml_cli.inner.outer_loss import InnerLoopPhase, last_step, multi_step
 from maml_cli.inner.rates import ConstantRate, LearnedRates, Rates
 from maml_cli.inner.running_stats import InputAverages, source_shapes
-from maml_cli.inner.update_rules import DIRECTIONS, Descent, optional_toggles
-from maml_cli.inner.views import AsTheyAre, NormPerStep
+from maml_cli.inner.update_rules import DIRECTIONS, Descent, Mapped, UpdateRule, optional_toggles
+from maml_cli.inner.views import NormPerStep, View, chained
+from maml_cli.inner.warp import Warp
+
+RELEASED_SHIFT = 10.0
+"""What iMAML's official code adds to lambda in its system."""
 
 WARM_UP = 0.05
 """Share of training in which queries are normalised by their batch, while averages are gathered."""
@@ -52,8 +66,8 @@ class MAML:
         Field(ge=0, description="weight l of l/2 |phi - theta|^2 in the support loss; 0: none"),
     ]
     adapts: Annotated[
-        list[Part],
-        Field(min_length=1, description="parts of the network that inner steps change"),
+        list[Part | Literal["context"]],
+        Field(min_length=1, description="what inner steps change: parts of the network, context"),
     ]
     order: Annotated[Literal[1, 2], Field(description="1: inner gradients count as constants")]
     msl: Annotated[bool, Field(description="multi-step loss")]
@@ -74,42 +88,32 @@ class MAML:
         bool,
         Field(description="inner steps again in the backward pass: less memory, slower"),
     ]
+    warp: Annotated[bool, Field(description="a learned linear map after every layer (T-net)")]
+    mask: Annotated[
+        Literal["none", "unit", "weight"],
+        Field(description="drawn for a task: units, or at each step weights, that stay (MT-net)"),
+    ]
+    curvature: Annotated[bool, Field(description="learned matrices on gradients (Meta-Curvature)")]
+    alfa: Annotated[bool, Field(description="a network generates inner rates and weight decay")]
+    contexts: Annotated[
+        int, Field(ge=0, le=10_000, description="numbers of the adapted context (CAVIA); 0: none")
+    ]
+    film: Annotated[
+        int | None,
+        Field(description="batch norm that the context modulates, from 0; null: last but one"),
+    ]
+    implicit: Annotated[
+        bool, Field(description="meta-gradient from the end of the inner loop alone (iMAML)")
+    ]
+    cg_steps: Annotated[int, Field(ge=1, le=1000, description="of conjugate gradients (iMAML)")]
+    cg_damping: Annotated[float, Field(ge=0, description="added to the identity (iMAML)")]
+    released_system: Annotated[
+        bool, Field(description="of iMAML's official code: another system, no proximal steps")
+    ]
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
-        problems = experiment.run.check_train_ways(self.name)
-        problems += experiment.train.check_annealing() if self.ca else []
-        if self.da and self.order == 1:
-            problems.append(
-                "algo.da=true anneals to second order, but algo.order=1: "
-                "set algo.order=2 or algo.da=false"
-            )
-        if self.bnwb and "norm" in self.adapts:
-            problems.append(
-                "algo.bnwb=true gives every inner step its own batch-norm weights, which an inner "
-                "step of algo.adapts=[norm] would change for no later step: "
-                "leave norm out of algo.adapts or set algo.bnwb=false"
-            )
-        if experiment.eval.bn_stats == "running" and experiment.train.bn_stats != "running":
-            problems.append(
-                f"eval.bn_stats=running: with train.bn_stats={experiment.train.bn_stats} no "
-                "running statistics are gathered, and without them in training accuracy falls to "
-                "about half (docs/results.md): train with train.bn_stats=running"
-            )
-        if self.inner_lr_max is None:
-            return problems
-        if not (self.lslr or self.rate_per_weight):
-            problems.append(
-                f"algo.inner_lr_max={self.inner_lr_max} is where learned rates start, but none "
-                "are learned: set algo.inner_lr_max=null, algo.lslr=true or "
-                "algo.rate_per_weight=true"
-            )
-        if self.inner_lr_max < self.inner_lr:
-            problems.append(
-                f"algo.inner_lr_max={self.inner_lr_max} is below algo.inner_lr={self.inner_lr}: "
-                "raise it or set it to null"
-            )
-        return problems
+        return contradictions(self, experiment)
 
     @property
     def together(self) -> bool:
@@ -123,8 +127,22 @@ class MAML:
             **{name: getattr(self, name) for name in names},
             "second_order": self.order == 2,
             **optional_toggles(self.inner_optimizer, self.proximal),
+            **self._geometry(),
             "adapts": " and ".join(self.adapts),
         }
+
+    def _geometry(self) -> dict[str, bool | str]:
+        """The switches of learned geometry that are on."""
+        named: dict[str, bool | str] = {
+            name: True for name in ("warp", "curvature", "alfa", "implicit") if getattr(self, name)
+        }
+        if self.mask != "none":
+            named["mask"] = self.mask
+        if self.contexts:
+            named["contexts"] = str(self.contexts)
+        if self.released_system:
+            named["released_system"] = True
+        return named
 
     def build(self, network: Network, source: TaskSource, train: TrainSettings) -> GradientLearner:
         """Turn the switches into parts."""
@@ -133,14 +151,15 @@ class MAML:
             network=network,
             objective=source.objective,
             adapts=tuple(self.adapts),
-            rule=Descent(direction=DIRECTIONS[self.inner_optimizer], rates=self._rates()),
-            view=NormPerStep(network=network, steps=steps) if self.bnwb else AsTheyAre(),
+            rule=self._rule(),
+            view=chained(self._views(network)),
             averages=self._averages(network, train),
             checkpointing=recompute if self.recompute else keep_graph,
-            proximal=self.proximal,
+            proximal=0.0 if self.released_system else self.proximal,
         )
         annealed = cosine(train.outer_lr, train.min_outer_lr)
-        return GradientLearner(
+        learner = self._implicit_learner() if self.implicit else GradientLearner
+        return learner(
             steps=steps,
             outputs=source.output_size,
             inner=inner,
@@ -170,6 +189,39 @@ class MAML:
             if self.msl
             else last_step(steps),
         )
+
+    def _views(self, network: Network) -> Iterator[View]:
+        """What the network sees of the parameters, one view after the other."""
+        if self.bnwb:
+            yield NormPerStep(network=network, steps=self.inner_steps)
+        if self.warp:
+            yield Warp(network=network)
+        if self.contexts:
+            yield context_view(network, self.contexts, self.film)
+
+    def _rule(self) -> UpdateRule:
+        """What a step does: a rule, whose gradient the curvature and then the mask may change."""
+        direction = DIRECTIONS[self.inner_optimizer]
+        rule: UpdateRule = Descent(direction=direction, rates=self._rates())
+        if self.alfa:
+            rule = GeneratedRates(rate=self.inner_lr, steps=self.inner_steps)
+        if self.mask != "none":
+            rule = Mapped(name="mask", map=MASKS[self.mask], rule=rule)
+        if self.curvature:
+            rule = Mapped(name="curvature", map=MetaCurvature(), rule=rule)
+        return rule
+
+    def _implicit_learner(self) -> Callable[..., GradientLearner]:
+        """The learner, but for what all learners of the family have."""
+        shift = RELEASED_SHIFT if self.released_system else 0.0
+        implicit = Implicit(
+            steps=self.inner_steps,
+            proximal=self.proximal + shift,
+            cg_steps=self.cg_steps,
+            damping=self.cg_damping,
+            last_pull=self.inner_lr * self.proximal if self.released_system else 0.0,
+        )
+        return partial(ImplicitLearner, implicit=implicit)
 
     def _rates(self) -> Rates:
         if not (self.lslr or self.rate_per_weight):

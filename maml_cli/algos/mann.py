@@ -27,9 +27,8 @@ from maml_cli.algos.reading import (
     one_hot,
 )
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.lstm import lstm_step
 from maml_cli.core.network import Network
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 
@@ -144,7 +143,9 @@ class Controller(StreamReader):
     def step(self, params: Tensors, state: State, x: Tensor) -> tuple[Tensor, State]:
         """Outputs `(sequences, ways)` for inputs x, and the state, its label not yet changed."""
         seen = torch.cat([x, state.label, state.reads, state.hidden], -1)
-        hidden, cell = lstm_step(_linear(params, "gates", seen), state.cell)
+        enter, forget, leave, candidate = _linear(params, "gates", seen).chunk(4, -1)
+        cell = forget.sigmoid() * state.cell + enter.sigmoid() * candidate.tanh()
+        hidden = leave.sigmoid() * cell.tanh()
         memory, reads = state.memory, state.reads
         if memory is not None:
             keys = _linear(params, "keys", hidden).tanh().view(-1, self.heads, self.width)
@@ -230,7 +231,7 @@ class MANN(ReaderDefaults):
             reader=reader,
             embedding=embedding,
             objective=source.objective,
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
             bn_stats=train.bn_stats,
             lesson=Stream(in_rounds=False) if self.lesson == "stream" else QUERIES,
         )

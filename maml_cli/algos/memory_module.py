@@ -27,7 +27,7 @@ from maml_cli.algos.reading import (
 from maml_cli.core.algorithm import LOG, MetaParameters, Ops, Sections
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, TaskSource, Tensors
 
@@ -227,7 +227,7 @@ class MemoryModule(ReaderDefaults):
             reader=NearestKeys(width=self.rep_dim, ways=source.output_size, slots=self.slots),
             embedding=Embedding(network=network, width=self.rep_dim),
             objective=source.objective,
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
             bn_stats=train.bn_stats,
             lesson=ROUNDS if self.lesson == "stream" else QUERIES,
             criterion=margin_loss,

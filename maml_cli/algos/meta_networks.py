@@ -17,33 +17,24 @@ from maml_cli.algos.reading import Examples, Gradient, Reader, ReaderDefaults, R
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.layered import Layer, LayeredNetwork, biased
-from maml_cli.core.lstm import lstm_step
 from maml_cli.core.network import Network
 from maml_cli.core.norms import BatchStats, Norm
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
+from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed
 
 CHUNKS = 5
 """Parts of the support set, from each of which the representation's loss has a gradient."""
 P = 7.0
+"""Of what generators see of a gradient (`inner/coordinate_lstm.py`); section 3.1."""
 UNITS = 20
 """Of the generators' layers."""
+LSTM = CoordinateLSTM(inputs=2, layers=1, units=UNITS, forget_bias=0.0)
 START = 0.01
 """Deviation of the generators' first output weights, so that fast weights start small."""
 KINDS = {4: "convolution", 2: "linear"}
 """Generators are shared by all weights of as many dimensions."""
-
-
-def gradient_features(gradient: Tensor) -> Tensor:
-    """Logarithm of the size, and sign, of each number, `(..., 2)`, with p = 7.
-
-    `(ln|g| / p, sign g)` where `|g| >= exp(-p)`, else `(-1, exp(p) g)`. Source: section 3.1, after
-    Andrychowicz et al. 2016, appendix A.
-    """
-    least = torch.full((), -P, dtype=gradient.dtype, device=gradient.device).exp()
-    size = torch.maximum(gradient.abs(), least).log() / P
-    return torch.stack([size, (gradient / least).clamp(-1, 1)], -1)
 
 
 class FastWeights(NamedTuple):
@@ -77,8 +68,9 @@ class Generators(Reader):
             slow = self.network.init(generator) | self.network.init_head(self.ways, generator)
             params |= {f"{part}.{name}": weight for name, weight in slow.items()}
         for kind in sorted({KINDS[len(layer.shape)] for layer in self.network.layers} | {"linear"}):
+            lstm = LSTM.init(generator).items()
+            params |= {f"task.{kind}.{name}": weight for name, weight in lstm}
             for name, (inputs, outputs) in {
-                f"task.{kind}.gates": (2 + UNITS, 4 * UNITS),
                 f"task.{kind}.output": (UNITS, 1),
                 f"example.{kind}.0": (2, UNITS),
                 f"example.{kind}.1": (UNITS, UNITS),
@@ -148,17 +140,16 @@ class Generators(Reader):
     def _of_task(self, params: Tensors, gradients: Tensor) -> Tensor:
         """Q* of one weight from its gradients `(chunks, ...)`."""
         name = f"task.{KINDS[gradients.ndim - 1]}"
-        features = gradient_features(gradients.flatten(1))
-        hidden = cell = features.new_zeros(features.shape[1], UNITS)
+        features = preprocessed(gradients.flatten(1), P)
+        weights, memory = _part(params, name), LSTM.memory(features[0])
         for seen in features:
-            gates = _linear(params, f"{name}.gates", torch.cat([seen, hidden], -1))
-            hidden, cell = lstm_step(gates, cell)
+            hidden, memory = LSTM.step(weights, memory, seen)
         return _linear(params, f"{name}.output", hidden).view(gradients.shape[1:])
 
     def _of_example(self, params: Tensors, gradients: Tensor) -> Tensor:
         """W*_i of one weight from its gradients `(examples, ...)`."""
         name = f"example.{KINDS[gradients.ndim - 1]}"
-        units = gradient_features(gradients)
+        units = preprocessed(gradients, P)
         for layer in ("0", "1"):
             units = F.relu(_linear(params, f"{name}.{layer}", units))
         return _linear(params, f"{name}.output", units).squeeze(-1)
@@ -230,7 +221,7 @@ class MetaNetworks(ReaderDefaults):
             reader=Generators(network=network, ways=source.output_size),
             embedding=Inputs(network=network),
             objective=source.objective,
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
             bn_stats=train.bn_stats,
             order=self.order,
         )

@@ -26,7 +26,7 @@ from maml_cli.algos.reading import (
 )
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 
@@ -263,7 +263,7 @@ class Snail(ReaderDefaults):
             reader=reader,
             embedding=Embedding(network=network, width=self.embedding),
             objective=source.objective,
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
             bn_stats=train.bn_stats,
             mixed_shots=self.mixed_shots,
         )

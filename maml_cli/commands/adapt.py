@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 from maml_cli.commands.shared import exit_code, folders, parser, split_off
 from maml_cli.commands.streams import lasting
 from maml_cli.config.module_path import FLAG, split_module_paths, use_module_paths
 from maml_cli.config.trained import trained_experiment
+from maml_cli.core.experiment import Experiment
 
 OWN = ("run", "support", "query", "output")
 CHANGEABLE = ("eval.inner_steps", "eval.bn_stats", "eval.ensemble", "device", "engine")
@@ -26,7 +28,8 @@ arguments:
   query=DIR           pictures to tell apart: IMAGE, or CLASS/IMAGE, which is then scored
   output=DIR          another place for the result; it must be empty or new
   eval.inner_steps    gradient steps (null: as trained)
-  eval.bn_stats       batch norm by batch, support, support_and_query or running
+  eval.bn_stats       batch norm by batch, support, support_and_query or running; support for a
+                      run that was tested by batch, so that each picture is judged by itself
   eval.ensemble       how many of the best epochs vote, at most as many as the run has kept
   device, engine      as for maml-train
 
@@ -35,7 +38,7 @@ Omniglot or glyphs they should show dark strokes on white. The data set itself i
 
 examples:
   maml-adapt run=outputs/omniglot/mamlpp/NAME support=known query=unknown
-  maml-adapt run=outputs/omniglot/mamlpp/NAME support=known query=one eval.bn_stats=support
+  maml-adapt run=outputs/omniglot/mamlpp/NAME support=known query=many eval.bn_stats=batch
 
 Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage,
 130 interrupted.
@@ -60,9 +63,23 @@ def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -
     experiment = trained_experiment(
         run, overrides, changeable=CHANGEABLE, others=OWN, command=command
     )
+    experiment = alone(experiment, overrides)
     from maml_cli.runs.classify import classify
     from maml_cli.runs.trained import now
     from maml_cli.storage.run_folder import RunFolder
 
     (output,) = folders({"output": str(RunFolder(run).adaptation(now()))} | own, ["output"])
     classify(run, experiment, support, query, output)
+
+
+def alone(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """The experiment with each query judged by itself, unless the user says otherwise.
+
+    A run that was tested by the statistics of its queries would normalise a single picture by
+    itself, which says nothing. The support set's statistics are the nearest that do not need
+    other queries.
+    """
+    said = any(word.startswith("eval.bn_stats=") for word in overrides)
+    if said or experiment.eval.bn_stats != "batch":
+        return experiment
+    return replace(experiment, eval=replace(experiment.eval, bn_stats="support"))

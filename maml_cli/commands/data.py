@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from maml_cli.commands.streams import lasting
 from maml_cli.config import check
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
+from maml_cli.config.module_path import FLAG, split_module_paths, use_module_paths
+from maml_cli.config.typed_words import readable
 from maml_cli.core.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -52,27 +55,51 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog=EXAMPLES,
     )
     made.add_argument(
+        "--config-dir", metavar="DIR", help="take YAML files from DIR too, as maml-train does"
+    )
+    made.add_argument(
         "--sheet",
         type=Path,
         metavar="PNG",
         help="where the picture goes (default: outputs/DATASET/contact-sheet.png)",
     )
     arguments = made.parse_intermixed_args(argv)
-    return exit_code("maml-data", lambda: _main(arguments.overrides, arguments.sheet))
+    words = readable(arguments.overrides)
+    return exit_code("maml-data", lambda: _main(words, arguments))
 
 
-def _main(overrides: Sequence[str], sheet: Path | None) -> None:
-    if problems := check.problems(overrides):
+def _main(overrides: Sequence[str], arguments: argparse.Namespace) -> None:
+    use_module_paths(split_module_paths([f"{FLAG}={p}" for p in arguments.module_path])[1])
+    extra, sheet = arguments.config_dir, arguments.sheet
+    if problems := check.problems(overrides, extra_dir=extra):
         raise UsageError(*problems)
-    experiment = build(Composer(overrides).compose(overrides), command="")
+    composer = Composer(overrides, extra_dir=extra)
+    experiment = build(composer.compose(overrides), command="")
     from maml_cli.data.inventory import ImageDataset
 
     dataset = experiment.dataset
     if not isinstance(dataset, ImageDataset):
-        print(f"{dataset.name}: made by the program as it is needed; nothing to prepare")
+        _load(experiment)
         return
     Console().print(_summary(dataset.name, dataset.inventory(experiment.run)), soft_wrap=True)
     _prepare(dataset, experiment, sheet or Path("outputs", dataset.name, "contact-sheet.png"))
+
+
+def _load(experiment: Experiment) -> None:
+    """Say what the episodes of a data set are that has no pictures to prepare."""
+    import torch
+
+    from maml_cli.data.sampler import SPLITS
+
+    dataset = experiment.dataset
+    tasks = dataset.load(experiment.run, torch.device("cpu"))
+    for split in SPLITS:
+        episode = tasks.episodes(split, 0, 1)
+        support, queries = episode.support_x.shape[1], episode.query_x.shape[1]
+        print(f"{split}: episodes of {support} support and {queries} query examples")
+    print(f"{dataset.name}: made or read as it is needed; nothing to prepare")
+    for remark in tasks.remarks:
+        print(f"remark: {remark}")
 
 
 def _summary(name: str, inventory: Inventory) -> Table:

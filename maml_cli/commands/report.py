@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maml_cli import __version__
+from maml_cli.commands.shared import exit_code
 from maml_cli.commands.streams import lasting
-from maml_cli.core.errors import UsageError, UserError
+from maml_cli.core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from maml_cli.report.collect import Run
@@ -44,13 +45,7 @@ Exit codes: 0 done, 2 usage (also: no finished run found), 3 damaged results, 6 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-report` with these arguments; returns the exit code (see core/errors.py)."""
     arguments = _parser().parse_args(argv)
-    try:
-        _main(arguments)
-    except UserError as error:
-        for message in error.messages:
-            print(f"error: {message}", file=sys.stderr)
-        return error.exit_code
-    return 0
+    return exit_code(None, lambda: _main(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,25 +109,31 @@ def _main(arguments: argparse.Namespace) -> None:
     report = analyse(found)._replace(calibration=arguments.calibration)
     if compared:
         report = pair(report, *(_one(place) for place in compared))
+    damaged = report.damaged
     if not report.groups:
+        if damaged:
+            raise DataError(*(found.message for found in damaged))
         raise UsageError(
             f"no finished run among {len(report.unfinished)} that were begun: name the folders "
             f"that hold {RESULTS} files"
         )
     if form == "terminal":
         formats.write_terminal(report)
-        return
-    if form == "html":
-        from maml_cli.report.page import page
+    else:
+        if form == "html":
+            from maml_cli.report.page import page
 
-        text = page(report)
-    else:
-        text = formats.TEXTS[form](report)
-    if output:
-        write_atomically(output, text)
-        print(output, file=sys.stderr)
-    else:
-        print(text, end="")
+            text, damaged = page(report)
+        else:
+            text = formats.TEXTS[form](report)
+        if output:
+            write_atomically(output, text)
+            print(output, file=sys.stderr)
+        else:
+            print(text, end="")
+    if damaged:
+        sys.stdout.flush()
+        raise DataError(*(f"left out: {found.message}" for found in damaged))
 
 
 def _one(place: Path) -> Run:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from maml_cli import __version__
+from maml_cli.config.typed_words import readable
 from maml_cli.core.errors import UsageError, UserError
 
 INTERRUPTED = 130
@@ -45,7 +46,7 @@ def split_off(overrides: Sequence[str], own: Sequence[str]) -> tuple[dict[str, s
             values[key] = value
         else:
             others.append(override)
-    return values, others
+    return values, readable(others)
 
 
 def folders(values: dict[str, str], required: Sequence[str]) -> list[Path]:
@@ -55,14 +56,17 @@ def folders(values: dict[str, str], required: Sequence[str]) -> list[Path]:
     return [Path(values[key]).expanduser() for key in required]
 
 
-def exit_code(name: str, work: Callable[[], None]) -> int:
-    """Do the work; a UserError or Ctrl-C becomes a message and its code (see core/errors.py)."""
+def exit_code(name: str | None, work: Callable[[], None]) -> int:
+    """Do the work; a UserError or Ctrl-C becomes a message and its code (see core/errors.py).
+
+    After a mistake of usage, the help of the command of that name is recommended.
+    """
     try:
         work()
     except UserError as error:
         for message in error.messages:
             print(f"error: {message}", file=sys.stderr)
-        if isinstance(error, UsageError):
+        if name is not None and isinstance(error, UsageError):
             print(f"{name} --help has examples", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -20,12 +21,24 @@ from omegaconf import DictConfig
 from maml_cli import __version__
 from maml_cli.commands.streams import lasting
 from maml_cli.config import check, resolvers
-from maml_cli.config.begun import MODES, begun, require_begun
-from maml_cli.config.build import build
+from maml_cli.config.begun import (
+    MODES,
+    beside_resume,
+    changed,
+    require_begun,
+    resumed_folder,
+)
+from maml_cli.config.build import COMPONENTS, build
 from maml_cli.config.compose import CONFIG_NAME, VERSION_BASE, understood
-from maml_cli.config.module_path import FLAG, split_module_paths, use_module_paths
+from maml_cli.config.module_path import (
+    FLAG,
+    needs_current_folder,
+    split_module_paths,
+    use_module_paths,
+)
 from maml_cli.config.paths import conf_dir
 from maml_cli.config.sweep import SweepFolder
+from maml_cli.config.typed_words import readable
 from maml_cli.core.errors import Interrupted, StorageError, UsageError, UserError
 from maml_cli.core.experiment import Experiment
 from maml_cli.distributed import ranks, torchrun
@@ -46,6 +59,8 @@ class Command:
     """What of the command line Hydra does not know."""
 
     module_paths: ClassVar[list[str]] = []
+    beside_resume: ClassVar[list[str] | None] = None
+    """What is typed beside `resume=DIR`, which changes the configuration in DIR."""
 
 
 class Left(SystemExit):
@@ -91,8 +106,12 @@ def _main(argv: list[str], module_paths: list[str]) -> int:
 
         show(extra_dir=flags.config_dir)
         return 0
+    Command.beside_resume = None
     if not (flags.shell_completion or flags.hydra_help):
         runs = not (flags.cfg or flags.info)
+        if runs and not flags.multirun and (argv_left := _resumed(flags.overrides, argv)):
+            _hand_to_hydra(torchrun.own_arguments(argv_left, multirun=False))
+            return 0
         problems = check.problems(
             flags.overrides, multirun=flags.multirun, extra_dir=flags.config_dir, values=runs
         )
@@ -104,13 +123,31 @@ def _main(argv: list[str], module_paths: list[str]) -> int:
     return 0
 
 
+def _resumed(overrides: Sequence[str], argv: Sequence[str]) -> list[str]:
+    """For `resume=DIR` and keys beside it: the words without those keys, which are checked here."""
+    if any(check.unreadable_words(overrides)) or (folder := resumed_folder(overrides)) is None:
+        return []
+    if ranks.is_first():
+        require_begun(overrides)
+    if not RunFolder(folder).config.is_file():  # of another process of the same run
+        return []
+    typed = beside_resume(overrides)
+    if typed is None:
+        return []
+    changed(folder, typed)
+    Command.beside_resume = typed
+    return [word for word in argv if word not in typed]
+
+
 def _normalised(argv: Sequence[str]) -> list[str]:
     """What is typed out of habit or for short, as Hydra takes it.
 
     `+experiment=x` is the habit, `experiment=x` is what a group with a default takes. `resume=DIR`
     goes on in DIR, so it is the run's folder too.
     """
-    words = [a.removeprefix("+") if a.startswith("+experiment=") else a for a in argv]
+    multirun = "-m" in argv or "--multirun" in argv
+    words = readable(argv, multirun=multirun)
+    words = [w.removeprefix("+") if w.startswith("+experiment=") else w for w in words]
     resumed = [w.removeprefix("resume=") for w in words if w.startswith("resume=")]
     return words + [f"hydra.run.dir={path}" for path in resumed if path not in MODES]
 
@@ -165,16 +202,17 @@ def _job(config: DictConfig) -> float | None:
     """
     from maml_cli.distributed.collectives import from_first
     from maml_cli.reporting.sweep import search_value
-    from maml_cli.storage.resume import FREE
 
     output_dir = own_dir = Path(HydraConfig.get().runtime.output_dir)
+    os.chdir(HydraConfig.get().runtime.cwd)  # paths are from there, also with hydra.job.chdir
     try:
         output_dir = from_first(lambda: own_dir)
-        _run(from_first(lambda: begun(config, _overrides(), FREE)), output_dir)
+        _run(from_first(lambda: _begun(config)), output_dir)
         return search_value(output_dir)
     except Interrupted as error:
         raise Left(_report(error)) from None
     except UserError as error:
+        _clear(output_dir)
         _fail(_report(error))
     except Exception as error:
         _fail(_report_bug(error, output_dir))
@@ -183,16 +221,35 @@ def _job(config: DictConfig) -> float | None:
             _write_sweep_table(Path(HydraConfig.get().sweep.dir))
 
 
+def _begun(config: DictConfig) -> DictConfig:
+    """The configuration, or with `resume=DIR` that of the run in DIR, as far as nothing else is."""
+    folder = resumed_folder(_overrides())
+    if folder is None or Command.beside_resume is None:
+        return config
+    return changed(folder, Command.beside_resume)
+
+
 def _run(config: DictConfig, output_dir: Path) -> None:
     """Run what the configuration describes, unless the folder holds it, done."""
     from maml_cli.distributed.collectives import from_first
     from maml_cli.runs.train import run
     from maml_cli.training.signals import end_with_parent
 
-    experiment = build(config, _command())
+    experiment = build(config, _command(config))
     if not from_first(lambda: _show_finished(experiment, output_dir)):
         end_with_parent()
         run(experiment, output_dir)
+
+
+def _clear(output_dir: Path) -> None:
+    """Take away a folder in which a run that could not begin has left its lock alone."""
+    lock = RunFolder(output_dir).lock
+    chosen = any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra)
+    with suppress(OSError):
+        if ranks.is_first() and {path.name for path in output_dir.iterdir()} <= {lock.name}:
+            lock.unlink(missing_ok=True)
+            if not chosen:
+                output_dir.rmdir()
 
 
 def _fail(exit_code: int) -> NoReturn:
@@ -226,11 +283,13 @@ def _overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task)
 
 
-def _command() -> str:
+def _command(config: DictConfig) -> str:
     settings = HydraConfig.get()
     sources = settings.runtime.config_sources
     extra = [("--config-dir", s.path) for s in sources if s.provider == "command-line"]
     extra += [(FLAG, path) for path in Command.module_paths]
+    if needs_current_folder(config.get(name) for name in COMPONENTS):
+        extra.append((FLAG, str(Path.cwd())))
     words = ["maml-train", *(word for pair in extra for word in pair), *_overrides()]
     return shlex.join(words)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType
+from typing import get_args
 
 import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from maml_cli.config.build import inspect
-from maml_cli.config.compose import parse
-from maml_cli.core.errors import CheckpointError
+from maml_cli.config.build import COMPONENTS, SETTINGS, inspect
+from maml_cli.config.check import group_problem, setting_problem
+from maml_cli.config.compose import Composer, parse
+from maml_cli.config.messages import fields
+from maml_cli.config.module_path import lost_modules
+from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.storage.run_folder import RunFolder
 
 MODES = ("auto", "never")
@@ -20,28 +25,53 @@ MODES = ("auto", "never")
 
 def require_begun(overrides: Sequence[str]) -> None:
     """Raise CheckpointError if there is nothing to go on with in DIR of `resume=DIR`."""
-    folder = _resumed_folder(overrides)
+    folder = resumed_folder(overrides)
     if folder is not None and not RunFolder(folder).checkpoints.is_dir():
         raise CheckpointError(
             f"resume={folder}: no checkpoint is in {RunFolder(folder).checkpoints}"
         )
 
 
-def begun(config: DictConfig, overrides: Sequence[str], free: Collection[str]) -> DictConfig:
-    """What `resume=DIR` goes on with: where nothing else is typed, the configuration in DIR.
+def beside_resume(overrides: Sequence[str]) -> list[str] | None:
+    """What is typed beside `resume=DIR`, to be compared with the run's configuration.
 
-    Keys that are `free` may be typed beside it, and have the values that were typed. Any other key
-    means that the whole command was typed again: then it is `config`, to be compared with the
-    run's. Raises CheckpointError.
+    None without `resume=DIR`, and where groups are typed that the run does not have: then the whole
+    command was typed again. A group that the run has changes nothing.
     """
-    typed = {parse(override).key_or_group for override in overrides}
-    folder = _resumed_folder(overrides)
-    if folder is None or not typed <= set(free):
-        return config
+    folder = resumed_folder(overrides)
+    if folder is None:
+        return None
+    composer, saved, typed = Composer(), saved_config(folder), []
+    for override in overrides:
+        change = parse(override)
+        key = change.key_or_group
+        if key == "resume" or change.is_hydra_override():
+            continue
+        options = composer.options(key)
+        if not options:
+            typed.append(override)
+            continue
+        if key not in COMPONENTS or group_problem(change, options):
+            return None
+        asked = composer.compose([override])[key]
+        if asked.get("name") != saved[key].get("name"):
+            return None
+    return typed
+
+
+def changed(folder: Path, typed: Sequence[str]) -> DictConfig:
+    """The configuration of the run in the folder, with what is typed beside `resume=DIR`.
+
+    Raises CheckpointError, or UsageError with all that is wrong with what is typed.
+    """
     saved = saved_config(folder)
-    for key in typed:
-        OmegaConf.update(saved, key, OmegaConf.select(config, key))
-    return saved
+    config = saved.copy()
+    config.resume = str(folder)
+    found = [setting_problem(config, parse(override)) for override in typed]
+    problems = [*filter(None, found), *inspect(config, fallback=saved)[1]]
+    if problems:
+        raise UsageError(*dict.fromkeys(problems))
+    return config
 
 
 def saved_config(folder: Path) -> DictConfig:
@@ -53,6 +83,9 @@ def saved_config(folder: Path) -> DictConfig:
         raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(config, DictConfig):
         raise CheckpointError(f"{path}: not the configuration of a run")
+    if lost := lost_modules(config.get(name) for name in COMPONENTS):
+        raise UsageError(*(f"{path}: {problem}" for problem in lost))
+    _fill(config)
     if problems := inspect(config, fallback=config)[1]:
         raise CheckpointError(
             f"{path}: not a configuration of this version of the program; use the one that trained "
@@ -62,7 +95,20 @@ def saved_config(folder: Path) -> DictConfig:
     return config
 
 
-def _resumed_folder(overrides: Sequence[str]) -> Path | None:
+def _fill(config: DictConfig) -> None:
+    """Keys of every run that later versions have added, and that may be null, are null."""
+    for section, settings in SETTINGS.items():
+        node = config if section == "run" else config.get(section)
+        if not isinstance(node, DictConfig):
+            continue
+        with open_dict(node):
+            for name, field in fields(settings).items():
+                if name not in node and NoneType in get_args(field.annotation):
+                    node[name] = None
+
+
+def resumed_folder(overrides: Sequence[str]) -> Path | None:
+    """DIR of `resume=DIR`; None if the run is a new one, or one that is in its folder already."""
     changes = [parse(override) for override in overrides]
     values = [change.value() for change in changes if change.key_or_group == "resume"]
     return Path(str(values[-1])) if values and values[-1] not in MODES else None

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from maml_cli.config import messages
+from maml_cli.config.typed_words import expanded
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
@@ -113,7 +114,8 @@ class _Reading:
                 if not OmegaConf.is_missing(node, name):
                     value = node[name]
                     is_node = OmegaConf.is_config(value)
-                    values[name] = OmegaConf.to_container(value, resolve=True) if is_node else value
+                    value = OmegaConf.to_container(value, resolve=True) if is_node else value
+                    values[name] = expanded(value) if isinstance(value, str) else value
             except OmegaConfBaseException as error:
                 faults[name] = (
                     f"{_key(section, name)}: {str(error).splitlines()[0]}" if self._sound else ""

@@ -55,6 +55,17 @@ def problems(
     return list(found)
 
 
+def unreadable_words(arguments: Sequence[str]) -> list[str]:
+    """Those that cannot be read."""
+    found = []
+    for argument in arguments:
+        try:
+            parse(argument)
+        except UsageError:
+            found.append(argument)
+    return found
+
+
 def unreadable(argument: str, error: UsageError) -> str:
     """That the argument is no override, or none that can be read."""
     if "=" not in argument:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from maml_cli.core.errors import UsageError
 
@@ -41,3 +43,41 @@ def use_module_paths(paths: Sequence[str]) -> None:
     wanted = [*filter(None, inherited), *(f for f in folders[:-1] if f not in inherited)]
     if wanted:
         os.environ["PYTHONPATH"] = os.pathsep.join(wanted)
+
+
+def lost_modules(parts: Iterable[Any]) -> list[str]:
+    """One sentence for each part of a configuration whose module is not found."""
+    problems = []
+    for name in _modules(parts):
+        try:
+            lost = find_spec(name.partition(".")[0]) is None
+        except (ImportError, ValueError):
+            lost = True
+        if lost:
+            problems.append(
+                f"{name}: no module {name.partition('.')[0]} is found; cd to the folder that has "
+                f"it, or name that folder with {FLAG} DIR"
+            )
+    return problems
+
+
+def needs_current_folder(parts: Iterable[Any]) -> bool:
+    """Whether a module of these parts comes from the current folder."""
+    here = Path.cwd()
+    for name in _modules(parts):
+        top = name.partition(".")[0]
+        file = getattr(sys.modules.get(top), "__file__", None)
+        if file and top != __name__.partition(".")[0] and Path(file).parent in (here, here / top):
+            return True
+    return False
+
+
+def _modules(parts: Iterable[Any]) -> list[str]:
+    """What the parts import: the class of their settings, and a network of one's own."""
+    found = []
+    for part in parts:
+        for key in ("_target_", "module"):
+            value = part.get(key) if hasattr(part, "get") else None
+            if isinstance(value, str) and "." in value:
+                found.append(value)
+    return found

@@ -63,6 +63,10 @@ class Autodiff(ABC):
         """
 
     @abstractmethod
+    def pull_back(self, function: Callable[[Any], Any], at: Any) -> Callable[[Any], Any]:
+        """The same for any number of cotangents, one call for each; the graph is kept."""
+
+    @abstractmethod
     def eager_loss(self, function: ScalarFunction, at: Any) -> tuple[Tensor, Any]:
         """The value of a scalar function that only the outer gradient passes, and its auxiliary.
 
@@ -80,6 +84,7 @@ class Autograd(Autodiff):
         leaves, form = tree_flatten(at)
         if not differentiable:
             leaves = _new_leaves(leaves)
+        leaves = [t if t.requires_grad else t.detach().requires_grad_() for t in leaves]
         with torch.enable_grad():
             value, auxiliary = function(tree_unflatten(leaves, form))
             gradients = torch.autograd.grad(
@@ -112,20 +117,33 @@ class Autograd(Autodiff):
         return self.gradient(function, at)
 
     def vjp(self, function: Callable[[Any], Any], at: Any, cotangents: Any) -> Any:
+        return self._pull_back(function, at, keep=False)(cotangents)
+
+    def pull_back(self, function: Callable[[Any], Any], at: Any) -> Callable[[Any], Any]:
+        return self._pull_back(function, at, keep=True)
+
+    def _pull_back(
+        self, function: Callable[[Any], Any], at: Any, *, keep: bool
+    ) -> Callable[[Any], Any]:
         leaves, form = tree_flatten(at)
         leaves = _new_leaves(leaves)
         with torch.enable_grad():
-            outputs = function(tree_unflatten(leaves, form))
-        pairs = zip(tree_flatten(outputs)[0], tree_flatten(cotangents)[0], strict=True)
-        used = [(output, c) for output, c in pairs if output.requires_grad]
-        gradients = torch.autograd.grad(
-            [output for output, _ in used],
-            leaves,
-            [c for _, c in used],
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        return tree_unflatten(gradients, form)
+            outputs = tree_flatten(function(tree_unflatten(leaves, form)))[0]
+
+        def back(cotangents: Any) -> Any:
+            pairs = zip(outputs, tree_flatten(cotangents)[0], strict=True)
+            used = [(output, c) for output, c in pairs if output.requires_grad]
+            gradients = torch.autograd.grad(
+                [output for output, _ in used],
+                leaves,
+                [c for _, c in used],
+                retain_graph=keep,
+                allow_unused=True,
+                materialize_grads=True,
+            )
+            return tree_unflatten(gradients, form)
+
+        return back
 
     def eager_loss(self, function: ScalarFunction, at: Any) -> tuple[Tensor, Any]:
         found = self.gradient(function, at)
@@ -160,10 +178,18 @@ class Functional(Autodiff):
         return Derivative(gradient, value, auxiliary)
 
     def vjp(self, function: Callable[[Any], Any], at: Any, cotangents: Any) -> Any:
+        return self.pull_back(function, at)(cotangents)
+
+    def pull_back(self, function: Callable[[Any], Any], at: Any) -> Callable[[Any], Any]:
         with torch.enable_grad():
-            pull_back = torch.func.vjp(function, detached(at))[1]
-            (gradient,) = pull_back(detached(cotangents))
-        return detached(gradient)
+            walk = torch.func.vjp(function, detached(at))[1]
+
+        def back(cotangents: Any) -> Any:
+            with torch.enable_grad():
+                (gradient,) = walk(detached(cotangents))
+            return detached(gradient)
+
+        return back
 
     def eager_loss(self, function: ScalarFunction, at: Any) -> tuple[Tensor, Any]:
         found = self.gradient(function, at)

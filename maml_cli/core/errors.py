@@ -4,6 +4,8 @@ Exit codes: 0 done, 1 bug, 2 usage, 3 data, 4 checkpoint, 5 diverged, 6 storage,
 other signals, the end of `train.max_time`, and the end of another process of the same run.
 """
 
+from maml_cli.core.plain_text import printable
+
 
 class UserError(Exception):
     """An end that the user can do something about; its text is shown without a traceback."""
@@ -11,8 +13,8 @@ class UserError(Exception):
     exit_code = 1
 
     def __init__(self, *messages: str) -> None:
-        super().__init__("\n".join(messages))
-        self.messages = messages
+        self.messages = tuple(map(printable, messages))
+        super().__init__("\n".join(self.messages))
 
 
 class UsageError(UserError):

@@ -2,15 +2,30 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+LARGEST = 2**53
+"""Whole numbers up to here are exact in every reader of JSON."""
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """The value as strict JSON: nan and inf, which JSON lacks, become null."""
     return json.dumps(_strict(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def parsed(text: str) -> Any:
+    """What a JSON text holds; raises ValueError, also for `NaN` and what is nested too deeply."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _strict(value: Any) -> Any:
@@ -37,7 +52,7 @@ class JsonObject:
     @classmethod
     def parse(cls, text: str) -> "JsonObject":
         """The object that a JSON text holds."""
-        return cls(json.loads(text))
+        return cls(parsed(text))
 
     def __contains__(self, key: str) -> bool:
         return key in self._content
@@ -54,6 +69,11 @@ class JsonObject:
         inner = self.object(key)
         return {name: inner.object(name) for name in inner._content}
 
+    def array(self, key: str) -> list["JsonObject"]:
+        """The objects of a list."""
+        items = self._read(key, lambda value: _of(value, list), "a list")
+        return [JsonObject(item, f"{self.name(key)}[{i}]") for i, item in enumerate(items)]
+
     def text(self, key: str) -> str:
         return self._read(key, _text, "a string")
 
@@ -61,7 +81,8 @@ class JsonObject:
         return None if self._entry(key) is None else self.text(key)
 
     def integer(self, key: str) -> int:
-        return self._read(key, _integer, "a whole number")
+        """A whole number from 0 to 2^53."""
+        return self._read(key, _integer, "a whole number from 0 up")
 
     def integer_or_absent(self, key: str) -> int | None:
         return self.integer(key) if key in self else None
@@ -71,10 +92,13 @@ class JsonObject:
         return self._read(key, _number, "a number or null")
 
     def integers(self, key: str) -> list[int]:
-        return self._read(key, _list_of(_integer), "a list of whole numbers")
+        return self._read(key, _list_of(_integer), "a list of whole numbers from 0 up")
 
     def numbers(self, key: str) -> list[float]:
         return self._read(key, _list_of(_number), "a list of numbers")
+
+    def numbers_by_name(self, key: str) -> dict[str, list[float]]:
+        return self._read(key, _mapping_to(_list_of(_number)), "an object of lists of numbers")
 
     def texts(self, key: str) -> list[str]:
         return self._read(key, _list_of(_text), "a list of strings")
@@ -95,7 +119,7 @@ class JsonObject:
         try:
             return convert(value)
         except TypeError:
-            shown = json.dumps(value)
+            shown = json.dumps(value, default=repr)
             raise ValueError(f"{self.name(key)} must be {kind}, but is {shown[:80]}") from None
 
 
@@ -112,7 +136,7 @@ def _switch(value: Any) -> bool | str:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or not 0 <= _of(value, int) <= LARGEST:
         raise TypeError
     return _of(value, int)
 
@@ -120,7 +144,13 @@ def _integer(value: Any) -> int:
 def _number(value: Any) -> float:
     if value is None:
         return math.nan
-    return value if isinstance(value, float) else _integer(value)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or abs(value) > sys.float_info.max
+    ):
+        raise TypeError
+    return float(value)
 
 
 def _of(value: Any, kind: type[T]) -> T:

@@ -25,7 +25,7 @@ METRICS_LINE_BYTES = 4 * MIB
 """Of a line of `metrics.jsonl`; a network with a thousand learned tensors writes 200 KiB."""
 METRICS_BYTES = 512 * MIB
 """Of `metrics.jsonl`, which is read line by line."""
-CURVES_BYTES = 16 * MIB
+PNG_BYTES = 16 * MIB
 """Of a picture that a page embeds; the program's own have 200 KiB."""
 CHECKPOINT_BYTES = 1 * GIB
 """Of a checkpoint: 80 million weights with Adam's two averages of each."""

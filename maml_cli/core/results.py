@@ -122,6 +122,8 @@ class EvaluationResult:
     single: Course
     """Of the best network alone. `results.json` keeps its last value alone, unless the metric is
     reported per step; then the course has this one step."""
+    not_finite: int = 0
+    """Episodes in which an output of the ensemble is inf or nan, and so counts as wrong."""
     descents: Descents | None = None
     """Of optimisation problems; None for few-shot tasks."""
 

@@ -53,7 +53,12 @@ def encoded(results: RunResults) -> str:
         "git": environment.git,
         "inner_steps": test.inner_steps,
         "bn_stats": test.bn_stats,
-        "test": score(test.ensemble) | {"episodes": test.episodes, "ensemble": test.ensemble_size},
+        "test": {
+            **score(test.ensemble),
+            "episodes": test.episodes,
+            "ensemble": test.ensemble_size,
+            **_recorded("not_finite", test.not_finite or None),
+        },
         "test_single": score(test.single) | {"episodes": test.episodes},
         "test_per_step": _course(test.ensemble),
         **_descents(test.descents),
@@ -83,7 +88,7 @@ def decoded(text: str) -> RunResults:
     """
     entries = JsonObject.parse(text)
     best = entries.object("val")
-    return RunResults(
+    results = RunResults(
         protocol=_protocol(entries),
         environment=Environment(
             device=entries.text("device"),
@@ -102,6 +107,8 @@ def decoded(text: str) -> RunResults:
         learned=tuple(entries.texts("learned")) if "learned" in entries else (),
         retest=_retest(entries) if "run" in entries else None,
     )
+    _require_possible(results)
+    return results
 
 
 def _recorded(name: str, value: int | None) -> dict[str, int]:
@@ -206,6 +213,7 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
         single=_read_course(single, episodes)
         if per_step
         else Course(estimates={last: _read_end(single, episodes)}),
+        not_finite=test.integer_or_absent("not_finite") or 0,
         descents=_read_descents(entries),
     )
 
@@ -231,6 +239,26 @@ def _read_course(entries: JsonObject, episodes: int) -> Course:
 
 def _read_end(entries: JsonObject, episodes: int) -> Estimate:
     return Estimate(entries.number("mean"), entries.number("ci95"), episodes)
+
+
+def _require_possible(results: RunResults) -> None:
+    """Raise ValueError for a mean that its metric cannot have, or an interval below zero."""
+    test, unit = results.test, results.metric.unit
+    found = {
+        **{f"the test after step {step}": e for step, e in test.ensemble.estimates.items()},
+        **{f"test_single after step {step}": e for step, e in test.single.estimates.items()},
+        "val": Estimate(results.validation.mean, 0.0, 0),
+    }
+    for name, estimate in found.items():
+        if unit == "%" and (estimate.mean < 0 or estimate.mean > 1):
+            raise ValueError(
+                f"{name} has the {results.metric.name} {estimate.mean:g}, which lies between 0 and "
+                "1"
+            )
+        if estimate.ci95 < 0:
+            raise ValueError(f"{name} has the interval {estimate.ci95:g}, which is never below 0")
+    if test.episodes < 1:
+        raise ValueError(f"test.episodes is {test.episodes}, which is at least 1")
 
 
 def _split(entries: JsonObject) -> Split:

@@ -47,6 +47,12 @@ class RunSettings:
         str,
         Field(min_length=1, description="auto: go on with a run begun in the folder; never; DIR"),
     ]
+    init_from: Annotated[
+        str | None,
+        Field(
+            min_length=1, description="a run whose best weights this one starts from; null: none"
+        ),
+    ]
     download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
 
     def ways_in(self, split: str) -> int:

@@ -98,8 +98,8 @@ class OwnTask:
     ) -> None:
         self.input_shape: tuple[int, ...] = form.shape
         counts = [len(c.pictures) for c in own.classes]
-        repeats = [round(max(counts) / n) for n in counts]
-        self.objective = class_balanced([n * r for n, r in zip(counts, repeats, strict=True)])
+        rows = evened(counts)
+        self.objective = class_balanced([len(places) for places in rows])
         self.remarks: tuple[str, ...] = ()
         if len(set(counts)) > 1:
             said = f"Classes have {min(counts)} to {max(counts)} pictures"
@@ -117,11 +117,10 @@ class OwnTask:
             scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
             return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
 
-        places = np.split(np.arange(len(support)), np.cumsum(counts)[:-1])
-        rows = np.concatenate([np.tile(p, r) for p, r in zip(places, repeats, strict=True)])
+        every = np.concatenate(rows)
         fields = Episode(
-            support_x=inputs(self.support_pixels[rows]),
-            support_y=torch.tensor(self.support_labels)[torch.from_numpy(rows)],
+            support_x=inputs(self.support_pixels[every]),
+            support_y=torch.tensor(self.support_labels)[torch.from_numpy(every)],
             query_x=inputs(self.query_pixels),
             query_y=torch.tensor(own.truth or [0] * len(own.queries)),
             classes=torch.arange(self.output_size),
@@ -150,6 +149,15 @@ class OwnTask:
 
     def curve_episodes(self, count: int) -> None:
         """None: there is no curve to draw over pictures."""
+
+
+def evened(counts: Sequence[int]) -> list[NDArray[np.int64]]:
+    """The rows of each class in a class-sorted support set; of smaller classes several times.
+
+    A class is repeated as a whole, so often that it is as near to the largest as can be.
+    """
+    places = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
+    return [np.tile(rows, round(max(counts) / len(rows))) for rows in places]
 
 
 def _pictures(name: str, folder: Path, problems: list[str]) -> list[Picture]:

@@ -14,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import detached, with_gradient
+from maml_cli.core.autodiff import ScalarFunction, detached, with_gradient
 from maml_cli.core.likelihood import Likelihood
-from maml_cli.core.network import Network, Part
+from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import Objective
 from maml_cli.core.types import Episode, Tensors
@@ -25,7 +25,7 @@ from maml_cli.inner.feeds import Feed, WholeSupport
 from maml_cli.inner.norm_policies import NormPolicy
 from maml_cli.inner.running_stats import InputAverages
 from maml_cli.inner.update_rules import InnerStep, UpdateRule
-from maml_cli.inner.views import AsTheyAre, View
+from maml_cli.inner.views import AsTheyAre, View, part_of
 
 Start = Callable[[Sections, Episode], Tensors]
 """Gives the parameters of the network that a task begins with, from theta and the episode."""
@@ -61,8 +61,8 @@ class InnerLoop:
 
     network: Network
     objective: Objective
-    adapts: tuple[Part, ...]
-    """The parts of the network that inner steps change."""
+    adapts: tuple[str, ...]
+    """The parts of the network and of what views add that inner steps change."""
     rule: UpdateRule
     averages: InputAverages | None = None
     """The running statistics of training, if there are any."""
@@ -78,13 +78,13 @@ class InnerLoop:
     def init(self, outputs: int, generator: Generator) -> Sections:
         """Fresh meta-parameters: the sections `model` and, if anything is, what is `learned`."""
         body = self.network.init(generator)
-        model = self.view.init(body | self.network.init_head(outputs, generator))
-        learned = self.rule.init(self.adapted(model), generator)
+        model = self.view.init(body | self.network.init_head(outputs, generator), generator)
+        learned = self.rule.init(self.adapted(self.view.start(model)), generator)
         return {"model": model} | ({self.learned: learned} if learned else {})
 
     def adapted(self, model: Tensors) -> dict[str, Tensor]:
         """The parameters that inner steps change."""
-        return {n: p for n, p in model.items() if self.network.part(n) in self.adapts}
+        return {n: p for n, p in model.items() if part_of(n, self.network) in self.adapts}
 
     @property
     def reuses_features(self) -> bool:
@@ -107,7 +107,7 @@ class InnerLoop:
         With `order` 2 the inner gradients are differentiable, with 1 they are constants. The feed
         goes on after `before` steps.
         """
-        model = self.start(params.theta, episode)
+        model = self.view.start(self.start(params.theta, episode))
         phi = self.adapted(model)
         rest = {n: p for n, p in model.items() if n not in phi}
         return Adaptation(
@@ -191,7 +191,8 @@ class Adaptation:
     ) -> tuple[Tensors, Sections, Any]:
         fixed = inputs["fixed"] if order == 2 else detached(inputs["fixed"])
         phi = inputs["phi"]
-        support_loss = self._support_loss(fixed, episode, number)
+        x, y = self._examples(episode, number)
+        support_loss = self._support_loss(fixed, x, y, number)
         found = self._ops.autodiff.gradient(support_loss, phi, differentiable=order == 2)
         loss: Any = ()
         if with_loss:
@@ -202,18 +203,22 @@ class Adaptation:
             pull = {n: self._loop.proximal * (p - inputs["anchor"][n]) for n, p in phi.items()}
             pull = pull if order == 2 else detached(pull)
             gradient = {n: g + pull[n] for n, g in gradient.items()}
-        at = InnerStep(number, found.value, episode.key)
+        at = InnerStep(number, found.value, episode.key, len(x))
         phi, memory = self._loop.rule.step(inputs["learned"], inputs["memory"], phi, gradient, at)
         return phi, memory, loss
 
-    def _support_loss(
-        self, fixed: Mapping[str, Any], episode: Episode, number: int
-    ) -> Callable[[Tensors], tuple[Tensor, Tensors]]:
-        """The loss that step `number` descends on, of the examples that its feed chooses."""
+    def _examples(self, episode: Episode, number: int) -> tuple[Tensor, Tensor]:
+        """Those of the support set that step `number` sees."""
         x, y = episode.support_x, episode.support_y
-        if not self._loop.feed.whole:
-            rows = self._loop.feed.rows(episode.key, len(x), self._before + number)
-            x, y = x[rows], y[rows]
+        if self._loop.feed.whole:
+            return x, y
+        rows = self._loop.feed.rows(episode.key, len(x), self._before + number)
+        return x[rows], y[rows]
+
+    def _support_loss(
+        self, fixed: Mapping[str, Any], x: Tensor, y: Tensor, number: int
+    ) -> ScalarFunction:
+        """The loss that step `number` descends on, of these examples."""
 
         def support_loss(phi: Tensors) -> tuple[Tensor, Tensors]:
             norm = self._policy.support(self._ops, self._running_at(number))
@@ -222,9 +227,18 @@ class Adaptation:
 
         return support_loss
 
+    def support_gradient(self, phi: Tensors, number: int) -> dict[str, Tensor]:
+        """The gradient of the support loss alone at phi, at step `number`; differentiable."""
+        examples = self._examples(self._episode, number)
+        support_loss = self._support_loss(self._support, *examples, number)
+        found = self._ops.autodiff.gradient(support_loss, phi, differentiable=True)
+        gradient: dict[str, Tensor] = found.gradient
+        return gradient
+
     def support_loss(self, point: Point, number: int) -> Tensor:
         """What step `number` would descend on, as a value that only the outer gradient passes."""
-        function = self._support_loss(self._support, self._episode, number)
+        examples = self._examples(self._episode, number)
+        function = self._support_loss(self._support, *examples, number)
         return self._ops.autodiff.eager_loss(function, point.phi)[0]
 
     def losses(self, after: tuple[int, ...]) -> Tensor:

@@ -24,6 +24,8 @@ class InnerStep(NamedTuple):
     """The support loss, a scalar."""
     key: Tensor
     """The episode's."""
+    examples: int
+    """How many support examples the loss is of."""
 
 
 class UpdateRule(Protocol):
@@ -58,6 +60,54 @@ class Direction(Protocol):
     def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
         """The direction, and the memory after it."""
         ...
+
+
+class GradientMap(Protocol):
+    """What is made of a gradient before a rule takes it."""
+
+    def init(self, phi: Tensors, generator: Generator) -> dict[str, Tensor]:
+        """What is meta-learned of the map for these adapted parameters."""
+        ...
+
+    def of(self, learned: Tensors, gradient: Tensors, at: InnerStep) -> dict[str, Tensor]:
+        """The gradient that the rule is given."""
+        ...
+
+    def shown(self, learned: Tensors) -> dict[str, list[float]]:
+        """What to log beside the rates."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A rule that is given a map of the gradient; the map's learned tensors are `NAME/...`."""
+
+    name: str
+    map: GradientMap
+    rule: UpdateRule
+
+    def init(self, phi: Tensors, generator: Generator) -> dict[str, Tensor]:
+        own = self.map.init(phi, generator)
+        return self.rule.init(phi, generator) | {f"{self.name}/{n}": t for n, t in own.items()}
+
+    def memory(self, phi: Tensors) -> Sections:
+        return self.rule.memory(phi)
+
+    def step(
+        self, learned: Tensors, memory: Sections, phi: Tensors, gradient: Tensors, at: InnerStep
+    ) -> tuple[dict[str, Tensor], Sections]:
+        own, rest = self._split(learned)
+        return self.rule.step(rest, memory, phi, self.map.of(own, gradient, at), at)
+
+    def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:
+        own, rest = self._split(learned)
+        return self.rule.learned_rates(rest) | self.map.shown(own)
+
+    def _split(self, learned: Tensors) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The map's learned tensors, and the rule's."""
+        prefix = f"{self.name}/"
+        own = {n.removeprefix(prefix): t for n, t in learned.items() if n.startswith(prefix)}
+        return own, {n: t for n, t in learned.items() if not n.startswith(prefix)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from maml_cli.core.metric import Metric
-from maml_cli.report.collect import Found, Run, Unfinished
+from maml_cli.report.collect import Damaged, Found, Run, Unfinished
 from maml_cli.report.compare import Paired, comparable, compare_groups, compare_runs
 from maml_cli.report.group import Group, Setting, grouped
 from maml_cli.report.published import literature
@@ -29,6 +29,8 @@ class Report(NamedTuple):
     comparisons: Sequence[Comparison]
     repeated: Sequence[Run]
     unfinished: Sequence[Unfinished]
+    damaged: Sequence[Damaged]
+    """Files that are left out."""
     calibration: bool = False
     """Whether the scores of probabilities are asked for."""
 
@@ -37,7 +39,7 @@ def analyse(found: Found) -> Report:
     """Group the runs, and compare each comparable group with the first of its setting."""
     groups, repeated = grouped(found.runs)
     groups.sort(key=_place)
-    return Report(groups, _comparisons(groups), repeated, found.unfinished)
+    return Report(groups, _comparisons(groups), repeated, found.unfinished, found.damaged)
 
 
 def pair(report: Report, run: Run, other: Run) -> Report:

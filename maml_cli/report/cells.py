@@ -1,13 +1,14 @@
 """The text of single cells: numbers with their intervals, marks and sources."""
 
 from collections.abc import Iterable, Sequence
+from math import isfinite
 
 from maml_cli.core.metric import Metric
 from maml_cli.core.stats import Estimate
 from maml_cli.report.group import Group
 from maml_cli.report.protocol import budget, fraction, remarks
 from maml_cli.report.published import Published
-from maml_cli.reporting.format import show_interval
+from maml_cli.reporting.format import NOT_FINITE, show_interval
 from maml_cli.reporting.table import MARK
 
 SHORT = "‡"
@@ -68,6 +69,8 @@ def budget_cell(group: Group, published: Sequence[Published]) -> str:
 
 def against(group: Group, result: Estimate, value: float) -> str:
     """`-1.05 ↓`: ours minus the published accuracy, in percentage points."""
+    if not isfinite(result.mean):
+        return NONE
     return f"{100 * result.mean - value:+.2f} {direction(group, result, value)}"
 
 
@@ -75,6 +78,8 @@ def direction(group: Group, result: Estimate, value: float) -> str:
     """Whether a published value lies in our interval (≈), or ours is better (↑) or worse (↓)."""
     metric = group.metric
     difference = metric.scale * result.mean - value
+    if not isfinite(difference):
+        return ""
     if abs(difference) <= metric.scale * result.ci95:
         return "≈"
     return "↑" if metric.improves(difference) else "↓"
@@ -99,6 +104,8 @@ def _printed(mean: float, plus_minus: float | None) -> str:
 
 def points(metric: Metric, difference: float, ci95: float) -> str:
     """A difference with its sign and interval; of a metric in percent, in percentage points."""
+    if not isfinite(difference):
+        return NOT_FINITE
     shown = show_interval(metric, difference, ci95).replace(" %", " points")
     return shown if difference < 0 else f"+{shown}"
 
@@ -121,6 +128,8 @@ def sentence(text: str) -> str:
 
 def clock(seconds: float) -> str:
     """`3.1 min` or `1 h 05 min`."""
+    if not isfinite(seconds):
+        return NONE
     minutes = round(seconds / 60)
     return (
         f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{seconds / 60:.1f} min"

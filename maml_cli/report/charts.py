@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
@@ -21,6 +22,7 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "maml-report",
     "font.size": 9,
+    "text.parse_math": False,  # names are not formulas
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
@@ -30,6 +32,8 @@ STYLE: dict[Any, Any] = {
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
     ),
 }
+DOTS = 20
+"""A line with more values has no dots."""
 WIDTH = 4.6
 HEIGHT = 3.0
 LEGEND_ROW = 0.19
@@ -64,7 +68,7 @@ def lines(
         figure, axes = _axes(HEIGHT + LEGEND_ROW * rows)
         for place, line in enumerate(series):
             colour, dash = _colour(place), DASHES[place // len(SERIES) % len(DASHES)]
-            marker = "o" if steps else None
+            marker = "o" if steps and len(line.x) <= DOTS else None
             axes.plot(
                 line.x, line.y, dash, color=colour, label=line.name, marker=marker, markersize=3
             )
@@ -115,7 +119,7 @@ def differences(
 def rates(values: Mapping[str, Sequence[float]]) -> str:
     """Learned inner rates: a row per adapted tensor, a column per inner step."""
     table = list(values.values())
-    largest = max(abs(rate) for row in table for rate in row) or 1.0
+    largest = max((abs(rate) for row in table for rate in row if isfinite(rate)), default=0) or 1.0
     with mpl.rc_context(STYLE):
         figure, axes = _axes(0.8 + 0.27 * len(table))
         axes.pcolormesh(table, cmap="PuOr_r", vmin=-largest, vmax=largest, edgecolors="face")
@@ -152,9 +156,12 @@ def _keep_room_for_ten(axes: Axes, last: float) -> None:
 
 def _highest(series: Sequence[Line], limit: float) -> float:
     """A limit that shows every series from its start, but not how far single tasks explode."""
-    middle = np.nanmedian(np.concatenate([line.y for line in series]))
-    start = np.nanmax([line.y[0] for line in series])
-    return float(np.nanmin([limit, max(30 * middle, 2 * start)]))
+    values = np.concatenate([line.y for line in series])
+    finite = values[np.isfinite(values)]
+    starts = [line.y[0] for line in series if np.isfinite(line.y[0])]
+    if not len(finite):
+        return limit
+    return float(min(limit, max(30 * np.median(finite), 2 * max(starts, default=0.0))))
 
 
 def _colour(place: int) -> str:

@@ -1,20 +1,26 @@
 """The runs in some folders: finished, and begun but not finished."""
 
-import json
+import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import Any, NamedTuple, TypeVar
 
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.results import RunResults
-from maml_cli.core.settings import EVAL_ARGUMENTS, flat
+from maml_cli.core.settings import EVAL_ARGUMENTS
+from maml_cli.report.run_files import (
+    read_length,
+    read_records,
+    read_results,
+    read_scores,
+    read_settings,
+)
 from maml_cli.storage.resume import FREE
 from maml_cli.storage.run_folder import (
+    CONFIG,
     RESULTS,
     RunFolder,
     configs_within,
@@ -22,18 +28,7 @@ from maml_cli.storage.run_folder import (
     results_within,
 )
 
-TELLING = (
-    "algo",
-    "dataset",
-    "ways",
-    "shots",
-    "seed",
-    "metric",
-    "test",
-    "test_single",
-    "iterations",
-)
-"""A JSON file with these entries holds the results of a run, whatever it is called."""
+T = TypeVar("T")
 MACHINE = (*FREE, "seed", "device", "engine", "algo.recompute")
 """Settings in which runs of one protocol may differ."""
 
@@ -44,6 +39,8 @@ class Run:
 
     file: Path
     results: RunResults
+    scores: tuple[float, ...] = ()
+    """The ensemble's metric on each test episode; empty if it was not kept."""
 
     @property
     def folder(self) -> Path:
@@ -69,8 +66,8 @@ class Run:
         Where no configuration lies beside the results, the settings of the command lines alone.
         """
         folder = self.whole_folder
-        if folder is not None and folder.config.is_file():
-            settings = flat(yaml.safe_load(folder.config.read_text(encoding="utf-8")))
+        if folder is not None and os.path.lexists(folder.config):
+            settings = read_settings(folder)
         else:
             overrides = [word for line in self.commands for word in shlex.split(line)[1:]]
             settings = dict(override.partition("=")[::2] for override in overrides)
@@ -95,14 +92,30 @@ class Run:
     def _set(self, key: str) -> int | None:
         """A whole number among the settings, for results that did not record it."""
         given = self.settings.get(key)
-        return None if given in (None, "null") else int(given)
+        if given in (None, "null"):
+            return None
+        if not str(given).isdecimal() or len(str(given)) > 9:
+            raise ValueError(f"{key} is {given!r}, which is no whole number")
+        return int(given)
 
 
 class Unfinished(NamedTuple):
-    """A run that was begun and has no results, or none that can be read."""
+    """A run that was begun and has no results."""
 
     folder: Path
     state: str
+
+
+class Damaged(NamedTuple):
+    """A file that cannot be read, or that says what cannot be; it is left out."""
+
+    file: Path
+    reason: str
+
+    @property
+    def message(self) -> str:
+        """What is wrong, and the way out."""
+        return f"{self.file}: cannot be read ({self.reason}): repeat the run, or remove it"
 
 
 class Found(NamedTuple):
@@ -110,65 +123,62 @@ class Found(NamedTuple):
 
     runs: list[Run]
     unfinished: list[Unfinished]
+    damaged: list[Damaged]
 
 
 def collect(places: Sequence[Path]) -> Found:
-    """All runs in these folders and files, each once; raises UsageError and DataError."""
+    """All runs in these folders and files, each once; raises UsageError and DataError.
+
+    A file that is damaged, or a link, is left out, and with it what depends on it.
+    """
     if missing := [place for place in places if not place.exists()]:
         raise UsageError(*(f"{place}: no such file or folder" for place in missing))
     runs: dict[Path, Run] = {}
     begun: dict[Path, Path] = {}
+    damaged: dict[Path, Damaged] = {}
     for place in places:
-        files = [place] if place.is_file() else _candidates(place)
+        files = [place.resolve()] if place.is_file() else _candidates(place)
         for file in files:
-            if (results := _results(file)) is not None:
-                runs[file.resolve()] = Run(file, results)
-            elif file == place:
-                raise DataError(f"{file}: not the results of a run: name a {RESULTS}")
+            results = attempted(file, partial(read_results, file), damaged)
+            if results is not None and (run := _run(file, results, damaged)) is not None:
+                runs[file.resolve()] = run
+            elif place.is_file() and not damaged:
+                raise DataError(f"{place}: not the results of a run: name a {RESULTS}")
         configs = [] if place.is_file() else sorted(configs_within(place))
         begun |= {config.resolve(): config.parent for config in configs}
-    done = {path.parent for path in runs}
-    unfinished = [
-        Unfinished(folder, state)
-        for config, folder in begun.items()
-        if config.parent not in done and (state := _state(folder)) is not None
-    ]
-    return Found(list(runs.values()), unfinished)
+    done = {path.parent for path in (*runs, *(file.resolve() for file in damaged))}
+    unfinished = []
+    for config, folder in begun.items():
+        if config.parent not in done:
+            state = attempted(folder / CONFIG, partial(_state, folder), damaged)
+            unfinished += [] if state is None else [Unfinished(folder, state)]
+    return Found(list(runs.values()), unfinished, list(damaged.values()))
 
 
-def records(folder: RunFolder) -> Iterator[dict[str, Any]]:
-    """The records of training and validation, up to the first that is cut off; none without any."""
-    if not folder.metrics.is_file():
-        return
-    with folder.metrics.open(encoding="utf-8") as lines:
-        for line in lines:
-            try:
-                yield json.loads(line)
-            except ValueError:  # half a line of a run that goes on or was killed
-                return
-
-
-def _results(file: Path) -> RunResults | None:
-    """The results in the file; None if it holds something else. Raises DataError if damaged."""
-    own = folder_of(file) is not None
+def attempted(file: Path, read: Callable[[], T], damaged: dict[Path, Damaged]) -> T | None:
+    """What `read` finds in the file; None, and an entry in `damaged`, if it cannot be read."""
     try:
-        text = file.read_text(encoding="utf-8")
-        content = json.loads(text)
-    except (OSError, ValueError) as error:
-        if own:
-            raise _damaged(file, error) from None
-        return None
-    telling = [key for key in TELLING if isinstance(content, dict) and key in content]
-    if len(telling) < (1 if own else len(TELLING)):
-        return None
-    try:
-        return RunResults.from_json(text)
+        return read()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        damaged[file] = Damaged(Path(error.filename or file), reason)
     except ValueError as error:
-        raise _damaged(file, error) from None
+        damaged[file] = Damaged(file, str(error))
+    return None
 
 
-def _damaged(file: Path, error: Exception) -> DataError:
-    return DataError(f"{file}: cannot be read ({error}): repeat the run, or remove it")
+def _run(file: Path, results: RunResults, damaged: dict[Path, Damaged]) -> Run | None:
+    """The run with its settings and scores; None if its configuration cannot be read."""
+    run, folder = Run(file, results), folder_of(file)
+    place = file if folder is None else folder.config
+    if attempted(place, lambda: (run.settings, run.train_ways, run.train_shots), damaged) is None:
+        return None
+    if folder is None or not os.path.lexists(folder.scores):
+        return run
+    scores = attempted(
+        folder.scores, lambda: read_scores(folder, results.test, results.metric.unit), damaged
+    )
+    return replace(run, scores=tuple(scores or ()))
 
 
 def _candidates(folder: Path) -> list[Path]:
@@ -179,11 +189,10 @@ def _candidates(folder: Path) -> list[Path]:
 def _state(folder: Path) -> str | None:
     """`iteration 300 of 500`, by the records in it; None if the folder is not a run's."""
     files = RunFolder(folder)
-    train = yaml.safe_load(files.config.read_text(encoding="utf-8")).get("train")
-    if not isinstance(train, dict) or "epochs" not in train:
+    total = read_length(files)
+    if total is None:
         return None
-    total = train["epochs"] * train["iterations_per_epoch"]
     last = 0
-    for record in records(files):
-        last = record["iteration"]
+    for record in read_records(files):
+        last = record.integer("iteration")
     return f"iteration {last:,} of {total:,}"

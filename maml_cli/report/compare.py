@@ -1,6 +1,5 @@
 """Pairwise comparisons on the same episodes."""
 
-import json
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -36,11 +35,14 @@ def paired(
 
 
 def comparable(group: Group, other: Group) -> bool:
-    """Whether both met the same test episodes, with a seed at least, after equal budgets."""
+    """Whether both met the same test episodes, with a seed at least, after equal budgets.
+
+    Optimisers of problems learn in ways of their own, or are tuned, so budgets differ by nature.
+    """
     return (
         bool({*group.seeds} & {*other.seeds})
         and _task(group.runs[0]) == _task(other.runs[0])
-        and _budget(group.runs[0]) == _budget(other.runs[0])
+        and (not group.metric.few_shot or _budget(group.runs[0]) == _budget(other.runs[0]))
     )
 
 
@@ -55,7 +57,7 @@ def compare_groups(group: Group, other: Group) -> Paired | None:
     )
     if len(both) > 1:
         return paired([_end(r) for r in runs], [_end(r) for r in counterparts], over="seeds")
-    ours, theirs = _episode_scores(runs[0]), _episode_scores(counterparts[0])
+    ours, theirs = runs[0].scores, counterparts[0].scores
     return paired(ours, theirs, over="episodes") if ours and theirs else None
 
 
@@ -71,7 +73,7 @@ def compare_runs(run: Run, other: Run) -> Paired:
         )
     if _task(run) != _task(other):
         raise UsageError(f"{run.file} and {other.file} differ in their data set or its episodes")
-    scores = {r.file: _episode_scores(r) for r in (run, other)}
+    scores = {r.file: r.scores for r in (run, other)}
     if missing := [file for file, values in scores.items() if not values]:
         name = RunFolder(run.folder).scores.name
         raise DataError(*(f"{file}: no {name} beside it: repeat the test" for file in missing))
@@ -101,14 +103,6 @@ def _task(run: Run) -> object:
 def _budget(run: Run) -> tuple[int, int]:
     """Iterations and tasks per batch of the training."""
     return run.results.iterations, run.results.protocol.tasks_per_batch
-
-
-def _episode_scores(run: Run) -> list[float]:
-    """The ensemble's metric on each test episode; empty if it was not kept."""
-    folder = run.whole_folder
-    if folder is None or not folder.scores.is_file():
-        return []
-    return list(json.loads(folder.scores.read_text(encoding="utf-8"))["ensemble"])
 
 
 def _end(run: Run) -> float:

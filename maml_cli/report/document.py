@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from math import isfinite
 from typing import Literal, NamedTuple
 
+from maml_cli.core.plain_text import printable
 from maml_cli.core.results import Environment
 from maml_cli.report import calibration
 from maml_cli.report.analysis import Comparison, Report
@@ -23,6 +25,7 @@ from maml_cli.report.cells import (
     value,
 )
 from maml_cli.report.group import Group, Setting
+from maml_cli.report.problems import losses
 from maml_cli.report.protocol import budget, remarks, shared_and_varying
 from maml_cli.report.published import Published, literature
 from maml_cli.reporting.format import count
@@ -48,7 +51,7 @@ def sections(report: Report) -> list[Section]:
     by_setting = [
         (setting, list(groups)) for setting, groups in groupby(report.groups, lambda g: g.setting)
     ]
-    return [
+    found = [
         *_overview(by_setting),
         *(_setting(setting, groups) for setting, groups in by_setting),
         *(_calibration(s, groups) for s, groups in by_setting if report.calibration),
@@ -56,11 +59,24 @@ def sections(report: Report) -> list[Section]:
         *_runs(report),
         *_left_out(report),
     ]
+    return [_plain(section) for section in found]
+
+
+def _plain(section: Section) -> Section:
+    """The section with the control characters of other people's texts shown, not sent."""
+    return section._replace(
+        title=printable(section.title),
+        header=tuple(map(printable, section.header)),
+        rows=[tuple(map(printable, row)) for row in section.rows],
+        notes=[printable(note) for note in section.notes],
+    )
 
 
 def title(setting: Setting) -> str:
-    """`Omniglot 5-way 1-shot`, `Sinusoid 10 points`."""
+    """`Omniglot 5-way 1-shot`, `Sinusoid 10 points`, `Quadratics`."""
     name = literature().dataset(setting.dataset)
+    if setting.ways == 0:
+        return name
     if setting.ways == 1:
         return f"{name} {count(setting.shots, 'point', 'points')}"
     return f"{name} {setting.ways}-way {setting.shots}-shot"
@@ -97,13 +113,18 @@ def _overview(by_setting: Sequence[tuple[Setting, list[Group]]]) -> list[Section
 def _setting(setting: Setting, groups: list[Group]) -> Section:
     sources = Sources()
     shared, varying = shared_and_varying(groups)
-    table = _errors if groups[0].metric.per_step else _accuracies
-    header, rows = _without_empty_columns(*table(groups, sources, varying))
+    if groups[0].spread:
+        found = losses(groups, varying)
+    else:
+        table = _errors if groups[0].metric.per_step else _accuracies
+        found = table(groups, sources, varying)
+    header, rows = _without_empty_columns(*found)
     same = "; ".join(f"{name} {value}" for name, value in shared.items())
     notes = ["± is the 95 % Student-t interval."]
     notes += [sentence(f"For all rows: {same}")] if shared else []
     notes += [legend(rows), *sources.notes()]
     notes += sorted({f"{MARK} {remark}" for group in groups for remark in remarks(group)})
+    notes += [f"{label(g)}: {said}" for g in groups for said in g.first.learned]
     return Section(title(setting), header, rows, [note for note in notes if note])
 
 
@@ -210,7 +231,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> list[Section]:
             (
                 f"{c.ours} against {c.theirs}",
                 points(c.metric, c.paired.difference, c.paired.ci95),
-                f"{c.paired.p_value:.2g}",
+                f"{c.paired.p_value:.2g}" if isfinite(c.paired.p_value) else NONE,
                 f"{c.paired.n:,} {c.paired.over}",
             )
             for c in some
@@ -257,6 +278,7 @@ def _machine(environment: Environment) -> str:
 
 def _left_out(report: Report) -> list[Section]:
     rows = [(str(run.folder), run.state) for run in report.unfinished]
+    rows += [(str(damaged.file), f"cannot be read: {damaged.reason}") for damaged in report.damaged]
     rows += [
         (str(run.file), f"repeats seed {run.results.protocol.seed} of the same settings")
         for run in report.repeated

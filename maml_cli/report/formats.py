@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -12,6 +13,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 from maml_cli.core.json_text import to_json
+from maml_cli.core.plain_text import csv_cell, markdown_cell, printable
 from maml_cli.report.analysis import Report
 from maml_cli.report.document import Section, sections
 from maml_cli.report.flat import rows
@@ -38,9 +40,9 @@ def terminal(report: Report) -> Group:
     for section in sections(report):
         if section.kind == "register":
             continue
-        table = Table(box=box.SIMPLE_HEAD, title=section.title, title_justify="left")
+        table = Table(box=box.SIMPLE_HEAD, title=escape(section.title), title_justify="left")
         for place, name in enumerate(section.header):
-            table.add_column(name, overflow="fold", min_width=None if place else 10)
+            table.add_column(escape(name), overflow="fold", min_width=None if place else 10)
         for row in section.rows:
             table.add_row(*map(escape, row))
         shown += [table, *(Text(note, style="dim") for note in section.notes), Text()]
@@ -51,7 +53,7 @@ def markdown(report: Report) -> str:
     """A heading, a table and notes for each section."""
     return "\n".join(
         "\n".join([f"## {section.title}", "", _table(section, "github"), "", *_listed(section)])
-        for section in sections(report)
+        for section in map(_as_markdown, sections(report))
     )
 
 
@@ -77,7 +79,7 @@ def comma_separated(report: Report) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(table)
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in table)
     return text.getvalue()
 
 
@@ -96,9 +98,19 @@ def json_text(report: Report) -> str:
         "not_counted": [
             *({"run": str(run.folder), "why": run.state} for run in report.unfinished),
             *({"run": str(run.file), "why": "repeated seed"} for run in report.repeated),
+            *({"run": str(found.file), "why": found.reason} for found in report.damaged),
         ],
     }
-    return to_json(content, indent=2) + "\n"
+    return to_json(_printable(content), indent=2) + "\n"
+
+
+def _printable(value: Any) -> Any:
+    """The value with the control characters in its texts shown: a terminal may be the reader."""
+    if isinstance(value, dict):
+        return {key: _printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_printable(item) for item in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 TEXTS: Mapping[str, Callable[[Report], str]] = {
@@ -117,6 +129,16 @@ def write_terminal(report: Report) -> None:
 
 def _table(section: Section, form: str) -> str:
     return str(tabulate(section.rows, section.header, tablefmt=form, disable_numparse=True))
+
+
+def _as_markdown(section: Section) -> Section:
+    """The section with what Markdown would obey in other people's texts escaped."""
+    return section._replace(
+        title=markdown_cell(section.title),
+        header=tuple(map(markdown_cell, section.header)),
+        rows=[tuple(map(markdown_cell, row)) for row in section.rows],
+        notes=[markdown_cell(note) for note in section.notes],
+    )
 
 
 def _listed(section: Section) -> list[str]:

@@ -1,11 +1,10 @@
 """The course of a run, from the records that it wrote."""
 
 from collections.abc import Mapping, Sequence
-from math import nan
 from typing import NamedTuple
 
-from maml_cli.report.collect import Run, records
-from maml_cli.report.group import Group
+from maml_cli.report.collect import Run
+from maml_cli.report.run_files import read_rates, read_records
 
 
 class History(NamedTuple):
@@ -21,7 +20,10 @@ class History(NamedTuple):
 
 
 def history(run: Run) -> History | None:
-    """What the run wrote after each epoch; None without a record of it."""
+    """What the run wrote after each epoch; None without a record of it.
+
+    Raises ValueError or OSError if the records are not as they should be.
+    """
     if run.whole_folder is None:
         return None
     iterations: list[int] = []
@@ -29,29 +31,33 @@ def history(run: Run) -> History | None:
     metric: list[float] = []
     rates: Mapping[str, Sequence[float]] = {}
     done, seconds = 0, 0.0
-    for record in records(run.whole_folder):
-        if record["kind"] == "train":
-            seconds += (record["iteration"] - done) / record["iterations_per_second"]
-            done = record["iteration"]
+    for record in read_records(run.whole_folder):
+        if record.text("kind") == "train":
+            speed = record.number("iterations_per_second")
+            if not speed > 0:
+                raise ValueError(f"iterations_per_second is {speed}, which is above 0")
+            seconds += (record.integer("iteration") - done) / speed
+            done = record.integer("iteration")
         else:
-            iterations.append(record["iteration"])
+            iterations.append(record.integer("iteration"))
             clock.append(seconds)
-            mean = record["val"][-1]["mean"]
-            metric.append(nan if mean is None else mean)  # JSON has no nan
-            rates = record["inner_rates"]
+            val = record.array("val")
+            if not val:
+                raise ValueError("val is empty")
+            metric.append(val[-1].number("mean"))
+            rates = read_rates(record)
     return History(iterations, clock, metric, rates) if iterations else None
 
 
-def mean_history(group: Group) -> History | None:
-    """Mean over the seeds; the inner rates are of the first seed alone."""
-    found = [one for run in group.runs if (one := history(run)) is not None]
-    if not found:
+def mean_history(histories: Sequence[History]) -> History | None:
+    """Mean over the seeds, as far as all have come; the inner rates are of the first seed alone."""
+    if not histories:
         return None
     return History(
-        found[0].iterations,
-        [_mean(times) for times in zip(*(one.seconds for one in found), strict=True)],
-        [_mean(values) for values in zip(*(one.metric for one in found), strict=True)],
-        found[0].inner_rates,
+        histories[0].iterations[: min(len(one.iterations) for one in histories)],
+        [_mean(times) for times in zip(*(one.seconds for one in histories), strict=False)],
+        [_mean(values) for values in zip(*(one.metric for one in histories), strict=False)],
+        histories[0].inner_rates,
     )
 
 

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -10,13 +11,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from maml_cli import __version__
 from maml_cli.core.metric import Metric
+from maml_cli.core.plain_text import printable
 from maml_cli.report import charts
 from maml_cli.report.analysis import Comparison, Report
+from maml_cli.report.collect import Damaged, attempted
 from maml_cli.report.document import Section, label, sections, title
 from maml_cli.report.group import Group
-from maml_cli.report.history import History, mean_history
+from maml_cli.report.history import History, history, mean_history
 from maml_cli.report.protocol import telling
 from maml_cli.report.published import literature
+from maml_cli.report.run_files import read_picture
+from maml_cli.storage.run_folder import RunFolder
 
 
 class Chart(NamedTuple):
@@ -35,7 +40,14 @@ class Part(NamedTuple):
     charts: Sequence[Chart]
 
 
-def page(report: Report) -> str:
+class Page(NamedTuple):
+    """The text of the page, and all files that it leaves out."""
+
+    text: str
+    damaged: Sequence[Damaged]
+
+
+def page(report: Report) -> Page:
     """The whole page: tables, charts, styles for light and dark, wide and narrow windows."""
     environment = Environment(
         loader=PackageLoader("maml_cli.report", ""),
@@ -48,34 +60,32 @@ def page(report: Report) -> str:
         title(setting): list(groups)
         for setting, groups in groupby(report.groups, lambda g: g.setting)
     }
-    parts = [
-        Part(
-            section,
-            list(
-                _charts(
-                    by_title.get(section.title, ()),
-                    report.comparisons,
-                    calibration=report.calibration,
-                )
-            ),
+    damaged = {found.file: found for found in report.damaged}
+    pictures = {
+        printable(heading): list(
+            _charts(groups, report.comparisons, damaged, calibration=report.calibration)
         )
-        for section in sections(report)
-    ]
+        for heading, groups in by_title.items()
+    }
+    report = report._replace(damaged=list(damaged.values()))
+    parts = [Part(section, pictures.get(section.title, ())) for section in sections(report)]
     template = environment.get_template("page.html.jinja")
-    return template.render(parts=parts, version=__version__)
+    return Page(template.render(parts=parts, version=__version__), report.damaged)
 
 
 def _charts(
-    groups: Sequence[Group], comparisons: Sequence[Comparison], *, calibration: bool
+    groups: Sequence[Group],
+    comparisons: Sequence[Comparison],
+    damaged: dict[Path, Damaged],
+    *,
+    calibration: bool,
 ) -> Iterator[Chart]:
-    if not groups:
-        return
     metric = groups[0].metric
     names = _names(groups)
     histories = {
         name: found
         for name, group in zip(names, groups, strict=True)
-        if (found := mean_history(group)) is not None
+        if (found := mean_history(_histories(group, damaged))) is not None
     }
     if histories:
         yield from _learning_curves(histories, metric)
@@ -89,16 +99,30 @@ def _charts(
             yield Chart(f"Learned inner rates, {name}", charts.rates(found.inner_rates))
     for name, group in zip(names, groups, strict=True):
         folder = group.runs[0].whole_folder
-        if folder is not None and folder.curves.is_file():
-            alt = f"truth, support points and fits of {name} on four test tasks"
-            yield Chart(f"Fitted curves, {name}", png=_png(folder.curves), alt=alt)
-        if calibration and folder is not None and folder.reliability.is_file():
+        if folder is None:
+            continue
+        alt = f"truth, support points and fits of {name} on four test tasks"
+        yield from _picture(f"Fitted curves, {name}", folder.curves, alt, damaged)
+        if calibration:
             alt = f"promised and observed frequencies of {name}"
-            yield Chart(f"Reliability, {name}", png=_png(folder.reliability), alt=alt)
+            yield from _picture(f"Reliability, {name}", folder.reliability, alt, damaged)
 
 
-def _png(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode()
+def _picture(heading: str, file: Path, alt: str, damaged: dict[Path, Damaged]) -> Iterator[Chart]:
+    """The picture, if the run has it."""
+    content = attempted(file, partial(read_picture, file), damaged)
+    if content is not None:
+        yield Chart(heading, png=base64.b64encode(content).decode(), alt=alt)
+
+
+def _histories(group: Group, damaged: dict[Path, Damaged]) -> list[History]:
+    """Of the runs whose records are there and can be read."""
+    found = []
+    for run in group.runs:
+        file = RunFolder(run.folder).metrics
+        one = attempted(file, partial(history, run), damaged)
+        found += [] if one is None else [one]
+    return found
 
 
 def _learning_curves(histories: dict[str, History], metric: Metric) -> Iterator[Chart]:
@@ -117,7 +141,8 @@ def _per_step(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> 
         course = group.course
         ends = [estimate.ci95 for estimate in course.values()]
         means = [estimate.mean for estimate in course.values()]
-        series.append(charts.Line(name, list(course), means, ends if metric.unit == "%" else ()))
+        banded = metric.unit == "%" or not metric.few_shot
+        series.append(charts.Line(name, list(course), means, ends if banded else ()))
         for number in literature().for_group(group):
             points.append(charts.Line(name, list(number.steps), list(number.steps.values())))
     svg = charts.lines(
@@ -147,7 +172,7 @@ def _differences(comparisons: Sequence[Comparison]) -> Chart:
 
 def _names(groups: Sequence[Group]) -> list[str]:
     """The approaches; where one is there twice, with what tells the two apart."""
-    names = [label(group) for group in groups]
+    names = [printable(label(group)) for group in groups]
     found = []
     for name, group in zip(names, groups, strict=True):
         same = [g for g, other in zip(groups, names, strict=True) if other == name]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from maml_cli.report.group import Group
 from maml_cli.report.published import Published, literature
+from maml_cli.reporting import table
 from maml_cli.reporting.table import BATCH_NORM
 
 NOT_APPLICABLE = "–"
@@ -126,5 +127,5 @@ def fraction(group: Group, published: Sequence[Published]) -> str:
 
 
 def remarks(group: Group) -> list[str]:
-    """What a reader must know of the data."""
-    return list(group.protocol.remarks)
+    """What a reader must know of the data, and of what is not finite in any of the runs."""
+    return list(dict.fromkeys(said for run in group.runs for said in table.remarks(run.results)))

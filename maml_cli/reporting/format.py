@@ -5,14 +5,21 @@ from math import floor, isfinite, log10
 
 from maml_cli.core.metric import Metric
 
+NOT_FINITE = "not finite"
+"""Instead of a number, where a value is inf or nan."""
+
 
 def show(metric: Metric, mean: float) -> str:
     """`97.65 %` for an accuracy of 0.9765, four significant digits for any other metric."""
+    if not isfinite(mean):
+        return NOT_FINITE
     return f"{100 * mean:.2f} %" if metric.unit == "%" else f"{mean:.4g}"
 
 
 def show_interval(metric: Metric, mean: float, ci95: float) -> str:
     """`97.65 ± 0.31 %` for an accuracy; other metrics to two significant digits of the interval."""
+    if not isfinite(mean):
+        return NOT_FINITE
     if metric.unit == "%":
         return f"{100 * mean:.2f} ± {100 * ci95:.2f} %"
     if not isfinite(ci95) or ci95 <= 0:

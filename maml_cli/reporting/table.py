@@ -80,7 +80,7 @@ def tables(results: RunResults) -> list[Table]:
     A metric that is reported per step has one table with a row per step.
     """
     protocol, test, metric = results.protocol, results.test, results.metric
-    mark = f" {MARK}" if protocol.remarks else ""
+    mark = f" {MARK}" if remarks(results) else ""
     columns = (
         f"{SPLITS[test.split]} {metric.name}, ensemble of {test.ensemble_size}{mark}",
         f"{SPLITS[test.split]} {metric.name}, single best{mark}",
@@ -219,5 +219,19 @@ def footnotes(results: RunResults) -> list[str]:
     said = []
     if test.calibration is not None:
         said = [explanation(test.calibration, in_sample=test.split == "val")]
-    remarks = [f"{MARK} {remark}" for remark in results.protocol.remarks]
-    return [*said, *remarks, *results.learned]
+    return [*said, *(f"{MARK} {remark}" for remark in remarks(results)), *results.learned]
+
+
+def remarks(results: RunResults) -> list[str]:
+    """What a reader of the numbers must know: of the data, and of what is not finite."""
+    test, found = results.test, list(results.protocol.remarks)
+    if test.not_finite:
+        effect = "count as wrong" if results.metric.unit == "%" else "are in the mean"
+        found.append(
+            f"outputs are not finite in {test.not_finite:,} of {test.episodes:,} "
+            f"{SPLITS[test.split]} episodes; they {effect}"
+        )
+    if results.iterations_skipped:
+        skipped = count(results.iterations_skipped, "iteration", "iterations")
+        found.append(f"training passed over {skipped} whose loss or gradient was not finite")
+    return found

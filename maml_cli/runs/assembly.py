@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import yaml
@@ -30,6 +30,25 @@ from maml_cli.runs.evaluation import (
     evaluate,
     fitted_curves,
 )
+
+
+class Answers(NamedTuple):
+    """The outputs of some networks for the queries of tasks, averaged over the networks."""
+
+    outputs: Tensor
+    """`(tasks, queries, outputs)`: of their samples, too, it is one prediction."""
+    samples: Tensor
+    """`(tasks, samples, queries, outputs)`"""
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Of each class, `(tasks, queries, outputs)`: the softmax of the outputs."""
+        return self.outputs.softmax(-1)
+
+    @property
+    def spread(self) -> Tensor | None:
+        """The standard deviation of the probabilities over the samples; None if there is one."""
+        return self.samples.softmax(-1).std(1) if self.samples.shape[1] > 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,12 +93,15 @@ class Assembly:
         split: str,
         episodes: int,
         on_progress: Callable[[str, int, int], None],
+        *,
+        course: bool = False,
     ) -> Scores:
-        """The candidates' scores by the experiment's `eval` settings.
+        """The candidates' scores by the experiment's `eval` settings; see `evaluate`.
 
-        `on_progress` is told the split, how many episodes are done and how many there are.
+        `on_progress` is told the split, how many episodes are done and how many there are. Raises
+        DivergedError if there is no episode whose outputs are finite.
         """
-        return evaluate(
+        scores = evaluate(
             self.engine,
             candidates,
             self.source,
@@ -87,31 +109,33 @@ class Assembly:
             episodes=episodes,
             steps=self.steps,
             bn_stats=self.experiment.eval.bn_stats,
+            course=course,
             on_progress=lambda done: on_progress(split, done, episodes),
         )
+        if scores.not_finite == episodes:
+            raise self._diverged(f"in all {episodes:,} episodes of {split} ")
+        return scores
 
-    def probabilities(
-        self, candidates: Sequence[MetaParameters], episodes: Episode
-    ) -> tuple[Tensor, Tensor | None]:
-        """Of each class for each query, `(tasks, queries, outputs)`, by the `eval` settings.
+    def _diverged(self, where: str = "") -> DivergedError:
+        return DivergedError(
+            f"the outputs are not finite {where}after {self.steps} inner steps with eval.bn_stats="
+            f"{self.experiment.eval.bn_stats}: the weights are not finite, or adaptation diverges; "
+            "take fewer eval.inner_steps or the eval.bn_stats that the run was validated with, or "
+            "train with a lower train.outer_lr or algo.inner_lr"
+        )
 
-        They are the softmax of the candidates' mean outputs. With them comes their standard
-        deviation over the samples, of the same shape; None if there is one sample. Raises
-        DivergedError if outputs are not finite.
+    def answers(self, candidates: Sequence[MetaParameters], episodes: Episode) -> Answers:
+        """The query outputs after the last inner step, by the `eval` settings.
+
+        Raises DivergedError if they are not finite.
         """
         bn_stats = self.experiment.eval.bn_stats
         evaluation, combine = Evaluation((self.steps,), bn_stats), self.source.objective.combine
         samples = [self.engine.predict(c, episodes, evaluation)[:, -1] for c in candidates]
         mean = torch.stack([combine(outputs) for outputs in samples]).mean(0)
         if not mean.isfinite().all():
-            raise DivergedError(
-                f"the outputs are not finite after {self.steps} inner steps with eval.bn_stats="
-                f"{bn_stats}: adaptation diverges; take fewer eval.inner_steps or the "
-                "eval.bn_stats that the run was validated with"
-            )
-        if samples[0].shape[1] == 1:
-            return mean.softmax(-1), None
-        return mean.softmax(-1), torch.stack(samples).mean(0).softmax(-1).std(1)
+            raise self._diverged()
+        return Answers(mean, torch.stack(samples).mean(0))
 
     def curves(self, params: MetaParameters, variance: float) -> Curves | None:
         """Fits to some test tasks, to draw; None if inputs are no numbers."""
@@ -189,6 +213,7 @@ class Assembly:
             ensemble_size=candidates,
             calibration=calibration,
             single=course(scores.steps, scores.single),
+            not_finite=scores.not_finite,
             descents=None
             if self.source.objective.reported.few_shot
             else descents(scores, candidates),

@@ -56,14 +56,14 @@ def classify(
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
         raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
-    episode = task.episodes("test", 0, 1)
-    probabilities, spread = parts.probabilities(trained.candidates, episode)
+    answers = parts.answers(trained.candidates, task.episodes("test", 0, 1))
+    spread = answers.spread
     claim(output_dir)
     output = RunFolder(output_dir)
     predictions = Predictions(
         classes=own.labels,
         pictures=own.names,
-        probabilities=probabilities[0].cpu().numpy(),
+        probabilities=answers.probabilities[0].cpu().numpy(),
         spread=None if spread is None else spread[0].cpu().numpy(),
         truth=own.truth,
     )
@@ -114,6 +114,11 @@ def _notes(
         notes.append(
             "The pictures of query were normalised together, so others beside them would change "
             "the answers; eval.bn_stats=support judges each by itself."
+        )
+    elif parts.normalises and bn_stats != trained.bn_stats:
+        notes.append(
+            f"The run itself was tested with eval.bn_stats={trained.bn_stats}; with {bn_stats} "
+            "each picture is judged by itself."
         )
     return notes
 

@@ -15,11 +15,12 @@ from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
-from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.assembly import Assembly, assemble, choose_device
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import tested
 from maml_cli.runs.evaluation import estimates
-from maml_cli.runs.trained import budget_remarks, started
+from maml_cli.runs.going_on import extension, remarks_of, set_aside, way_on, with_command
+from maml_cli.runs.trained import budget_remarks, initialised, started
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
@@ -37,7 +38,7 @@ def run(experiment: Experiment, output_dir: Path) -> RunResults:
     UsageError, DataError, CheckpointError, DivergedError, StorageError, Interrupted, OutOfTime or
     ProcessLost.
     """
-    hint = f"resume={output_dir} goes on with it"
+    hint = f"to go on: {way_on(experiment, output_dir)}"
     with StopRequests(experiment.train.max_time, hint) as stop, ExitStack() as held:
         from_first(lambda: held.enter_context(locked(output_dir)))
         try:
@@ -60,24 +61,10 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         found = _found(checkpoints, experiment, output_dir)
     if found is not None:
         torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
-        experiment = replace(experiment, command=found.content.get("command", experiment.command))
+        experiment = with_command(found, experiment)
     parts = assemble(experiment, source, device)
-    params = parts.fresh()
-    start = parts.engine.algorithm.starts_from
-    if start is not None and found is None:
-        params = started(params, Path(start), source.objective)
-    params = params.to(device)
-    optimizer = parts.engine.algorithm.optimizer(list(flat(params.theta).values()))
-    state = RunState(params=params, optimizer=optimizer)
-    notes: list[str] = []
     checkpoints.tidy(found)
-    if found is not None:
-        state.restore(found.content)
-        notes = [
-            *found.problems,
-            *other_machine(found.content["machine"], parts.machine),
-            f"goes on after iteration {state.iteration} from {found.path}",
-        ]
+    state, notes, remarks = _begin(parts, found, files)
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
     from_first(lambda: write_atomically(files.config, experiment.resolved))
@@ -90,6 +77,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
             reporter.evaluating(split, done, total)
 
         protocol, environment = parts.protocol(state.params), parts.environment()
+        protocol = replace(protocol, remarks=(*protocol.remarks, *remarks))
         info = parts.info(
             protocol,
             environment,
@@ -114,6 +102,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
                 "config": experiment.resolved,
                 "command": experiment.command,
                 "machine": parts.machine,
+                "remarks": remarks,
             },
             reporter=reporter,
             stop=stop,
@@ -138,6 +127,37 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         )
         reporter.finish(results, ended.curves)
     return results
+
+
+def _begin(
+    parts: Assembly, found: Found | None, files: RunFolder
+) -> tuple[RunState, list[str], list[str]]:
+    """The run before its next iteration, what to say at its start, and what in every table."""
+    experiment, algorithm = parts.experiment, parts.engine.algorithm
+    objective, params = parts.source.objective, parts.fresh()
+    remarks = [*remarks_of(found)]
+    if found is None and algorithm.starts_from is not None:
+        params = started(params, Path(algorithm.starts_from), objective)
+    if found is None and experiment.run.init_from is not None:
+        params, remark = initialised(params, Path(experiment.run.init_from), objective)
+        remarks.append(remark)
+    params = params.to(parts.device)
+    optimizer = algorithm.optimizer(list(flat(params.theta).values()))
+    state = RunState(params=params, optimizer=optimizer)
+    if found is None:
+        return state, [*remarks], remarks
+    state.restore(found.content)
+    notes = [
+        *found.problems,
+        *other_machine(found.content["machine"], parts.machine),
+        f"goes on after iteration {state.iteration} from {found.path}",
+    ]
+    if longer := extension(found, experiment):
+        from_first(lambda: set_aside(files, longer.before))
+        remarks.append(longer.remark())
+        per_epoch = experiment.train.iterations_per_epoch
+        notes += longer.notes(parts.engine, state.iteration, per_epoch)
+    return state, [*notes, *remarks], remarks
 
 
 def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -> Found | None:

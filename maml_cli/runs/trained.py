@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import torch
 import yaml
+from torch import Tensor
 
-from maml_cli.core.algorithm import MetaParameters, misfits
+from maml_cli.core.algorithm import MetaParameters, Sections, flat, misfits, nested
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import Objective
@@ -21,6 +22,8 @@ from maml_cli.storage.resume import require_same_config
 from maml_cli.storage.run_folder import RunFolder
 from maml_cli.storage.shared_checkpoints import SharedCheckpoints
 
+SHOWN = 5
+
 
 class Trained(NamedTuple):
     """What a run has learned, read from its checkpoints, which stay as they are."""
@@ -31,6 +34,8 @@ class Trained(NamedTuple):
     """Of the episodes that it was trained on, whatever the episodes of another test have."""
     train_shots: int
     train_queries: int
+    bn_stats: str
+    """`eval.bn_stats` of the run's own test."""
     validation: Validation
     epochs: int
     """Epochs done, their validation included."""
@@ -73,12 +78,16 @@ def load_trained(
         train_ways=began["train_ways"] or began["ways"],
         train_shots=began["train_shots"] or began["shots"],
         train_queries=began["train_queries"] or began["queries"],
+        bn_stats=began["eval"]["bn_stats"],
         validation=checkpoints.validation(content["scores"]),
         epochs=done,
         iterations=content["iteration"],
         seconds_per_iteration=content["seconds"] / content["iteration"],
         command=content.get("command"),
-        remarks=budget_remarks(done, experiment.train, checkpoints, content["scores"]),
+        remarks=(
+            *content.get("remarks", ()),
+            *budget_remarks(done, experiment.train, checkpoints, content["scores"]),
+        ),
     )
 
 
@@ -102,13 +111,7 @@ def started(params: MetaParameters, folder: Path, objective: Objective) -> MetaP
 
     Raises CheckpointError, or UsageError where the networks differ.
     """
-    files = RunFolder(folder)
-    checkpoints = SharedCheckpoints(files.checkpoints, keep=1, metric=objective.reported)
-    found = checkpoints.newest()
-    if found is None or not found.content["scores"]:
-        raise CheckpointError(f"algo.start={folder}: holds no run with a finished epoch")
-    (best,) = checkpoints.best(found.content["scores"])
-    model = checkpoints.load(best, torch.device("cpu")).theta.get("model", {})
+    model = best_of(f"algo.start={folder}", folder, objective).theta.get("model", {})
     both = ({"model": params.theta["model"]}, {"model": model})
     if problems := misfits(*(MetaParameters(theta=theta, state={}) for theta in both)):
         raise UsageError(
@@ -117,6 +120,52 @@ def started(params: MetaParameters, folder: Path, objective: Objective) -> MetaP
             "(algo.bnwb)",
         )
     return MetaParameters(theta={**params.theta, "model": model}, state=params.state)
+
+
+def initialised(
+    params: MetaParameters, folder: Path, objective: Objective
+) -> tuple[MetaParameters, str]:
+    """Fresh parameters with those of another run's best epoch that fit, and a remark on both.
+
+    Raises CheckpointError, or UsageError where none fits.
+    """
+    theirs = best_of(f"init_from={folder}", folder, objective)
+    known = {**flat(theirs.theta), **flat(theirs.state)}
+
+    def fitting(ours: Sections) -> Sections:
+        return nested(
+            {
+                name: known[name] if _fits(known.get(name), tensor) else tensor
+                for name, tensor in flat(ours).items()
+            }
+        )
+
+    names = {**flat(params.theta), **flat(params.state)}
+    taken = [name for name, tensor in names.items() if _fits(known.get(name), tensor)]
+    others = misfits(params, theirs)
+    if not taken:
+        raise UsageError(
+            f"init_from={folder}: none of its tensors has a name and shape of this run",
+            *others[:SHOWN],
+        )
+    left = f"; not taken: {'; '.join(others)}" if others else ""
+    remark = f"started from {len(taken)} of {len(names)} tensors of {folder}{left}"
+    return MetaParameters(theta=fitting(params.theta), state=fitting(params.state)), remark
+
+
+def _fits(found: Tensor | None, wanted: Tensor) -> bool:
+    return found is not None and found.shape == wanted.shape
+
+
+def best_of(key: str, folder: Path, objective: Objective) -> MetaParameters:
+    """The meta-parameters of a run's best epoch; raises CheckpointError, which names the key."""
+    files = RunFolder(folder)
+    checkpoints = SharedCheckpoints(files.checkpoints, keep=1, metric=objective.reported)
+    found = checkpoints.newest()
+    if found is None or not found.content["scores"]:
+        raise CheckpointError(f"{key}: holds no run with a finished epoch")
+    (best,) = checkpoints.best(found.content["scores"])
+    return checkpoints.load(best, torch.device("cpu"))
 
 
 def claim(folder: Path) -> None:

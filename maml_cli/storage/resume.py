@@ -11,18 +11,27 @@ from maml_cli.core.settings import flat
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
-FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
-"""Keys that may differ: they do not decide the numbers of a run that goes well."""
+FREE = (
+    *("resume", "data_dir", "cache_dir", "download", "dataset.path"),
+    *("train.max_time", "train.on_nonfinite"),
+)
+"""Keys that may differ: they do not decide the numbers of a run that goes well. Data may be moved;
+`data.json` tells whether they are the same."""
+EPOCHS = "train.epochs"
 
 
 def require_same_config(before: str, now: str, place: object) -> None:
-    """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ."""
+    """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ.
+
+    A run may be trained on: `train.epochs` may have grown. A key that only one of them has, at
+    null, changes nothing.
+    """
     old, new = flat(yaml.safe_load(before)), flat(yaml.safe_load(now))
     keys = [key for key in {**old, **new} if key not in FREE]
     differing = [
         f"{key}: it has {_shown(old, key)}, now asked for is {_shown(new, key)}"
         for key in keys
-        if old.get(key, _ABSENT) != new.get(key, _ABSENT)
+        if old.get(key) != new.get(key) and not (key == EPOCHS and old[key] < new[key])
     ]
     if differing:
         raise CheckpointError(
@@ -33,7 +42,10 @@ def require_same_config(before: str, now: str, place: object) -> None:
 
 
 def finished(output_dir: Path, config: str) -> str | None:
-    """The table of the run in this folder, if it is done; raises CheckpointError as above."""
+    """The table of the run in this folder, if it is done and is given no more epochs.
+
+    Raises CheckpointError as above.
+    """
     folder = RunFolder(output_dir)
     if not folder.results.exists():
         return None
@@ -41,7 +53,8 @@ def finished(output_dir: Path, config: str) -> str | None:
         before = folder.config.read_text(encoding="utf-8")
         table = folder.table.read_text(encoding="utf-8")
     require_same_config(before, config, output_dir)
-    return table
+    old, new = (flat(yaml.safe_load(text))[EPOCHS] for text in (before, config))
+    return table if old == new else None
 
 
 def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -52,9 +65,6 @@ def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
         for name, value in now.items()
         if before.get(name) != value
     ]
-
-
-_ABSENT = object()
 
 
 def _shown(config: Mapping[str, Any], key: str) -> str:

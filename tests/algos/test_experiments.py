@@ -15,7 +15,8 @@ from maml_cli.core.objective import REGRESSION
 PRESETS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 COMPARING = ("protonet", "matching", "relation", "siamese", "neural_statistician")
 PUBLISHED = [name for name in PRESETS if name != "quickstart"]
-ADAPTING = [name for name in PUBLISHED if not name.startswith(COMPARING)]
+READING = ("snail", "mann", "memory_module", "meta_networks")
+ADAPTING = [name for name in PUBLISHED if not name.startswith((*COMPARING, *READING))]
 CHANNELS = {"omniglot": 1, "glyphs": 1, "mini_imagenet": 3}
 CELLS = [f"omniglot_{w}way_{k}shot" for w, k in product((5, 20), (1, 5))]
 CELLS += [f"mini_imagenet_5way_{k}shot" for k in (1, 5)]
@@ -52,8 +53,16 @@ def test_these_presets_and_no_others_are_there():
         *each(["matching"], MINI_IMAGENET, ["_fce"]),
         "relation_omniglot_5way_1shot_inductive",
         *each(["siamese", "neural_statistician"], ["omniglot_5way_1shot"]),
+        *each(["snail"], CELLS),
+        *each(["memory_module"], OMNIGLOT),
+        *each(["mann"], ["omniglot_5way_1shot", "omniglot_5way_5shot"]),
+        *each(["meta_networks"], ["omniglot_5way_1shot", "omniglot_20way_1shot"]),
+        *each(["meta_lstm"], MINI_IMAGENET, ["_paper", "_official_code"]),
     }
-    assert len(PRESETS) == 1 + 18 + 12 + 12 + 2 + 6 + 2 + 1 + 1 + 2 + 12 + 2 + 1 + 2
+    assert (
+        len(PRESETS)
+        == 1 + 18 + 12 + 12 + 2 + 6 + 2 + 1 + 1 + 2 + 12 + 2 + 1 + 2 + 6 + 4 + 2 + 2 + 4
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -229,6 +238,36 @@ def test_the_episodes_of_learners_that_compare(name, composer):
     assert (run.train.tasks_per_batch, run.eval.ensemble) == (1, 1)
 
 
+# Columns: network; shots and queries in training, then in the test; tasks per batch; rate; clipping
+SEQUENCES = {
+    "snail_omniglot_20way_5shot": ("conv4", 5, 1, 5, 1, 32, 1e-4, None),
+    "snail_mini_imagenet_5way_1shot": ("resnet12", 5, 1, 1, 15, 32, 1e-4, None),
+    "mann_omniglot_5way_1shot": ("pixels", 9, 1, 1, 1, 16, 1e-3, None),
+    "memory_module_omniglot_20way_1shot": ("plain_conv", 5, 1, 1, 1, 16, 1e-4, 5.0),
+    "meta_networks_omniglot_5way_1shot": (
+        *("plain_conv_meta_networks", 1, 10, 1, 1, 1, 1e-3, 10 / 50),
+    ),
+    "meta_networks_omniglot_20way_1shot": (
+        *("plain_conv_meta_networks", 1, 10, 1, 1, 1, 1e-3, 10 / 200),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_the_episodes_of_learners_that_read(name, composer):
+    run = build(composer.compose([f"experiment={name}"]), command="")
+    found = (
+        run.backbone.name,
+        *(run.run.shots_in("train"), run.run.queries_in("train")),
+        *(run.run.shots_in("test"), run.run.queries_in("test")),
+        run.train.tasks_per_batch,
+        run.train.outer_lr,
+        run.train.grad_clip_norm,
+    )
+    assert found == SEQUENCES[name]
+    assert run.train.grad_clip is None
+
+
 def test_what_is_unconfirmed_is_marked():
     assert all("[unconfirmed]" in read(n) for n in PRESETS if n.startswith("metasgd_"))
     assert all("[unconfirmed]" in read(n) for n in PRESETS if n.endswith("_paper"))
@@ -242,8 +281,13 @@ def test_what_is_unconfirmed_is_marked():
 def test_two_iterations(name, composer):
     overrides = [f"experiment={name}"]
     if "sinusoid" not in name:
-        small = "backbone.hidden=[4,4]" if "no_conv" in name else "backbone.filters=2"
-        overrides += [small, "ways=3"]
+        small = {
+            "no_conv": "backbone.hidden=[4,4]",
+            "mann": "algo.units=4",
+            "snail_mini": "backbone.widths=[2,2,2,2]",
+        }
+        found = [line for part, line in small.items() if part in name]
+        overrides += [*(found or ["backbone.filters=2"]), "ways=3"]
     run = build(composer.compose(overrides), command="")
     if run.dataset.name in CHANNELS:
         side = 46 if run.algo.name == "relation" else 16  # so that its maps can be halved again

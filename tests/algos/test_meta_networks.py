@@ -6,10 +6,11 @@ import pytest
 import torch
 from problems import TRAIN, images, shipped
 
-from maml_cli.algos.meta_networks import FastWeights, Generators, gradient_features
+from maml_cli.algos.meta_networks import FastWeights, Generators, P
 from maml_cli.algos.reading import Examples, all_shown
 from maml_cli.core.autodiff import Autograd, Derivative
 from maml_cli.core.errors import UsageError
+from maml_cli.inner.coordinate_lstm import preprocessed
 
 WAYS = 2
 SMALL = {"filters": 2, "blocks": [[1], [1]], "hidden": [3]}
@@ -54,7 +55,7 @@ def query():
     ],
 )
 def test_generators_see_size_and_sign(gradient, expected):
-    found = gradient_features(torch.tensor([gradient], dtype=torch.float64))
+    found = preprocessed(torch.tensor([gradient], dtype=torch.float64), P)
     assert found.shape == (1, 2)
     assert found[0].tolist() == pytest.approx(expected, abs=1e-6)
 

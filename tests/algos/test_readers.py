@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 import torch
-from problems import TRAIN, at_epoch, double, images, shipped
+from problems import TRAIN, FakeSource, at_epoch, double, images, keys, shipped
 
 from maml_cli.algos.reading import Examples, reading_order, rounds
 from maml_cli.core.algorithm import flat
@@ -150,6 +150,19 @@ def test_curves_may_be_read_from_no_point_at_all():
     order = torch.func.vmap(lambda *fields: reading_order(Episode(*fields), mixed_shots=True))
     counts = order(*fields, key).shown.sum(1).bincount()
     assert (counts - 200).abs().max() < 50
+
+
+def test_a_curve_is_answered_without_any_support_point():
+    source = FakeSource()
+    network = shipped("backbone", "mlp", hidden=[4]).build((1,))
+    settings = shipped("algo", "in_context", width=8, heads=2, layers=1)
+    engine = ENGINES["loop"](settings.build(network, source, TRAIN))
+    at = torch.tensor([[[0.5], [2.0]]])
+    nothing = at[:, :0]
+    episode = Episode(nothing, nothing, at, at, torch.zeros(1, 1).long(), keys(1))
+    found = engine.predict(engine.algorithm.init(0), episode, ALONE)
+    assert found.shape == (1, 1, 1, 2, 1)
+    assert found.isfinite().all()
 
 
 def test_rounds_count_earlier_examples_of_the_label():

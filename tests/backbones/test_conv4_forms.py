@@ -20,6 +20,7 @@ FORMS = {
     "conv4_48": (MINI_IMAGENET, 48, "valid", 0.01, True, 1e-5, 48 * 5 * 5),
     "conv4_maml_omniglot": (OMNIGLOT, 64, "stride", 0.0, False, 1e-3, 64),
     "conv4_maml_mini_imagenet": (MINI_IMAGENET, 32, "valid", 0.0, False, 1e-3, 800),
+    "conv4_meta_lstm": (MINI_IMAGENET, 32, "valid", 0.0, True, 1e-3, 800),
     "conv4_reptile_omniglot": (OMNIGLOT, 64, "stride", 0.0, True, 1e-3, 256),
     "conv4_reptile_mini_imagenet": (MINI_IMAGENET, 32, "same", 0.0, True, 1e-3, 1152),
 }

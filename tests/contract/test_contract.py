@@ -40,6 +40,9 @@ ALGORITHMS = {
             "carry_moments": False,
         },
     ),
+    "mtnet, curvature": ("mtnet", {"inner_steps": 1, "curvature": True}),
+    "cavia": ("cavia", {"inner_steps": 1, "contexts": 3}),
+    "imaml": ("imaml", {"inner_steps": 2, "cg_steps": 1}),
     "finetune": ("finetune", FEW_STEPS),
     "nearest_neighbour": ("nearest_neighbour", {}),
     "snail": (
@@ -59,6 +62,13 @@ ALGORITHMS = {
 WHOLE = {"particles": 3, "inner_steps": 1, "inner_lr": 1e-3, "adapts": ["body", "head"]}
 REGRESSION = {
     **{"pretrained": {}, "oracle": {}, "scratch": {}, "maml": FEW_STEPS, "metasgd": {}},
+    "tnet": FEW_STEPS,
+    "mtnet": FEW_STEPS,
+    "mtnet, a bit per weight": {**FEW_STEPS, "mask": "weight", "recompute": True},
+    "cavia": {"contexts": 3},
+    "metacurvature": FEW_STEPS,
+    "alfa": FEW_STEPS,
+    "imaml": {"inner_steps": 3, "cg_steps": 2},
     "in_context": {"width": 8, "layers": 2, "heads": 2, "mixed_shots": True},
     "bmaml": {**WHOLE, "outer": "chaser", "leader_lr": 1e-3},
     "platipus": {"inner_steps": 1, "samples": 2},
@@ -109,9 +119,10 @@ def test_other_statistics_in_training_on_every_engine(case, bn_stats):
     check_algorithm(partial(build, name, BY_RUNNING[case], train=train), bn_stats=(bn_stats,))
 
 
-@pytest.mark.parametrize("name", REGRESSION)
-def test_every_algorithm_for_curves_on_every_engine(name):
-    check_algorithm(partial(build, name, REGRESSION[name]), regression(), bn_stats=("batch",))
+@pytest.mark.parametrize("case", REGRESSION)
+def test_every_algorithm_for_curves_on_every_engine(case):
+    name, _, _ = case.partition(",")
+    check_algorithm(partial(build, name, REGRESSION[case]), regression(), bn_stats=("batch",))
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -181,8 +192,8 @@ def test_every_algorithm_on_the_meta_device(case, engine):
     assert step.loss.device == torch.device("meta")
 
 
-@pytest.mark.parametrize("name", REGRESSION)
-def test_every_algorithm_for_curves_on_the_meta_device(name):
-    problem = regression()
-    algorithm = build(name, REGRESSION[name], problem.network, problem.source)
+@pytest.mark.parametrize("case", REGRESSION)
+def test_every_algorithm_for_curves_on_the_meta_device(case):
+    problem, (name, _, _) = regression(), case.partition(",")
+    algorithm = build(name, REGRESSION[case], problem.network, problem.source)
     assert on_meta(algorithm, problem, Vmap).loss.device == torch.device("meta")

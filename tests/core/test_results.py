@@ -132,10 +132,10 @@ COURSE = {"steps": [0, 2], "mean": [0.2, 0.9], "ci95": [0.0, 0.01]}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ways": "5"}, 'ways must be a whole number, but is "5"'),
-        ({"ways": True}, "ways must be a whole number, but is true"),
-        ({"seed": None}, "seed must be a whole number, but is null"),
-        ({"train_shots": 1.5}, "train_shots must be a whole number, but is 1.5"),
+        ({"ways": "5"}, 'ways must be a whole number from 0 up, but is "5"'),
+        ({"ways": True}, "ways must be a whole number from 0 up, but is true"),
+        ({"seed": None}, "seed must be a whole number from 0 up, but is null"),
+        ({"train_shots": 1.5}, "train_shots must be a whole number from 0 up, but is 1.5"),
         ({"algo": None}, "algo must be a string, but is null"),
         ({"remarks": "half"}, 'remarks must be a list of strings, but is "half"'),
         ({"toggles": {"msl": 1}}, 'toggles must be an object of booleans and strings, but is {"'),

@@ -32,6 +32,7 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
         cache_dir=str(tmp_path / "cache"),
         download=False,
         resume="auto",
+        init_from=None,
     )
     return lambda **changes: dataclasses.replace(base, **changes)
 

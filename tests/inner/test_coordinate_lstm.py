@@ -10,7 +10,7 @@ from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed
 from maml_cli.inner.learned_optimizer import LearnedOptimizer
 from maml_cli.inner.update_rules import InnerStep
 
-AT = InnerStep(0, torch.tensor(0.5), torch.zeros(2, dtype=torch.int64))
+AT = InnerStep(0, torch.tensor(0.5), torch.zeros(2, dtype=torch.int64), 1)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from results import OMNIGLOT, changed, course
+from results import EPISODES, OMNIGLOT, changed, course
 
 from maml_cli.core.metric import MSE
 from maml_cli.storage.run_folder import RunFolder
@@ -37,13 +37,16 @@ def make_run(tmp_path: Path) -> MakeRun:
         config: dict[str, Any] | None = None,
         **changes: Any,
     ) -> Path:
-        """`changes` are fields of RunResults, or of its parts."""
+        """`changes` are fields of RunResults, or of its parts; `scores` decide the mean."""
+        episodes = EPISODES if scores is None else len(scores)
+        mean = mean if scores is None else sum(scores) / episodes
+        single = mean - 0.02 if scores is None else mean
         estimates = {0: (0.2, 0.0), 1: (0.8, 0.1), inner_steps: (mean, ci95)}
         tested = {
             "toggles": MAML | (switches or {}),
             "train_ways": changes.get("ways", 5),
-            "ensemble": course(estimates),
-            "single": course({inner_steps: (mean - 0.02, ci95)}),
+            "ensemble": course(estimates, episodes),
+            "single": course({inner_steps: (single, ci95)}, episodes),
         }
         results = changed(OMNIGLOT, **(tested | changes))
         folder = RunFolder(tmp_path / name)

@@ -1,6 +1,7 @@
 """What is found in folders, and what is not taken for a run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def test_a_run_that_was_tested_again_is_known_by_both_commands(
 
 def test_a_yaml_file_of_something_else_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("defaults: [train: htym]")
-    assert collect([tmp_path]) == ([], [])
+    assert collect([tmp_path]) == ([], [], [])
 
 
 def test_a_begun_run_says_how_far_it_is(tmp_path: Path) -> None:
@@ -73,15 +74,13 @@ def test_a_damaged_file_of_results_is_named_with_its_entry(
     content = json.loads(file.read_text())
     for key in ("seed", "backbone"):
         file.write_text(json.dumps({k: v for k, v in content.items() if k != key}))
-        with pytest.raises(
-            DataError, match=rf"run/results\.json: cannot be read \({key} is missing"
-        ):
-            collect([tmp_path])
+        [damaged] = collect([tmp_path]).damaged
+        assert re.search(rf"run/results\.json: cannot be read \({key} is missing", damaged.message)
     file.write_text(json.dumps(content | {"test": 0.9}))
-    with pytest.raises(DataError, match=r"run/results\.json: .*\(test is not a JSON object\)"):
-        collect([tmp_path])
+    [damaged] = collect([tmp_path]).damaged
+    assert (damaged.file, damaged.reason) == (file, "test is not a JSON object")
 
 
 def test_results_of_another_program_are_no_run(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"loss": 0.1}')
-    assert collect([tmp_path]) == ([], [])
+    assert collect([tmp_path]) == ([], [], [])

@@ -41,17 +41,22 @@ def test_approaches_are_compared_over_shared_seeds(make_run: MakeRun, tmp_path: 
     assert comparison.paired.over == "seeds"
 
 
+def _right(percent: int) -> list[float]:
+    """The scores of 100 episodes, so many of them 1."""
+    return [1.0] * percent + [0.0] * (100 - percent)
+
+
 def test_of_unequal_seeds_those_count_that_both_have(make_run: MakeRun, tmp_path: Path) -> None:
-    for seed, plain in enumerate([0.90, 0.80, 0.70]):
-        make_run(f"plain{seed}", plain, seed=seed, scores=[0.0, 1.0, 0.0])
-    make_run("msl1", 0.82, seed=1, scores=[1.0, 1.0, 0.0], switches={"msl": True})
+    for seed, plain in enumerate([90, 80, 70]):
+        make_run(f"plain{seed}", seed=seed, scores=_right(plain))
+    make_run("msl1", seed=1, scores=_right(83), switches={"msl": True})
     for seed in (0, 2):  # differences 0.03 and 0.05
-        make_run(f"lslr{seed}", 0.93 - 0.09 * seed, seed=seed, switches={"lslr": True})
+        make_run(f"lslr{seed}", seed=seed, scores=_right(93 - 9 * seed), switches={"lslr": True})
     lslr, msl = sorted(analyse(collect([tmp_path])).comparisons, key=lambda c: c.ours)
     assert (lslr.ours, lslr.theirs, lslr.paired.over) == ("MAML + LSLR", "MAML", "seeds")
     assert (lslr.paired.difference, lslr.paired.n) == (pytest.approx(0.04), 2)
     assert (msl.ours, msl.theirs, msl.paired.over) == ("MAML + MSL", "MAML", "episodes")
-    assert msl.paired.difference == pytest.approx(1 / 3)
+    assert msl.paired.difference == pytest.approx(0.03)
 
 
 def test_single_runs_are_compared_over_episodes(make_run: MakeRun, tmp_path: Path) -> None:
@@ -99,7 +104,8 @@ def test_validation_and_test_episodes_are_not_compared(make_run: MakeRun, tmp_pa
 
 
 def test_scores_that_were_not_kept_are_named(make_run: MakeRun) -> None:
-    one, other = make_run("one", scores=[1.0, 0.0]), make_run("other")
+    one, other = (make_run(name, scores=[1.0, 0.0]) for name in ("one", "other"))
+    (other / "test_scores.json").unlink()
     [run], [second] = collect([one]).runs, collect([other]).runs
     with pytest.raises(DataError, match=r"other/results.json: no test_scores.json"):
         compare_runs(run, second)

@@ -131,7 +131,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
-    found = Page(page(report))
+    found = Page(page(report).text)
     assert found.open == []
     assert found.tags.count("svg") >= 3
     assert not {"script", "link", "iframe"} & set(found.tags)
@@ -142,7 +142,7 @@ def test_the_page_needs_nothing_from_elsewhere(report: Report) -> None:
 
 def test_the_page_has_a_dark_side_and_escapes_text(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("run", remarks=["a < b & c"])
-    text = page(analyse(collect([tmp_path])))
+    text = page(analyse(collect([tmp_path]))).text
     assert "prefers-color-scheme: dark" in text
     assert "a &lt; b &amp; c" in text
     assert "#000001" not in text  # ink of the charts is the page's own
@@ -159,7 +159,7 @@ def test_the_page_draws_what_a_run_wrote(make_run: MakeRun, tmp_path: Path) -> N
         {"kind": "val", "iteration": 20, "val": [val], "inner_rates": {"head.bias": [0.321]}},
     ]
     (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    text = page(analyse(collect([tmp_path])))
+    text = page(analyse(collect([tmp_path]))).text
     assert "Learning curves over time" in text
     assert "0.321" in text
     assert "0.123" not in text

@@ -17,7 +17,7 @@ def test_accuracies_are_shown_in_percent_and_other_metrics_as_they_are():
         (0.04321, 0.0012, "0.0432 ± 0.0012"),
         (12345.6, 678.0, "12346 ± 678"),
         (1.0, 0.0, "1 ± 0"),
-        (float("inf"), float("nan"), "inf ± nan"),
+        (float("inf"), float("nan"), "not finite"),
     ],
 )
 def test_the_interval_decides_the_digits(mean, ci95, text):

@@ -2,8 +2,9 @@ from dataclasses import replace
 from math import nan
 from typing import get_args
 
-from results import BANDS, CALIBRATED, changed
+from results import BANDS, CALIBRATED, OMNIGLOT, changed
 
+from maml_cli.core.results import RunResults
 from maml_cli.core.settings import BatchNormStats
 from maml_cli.reporting.table import TableFile, markdown, tables
 
@@ -114,3 +115,13 @@ def test_the_file_is_github_markdown_with_the_command(info, results):
     assert set("".join(cells[1])) == {"-"}
     assert cells[2][:5] == ["mamlpp", "omniglot", "5", "1", "97.65 ± 0.31 %"]
     assert lines[-1] == "`maml-train algo=mamlpp dataset=omniglot`"
+
+
+def test_what_is_not_finite_is_counted_in_a_remark():
+    """2 of 600 episodes, and 3 iterations that were passed over."""
+    results = changed(OMNIGLOT, not_finite=2, iterations_skipped=3)
+    text = markdown(results)
+    assert "† outputs are not finite in 2 of 600 test episodes; they count as wrong" in text
+    assert "† training passed over 3 iterations whose loss or gradient was not finite" in text
+    assert "ensemble of 5 †" in text
+    assert RunResults.from_json(results.to_json()) == results

@@ -1,0 +1,206 @@
+"""A trained run in Python: adapt it to examples, ask for predictions, take them as a module."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from maml_cli.core.algorithm import MetaParameters, flat, misfits, nested
+from maml_cli.core.errors import UsageError
+from maml_cli.core.experiment import Experiment
+from maml_cli.core.objective import CLASSIFICATION, Objective, class_balanced
+from maml_cli.core.types import Episode
+from maml_cli.data.files import FolderFiles
+from maml_cli.data.inventory import ImageDataset
+from maml_cli.data.own_pictures import evened
+from maml_cli.data.pictures import Picture, decoded
+from maml_cli.data.record import read_record
+from maml_cli.data.sampler import episode_keys
+from maml_cli.runs.assembly import Answers, Assembly, assemble, choose_device
+from maml_cli.runs.trained import load_trained
+from maml_cli.storage.run_folder import RunFolder
+
+
+@dataclass(kw_only=True)
+class GivenTask:
+    """The source of one task, whose queries come later."""
+
+    objective: Objective
+    input_shape: tuple[int, ...]
+    output_size: int
+    train_classes: int
+    remarks: tuple[str, ...] = ()
+
+    def episodes(self, split: str, start: int, count: int) -> Episode:
+        """Raises TypeError: a task that is given has no others beside it."""
+        raise TypeError("a given task is not drawn")
+
+    def curve_episodes(self, count: int) -> None:
+        """None: there is nothing to draw."""
+
+
+class Model:
+    """What a run has learned: the networks of its best epochs."""
+
+    def __init__(self, folder: Path, experiment: Experiment) -> None:
+        self._folder, self._experiment = folder, experiment
+        self._device = choose_device(experiment.run.device)
+        dataset = experiment.dataset
+        self._classes = isinstance(dataset, ImageDataset)
+        self._objective = (
+            CLASSIFICATION
+            if self._classes
+            else dataset.load(experiment.run, self._device).objective
+        )
+        trained = load_trained(folder, experiment, self._objective, self._device)
+        self._candidates, self.remarks = trained.candidates, trained.remarks
+
+    def images(self, paths: Sequence[str | PathLike[str]]) -> Tensor:
+        """Pictures as the networks receive them, `(pictures, channels, height, width)`.
+
+        Raises UsageError if the run's data set has no pictures, DataError if one cannot be read.
+        """
+        dataset = self._experiment.dataset
+        if not isinstance(dataset, ImageDataset):
+            raise UsageError(f"{self._folder} was trained on {dataset.name}, which has no pictures")
+        record = read_record(RunFolder(self._folder).data)
+        form = dataset.picture_form(record.values if record else None)
+        files = [Path(path).resolve() for path in paths]
+        folders = {file.parent: FolderFiles(file.parent) for file in files}
+        pictures = [Picture(folders[f.parent], f"{f.parent.name}/{f.name}") for f in files]
+        pixels = np.empty((len(files), *form.shape), np.uint8)
+        for place, image in decoded(pictures, form.decode, form.values, "paths"):
+            pixels[place] = image[0]
+        scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
+        return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
+
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> "AdaptedModel":
+        """The model of one task, from its support set.
+
+        For classes, `support_x` is `(examples, channels, height, width)` and `support_y` holds
+        labels 0 to ways-1, in any order and as many of each as there are. For curves both are
+        `(points, numbers)`. Raises UsageError if that does not fit the run.
+        """
+        if len(support_x) != len(support_y) or not len(support_x):
+            raise UsageError(
+                f"support_x has {len(support_x)} examples and support_y {len(support_y)}: give "
+                "both the same number, at least one"
+            )
+        if self._classes:
+            support_x, support_y, objective = _by_class(support_x, support_y)
+            outputs = int(support_y.max()) + 1
+        else:
+            objective, outputs = self._objective, support_y.shape[-1]
+        # a classifier of all training classes has a head of theirs; nobody else asks their number
+        head = self._candidates[0].theta.get("model", {}).get("head.weight", ())
+        task = GivenTask(
+            objective=objective,
+            input_shape=tuple(support_x.shape[1:]),
+            output_size=outputs,
+            train_classes=len(head),
+        )
+        # a single task has all cores without processes of its own
+        run = replace(self._experiment.run, engine="loop")
+        parts = assemble(replace(self._experiment, run=run), task, self._device)
+        if problems := misfits(parts.fresh(), self._candidates[0]):
+            raise UsageError(
+                *(f"{outputs} outputs on inputs of shape {task.input_shape}: {p}" for p in problems)
+            )
+        support = support_x.to(self._device), support_y.to(self._device)
+        key = torch.from_numpy(episode_keys(run.seed, "test", 0, 1)[0]).to(self._device)
+        return AdaptedModel(AdaptedModule(parts, self._candidates, *support, key))
+
+
+class AdaptedModel:
+    """A model of one task."""
+
+    def __init__(self, module: "AdaptedModule") -> None:
+        self._module = module
+
+    def predict(self, query_x: Tensor) -> Tensor:
+        """Probabilities of the classes, `(queries, ways)`; for curves the values, `(queries, n)`.
+
+        Raises DivergedError if the adaptation diverges.
+        """
+        outputs: Tensor = self._module(query_x)
+        return outputs.softmax(-1) if self._module.classes else outputs
+
+    def to_module(self) -> "AdaptedModule":
+        """The same as a module of torch, from inputs to outputs (logits, for classes)."""
+        return self._module
+
+
+class AdaptedModule(nn.Module):
+    """From queries `(queries, ...)` to outputs `(queries, outputs)`, without gradients.
+
+    The weights of the run and the support set are its buffers. Each call adapts anew, so that any
+    learner can be one: what a learner makes of a support set may depend on the queries.
+    """
+
+    support_x: Tensor
+    support_y: Tensor
+    key: Tensor
+
+    def __init__(
+        self,
+        parts: Assembly,
+        candidates: Sequence[MetaParameters],
+        support_x: Tensor,
+        support_y: Tensor,
+        key: Tensor,
+    ) -> None:
+        super().__init__()
+        self._parts = parts
+        self._names = [(list(flat(c.theta)), list(flat(c.state))) for c in candidates]
+        for number, candidate in enumerate(candidates):
+            for part in ("theta", "state"):
+                for place, tensor in enumerate(flat(getattr(candidate, part)).values()):
+                    self.register_buffer(f"{part}_{number}_{place}", tensor.detach())
+        self.register_buffer("support_x", support_x)
+        self.register_buffer("support_y", support_y)
+        self.register_buffer("key", key)
+
+    @property
+    def classes(self) -> bool:
+        """Whether the outputs are logits of classes."""
+        return not self.support_y.is_floating_point()
+
+    def forward(self, query_x: Tensor) -> Tensor:
+        outputs: Tensor = self.answers(query_x).outputs[0]
+        return outputs
+
+    def answers(self, query_x: Tensor) -> Answers:
+        """The outputs, with their samples if the learner draws any."""
+        count = len(query_x)
+        target = self.support_y[:1].expand(count, *self.support_y.shape[1:])
+        classes = torch.arange(self._parts.source.output_size, device=self.key.device)
+        query_x = query_x.to(self.support_x)
+        episode = Episode(self.support_x, self.support_y, query_x, target, classes, self.key)
+        batch = Episode(*(field.unsqueeze(0) for field in episode))
+        return self._parts.answers(self._candidates(), batch)
+
+    def _candidates(self) -> list[MetaParameters]:
+        def section(part: str, number: int, names: list[str]) -> dict[str, dict[str, Tensor]]:
+            return nested({n: getattr(self, f"{part}_{number}_{i}") for i, n in enumerate(names)})
+
+        return [
+            MetaParameters(theta=section("theta", i, theta), state=section("state", i, state))
+            for i, (theta, state) in enumerate(self._names)
+        ]
+
+
+def _by_class(support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor, Objective]:
+    """The support set sorted by class, smaller classes repeated; and its loss."""
+    found = sorted(set(support_y.tolist()))
+    if support_y.is_floating_point() or found != list(range(len(found))) or len(found) < 2:
+        raise UsageError(
+            f"support_y has the labels {found}: number the classes of the task 0, 1, 2 and so on, "
+            "as integers; at least two of them"
+        )
+    rows = evened(support_y.bincount().tolist())
+    order = support_y.argsort(stable=True)[torch.from_numpy(np.concatenate(rows))]
+    return support_x[order], support_y[order], class_balanced([len(r) for r in rows])
