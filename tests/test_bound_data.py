@@ -151,6 +151,13 @@ def test_the_range_of_training_is_used_at_the_test(own):
     assert "0 to 1000 become black and white" in again("dataset.path=new")["remarks"][1]
 
 
+def test_a_run_that_cannot_begin_leaves_no_folder(maml_train, tmp_path):
+    ended = maml_train("dataset=image_folder", "dataset.path=nothing")
+    assert ended.code == 3
+    assert [path.name for path in (tmp_path / "outputs").rglob("*") if path.is_file()] == []
+    assert not list((tmp_path / "outputs").glob("image_folder/*/*"))
+
+
 def record(**splits: dict[str, tuple[int, str]]) -> DataRecord:
     facts = {s: {c: ClassFacts(*f) for c, f in found.items()} for s, found in splits.items()}
     return DataRecord(checksum="", train_classes=1, splits=facts)

@@ -1,5 +1,6 @@
 """The examples run as they stand, and stay as short as the documents say."""
 
+import json
 import math
 import shlex
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -297,3 +299,16 @@ def test_the_step_of_the_learned_optimizer_is_that_of_torchs_lstm_cell() -> None
             expected = expected + 0.1 * move.reshape(2, 2)
     assert torch.allclose(phi["w"], expected, atol=1e-6)
     assert not torch.allclose(phi["w"], torch.tensor([[1.0, -2.0], [0.5, 4.0]]))
+
+
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((EXAMPLES / "notebook" / "use.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    variables: dict[str, Any] = {}
+    for cell in cells:
+        exec(cell, variables)  # noqa: S102 -- our own notebook
+    right = [support.stem for support in variables["support"]]
+    found = [right[n] for n in variables["probabilities"].argmax(1).tolist()]
+    assert sum(f == query.stem for f, query in zip(found, variables["queries"], strict=True)) >= 4
+    assert (tmp_path / "adapted.pt").is_file()

@@ -8,6 +8,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, NoReturn
 
@@ -211,6 +212,7 @@ def _job(config: DictConfig) -> float | None:
     except Interrupted as error:
         raise Left(_report(error)) from None
     except UserError as error:
+        _clear(output_dir)
         _fail(_report(error))
     except Exception as error:
         _fail(_report_bug(error, output_dir))
@@ -237,6 +239,17 @@ def _run(config: DictConfig, output_dir: Path) -> None:
     if not from_first(lambda: _show_finished(experiment, output_dir)):
         end_with_parent()
         run(experiment, output_dir)
+
+
+def _clear(output_dir: Path) -> None:
+    """Take away a folder in which a run that could not begin has left its lock alone."""
+    lock = RunFolder(output_dir).lock
+    chosen = any(o.startswith("hydra.run.dir=") for o in HydraConfig.get().overrides.hydra)
+    with suppress(OSError):
+        if ranks.is_first() and {path.name for path in output_dir.iterdir()} <= {lock.name}:
+            lock.unlink(missing_ok=True)
+            if not chosen:
+                output_dir.rmdir()
 
 
 def _fail(exit_code: int) -> NoReturn:

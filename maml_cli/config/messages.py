@@ -95,14 +95,58 @@ def invalid(key: str, value: Any, error: ErrorDetails, fields: Mapping[str, Fiel
     return f"{key}={typed(value)}: {must}{meaning}"
 
 
+HABITS = {
+    "augment": "images are not augmented; dataset.rotations turns Omniglot's classes",
+    "batch_size": "train.tasks_per_batch counts the tasks of an outer update",
+    "checkpoint": "resume=DIR goes on with a run, init_from=DIR starts from its weights",
+    "early_stopping": "train.patience ends a training that gets no better",
+    "gpus": "device=cuda; torchrun starts a process per GPU",
+    "learning_rate": "train.outer_lr is the outer rate, algo.inner_lr the inner one",
+    "logger": "every run writes TensorBoard events and metrics.jsonl (docs/metrics.md)",
+    "max_epochs": "train.epochs",
+    "max_steps": "train.epochs times train.iterations_per_epoch",
+    "num_workers": "the images lie in memory, so nothing loads them",
+    "optimizer": "the outer optimiser is the algorithm's own: Adam for most",
+    "output_dir": "hydra.run.dir=DIR chooses the folder of a run",
+    "weights": "init_from=DIR starts from a run, backbone.weights=FILE a backbone=module",
+}
+"""Keys of other runners, and what stands for them here."""
+_ALIKE = {
+    "augmentation": "augment",
+    "batchsize": "batch_size",
+    "bs": "batch_size",
+    "ckpt": "checkpoint",
+    "ckpt_path": "checkpoint",
+    "earlystopping": "early_stopping",
+    "gpu": "gpus",
+    "logging": "logger",
+    "lr": "learning_rate",
+    "load_from": "checkpoint",
+    "meta_batch_size": "batch_size",
+    "meta_lr": "learning_rate",
+    "optim": "optimizer",
+    "pretrained": "weights",
+    "save_dir": "output_dir",
+    "tensorboard": "logger",
+    "transforms": "augment",
+    "transform": "augment",
+    "wandb": "logger",
+    "workers": "num_workers",
+}
+_ALIKE_ENOUGH = 0.7
+
+
 def unknown_key(key: str, known: list[str]) -> str:
-    """That there is no such key, and the nearest one that there is."""
+    """That there is no such key, and the nearest one that there is, or what stands for it."""
     last = key.rpartition(".")[2]
+    habit = next((HABITS[h] for k in (key, last) if (h := _ALIKE.get(k, k)) in HABITS), None)
+    if habit and not any(name.rpartition(".")[2] == last for name in known):
+        return f"{key}: no such key; {habit}"
     by_last = {name.rpartition(".")[2]: name for name in known}
     nearest = (
         [name for name in known if name.rpartition(".")[2] == last]
-        or get_close_matches(key, known, n=1)
-        or [by_last[name] for name in get_close_matches(last, by_last, n=1)]
+        or get_close_matches(key, known, n=1, cutoff=_ALIKE_ENOUGH)
+        or [by_last[name] for name in get_close_matches(last, by_last, n=1, cutoff=_ALIKE_ENOUGH)]
     )
     way_out = (
         f"did you mean {alternatives(nearest)}?" if nearest else "maml-train --help lists them"

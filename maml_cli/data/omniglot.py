@@ -27,6 +27,7 @@ from maml_cli.data.omniglot_files import (
     decoded,
     download_parts,
     find_parts,
+    found_in,
 )
 from maml_cli.data.pictures import Picture, PictureForm
 from maml_cli.data.pixel_values import ValueRange
@@ -81,7 +82,7 @@ class Omniglot:
     ) -> ImageTasks:
         """The tasks; raises DataError if drawings are missing, damaged or too many."""
         refuse_new(self.name, binding)
-        parts = self._parts(Path(run.data_dir, "omniglot"), run.download)
+        parts = self._parts(_root(run), run.download)
         images, checksum = self._images(parts, Path(run.cache_dir))
         pools = {
             split: image_pool(images[classes], device, self._rotations_in(split))
@@ -116,7 +117,7 @@ class Omniglot:
 
     def inventory(self, run: RunSettings) -> Inventory:
         """What is there; raises DataError if drawings are missing or too many."""
-        parts = self._parts(Path(run.data_dir, "omniglot"), run.download)
+        parts = self._parts(_root(run), run.download)
         numbers = [len(character.drawings) for character in characters(parts)]
         return Inventory(
             sources=[files.path for files in parts.values()],
@@ -137,7 +138,11 @@ class Omniglot:
             return find_parts(root)
         if missing:
             raise DataError(
-                f"Omniglot: {root.absolute()} has no {' and no '.join(missing)}, as folder or .zip",
+                f"Omniglot: {root.absolute()} has no {' and no '.join(missing)}, as folder or .zip "
+                f"({found_in(root)})",
+                "Read are these two, also in omniglot-py/ or python/, or a tree of all alphabets "
+                "(ALPHABET/CHARACTER/IMAGE) with drawings of 105 x 105 pixels; arrays "
+                "(.npz, .mat) and resized drawings are not read.",
                 "Set data_dir (or MAML_DATA_DIR) to the folder that holds omniglot/, or set "
                 f"download=true, or get the archives from {HOME}.",
             )
@@ -155,3 +160,9 @@ class Omniglot:
             shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
             pieces=lambda: enumerate(decoded(classes, self.image_size)),
         )
+
+
+def _root(run: RunSettings) -> Path:
+    """The folder of Omniglot: data_dir/omniglot, or data_dir itself as torchvision's root."""
+    root = Path(run.data_dir, "omniglot")
+    return Path(run.data_dir) if not root.is_dir() and find_parts(Path(run.data_dir)) else root

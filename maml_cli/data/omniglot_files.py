@@ -3,7 +3,7 @@
 import io
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.torchvision_guard import import_torchvision
-from maml_cli.data.faults import refuse
+from maml_cli.data.faults import SHOWN, refuse
 from maml_cli.data.files import Files, FolderFiles, ZipFiles
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.pictures import Recipe
@@ -36,7 +36,7 @@ class Character(NamedTuple):
     drawings: list[str]
 
 
-def find_parts(root: Path, parts: Mapping[str, object] = ALPHABETS) -> dict[str, Files]:
+def find_parts(root: Path, parts: Mapping[str, Mapping[str, int]] = ALPHABETS) -> dict[str, Files]:
     """The parts found below `root`; an archive, which checks itself, goes before a folder."""
     found: dict[str, Files] = {}
     for part in parts:
@@ -47,7 +47,34 @@ def find_parts(root: Path, parts: Mapping[str, object] = ALPHABETS) -> dict[str,
                 found[part] = FolderFiles(folder / part)
             if part in found:
                 break
-    return found
+    return found or _merged(root, parts)
+
+
+def _merged(root: Path, parts: Mapping[str, Mapping[str, int]]) -> dict[str, Files]:
+    """The parts of a tree that holds the alphabets of both, as the official MAML++ code has it."""
+    for folder in [root, *sorted(path for path in root.glob("*") if path.is_dir())]:
+        if all((folder / alphabet).is_dir() for part in parts for alphabet in parts[part]):
+            files = FolderFiles(folder)
+            return {part: AlphabetFiles(files, parts[part]) for part in parts}
+    return {}
+
+
+class AlphabetFiles:
+    """Those files of a tree that lie in some alphabets."""
+
+    def __init__(self, files: Files, alphabets: Collection[str]) -> None:
+        self.path, self.fingerprint = files.path, files.fingerprint
+        self.names = [name for name in files.names if name.split("/")[-3] in alphabets]
+        self.read, self.place = files.read, files.place
+
+
+def found_in(root: Path) -> str:
+    """What lies in a folder, in a few words."""
+    if not root.is_dir():
+        return "there is no such folder"
+    names = sorted(path.name for path in root.iterdir() if not path.name.startswith("."))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"in it: {', '.join(names[:SHOWN])}{more}" if names else "it is empty"
 
 
 def characters(

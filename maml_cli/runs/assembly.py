@@ -93,8 +93,10 @@ class Assembly:
         split: str,
         episodes: int,
         on_progress: Callable[[str, int, int], None],
+        *,
+        course: bool = False,
     ) -> Scores:
-        """The candidates' scores by the experiment's `eval` settings.
+        """The candidates' scores by the experiment's `eval` settings; see `evaluate`.
 
         `on_progress` is told the split, how many episodes are done and how many there are. Raises
         DivergedError if there is no episode whose outputs are finite.
@@ -107,6 +109,7 @@ class Assembly:
             episodes=episodes,
             steps=self.steps,
             bn_stats=self.experiment.eval.bn_stats,
+            course=course,
             on_progress=lambda done: on_progress(split, done, episodes),
         )
         if scores.not_finite == episodes:

@@ -38,7 +38,10 @@ def tested(
     sizes = {"val": settings.val_episodes, "test": settings.test_episodes}
     scoring = objective.scoring if "val" in splits_of(parts.source) else None
     needed = dict.fromkeys([split] if scoring is None else ["val", split])
-    scores = {name: parts.scores(candidates, name, sizes[name], on_progress) for name in needed}
+    scores = {
+        name: parts.scores(candidates, name, sizes[name], on_progress, course=name == split)
+        for name in needed
+    }
     calibration: Calibration | None = None
     by_episode: Mapping[str, EpisodeScores] = {}
     if scoring is not None:

@@ -60,15 +60,20 @@ def evaluate(
     episodes: int,
     steps: int,
     bn_stats: BatchNormStats,
+    course: bool,
     on_progress: Callable[[int], None],
 ) -> Scores:
     """Score the candidates on the first `episodes` episodes of a split; changes nothing.
 
+    Scored is the end of the adaptation, and with `course` what comes before it. Where the metric is
+    reported per step, the course is always scored.
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
     objective = source.objective
-    evaluation = Evaluation(steps_to_score(steps, free=not objective.reported.few_shot), bn_stats)
+    every = steps_to_score(steps, free=not objective.reported.few_shot)
+    whole = course or objective.reported.per_step
+    evaluation = Evaluation(every if whole else (steps,), bn_stats)
     ensemble, single, predictive, true, seconds = [], [], [], [], 0.0
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):

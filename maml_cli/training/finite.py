@@ -44,10 +44,11 @@ def diverged(
     where = f", first after inner step {steps[0]}" if steps else ""
     flat = [rate for rates in inner_rates.values() for rate in rates]
     learned = f" Inner rates learned so far: {min(flat):.3g} to {max(flat):.3g}." if flat else ""
+    inner = " or algo.inner_lr" if max(outcome.query_steps, default=0) > 0 else ""
     which = f"training episodes {episodes[0]} to {episodes[-1]}"
     return DivergedError(
         f"{what} at iteration {iteration} ({which}){where}"
-        f".{learned} Lower train.outer_lr or algo.inner_lr, set train.grad_clip or "
+        f".{learned} Lower train.outer_lr{inner}, set train.grad_clip or "
         "train.grad_clip_norm, or pass over such iterations with train.on_nonfinite=skip. No "
         "update was made from it."
     )

@@ -49,6 +49,11 @@ def test_the_nearest_key_is_in_the_same_or_another_section() -> None:
     assert unknown_key("algo.iner_lr", known).endswith("did you mean algo.inner_lr?")
     assert unknown_key("algo.outer_lr", known).endswith("did you mean train.outer_lr?")
     assert unknown_key("outr_lr", known).endswith("did you mean train.outer_lr?")
+    assert (
+        unknown_key("trainer.max_epochs", known) == "trainer.max_epochs: no such key; train.epochs"
+    )
+    assert "TensorBoard" in unknown_key("logger", known)
+    assert "init_from=DIR" in unknown_key("model.pretrained", known)
     assert unknown_key("zzzzzz", known) == "zzzzzz: no such key; maml-train --help lists them"
 
 

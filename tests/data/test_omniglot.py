@@ -121,11 +121,12 @@ def test_what_an_episode_needs_is_checked_without_data(run_settings):
 def test_missing_data_say_where_they_were_sought_and_what_to_do(run_settings, tmp_path):
     with pytest.raises(DataError) as caught:
         omniglot().load(run_settings(), CPU)
-    found, advice = caught.value.messages
+    found, read, advice = caught.value.messages
     assert found == (
         f"Omniglot: {tmp_path}/data/omniglot has no images_background and no images_evaluation, "
-        "as folder or .zip"
+        "as folder or .zip (there is no such folder)"
     )
+    assert "a tree of all alphabets" in read
     assert "MAML_DATA_DIR" in advice
     assert "download=true" in advice
 

@@ -9,10 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from picture_trees import write_files
 from PIL import Image
 
 from maml_cli.core.errors import DataError
-from maml_cli.data.omniglot_files import characters, decoded, download_parts, find_parts
+from maml_cli.data.omniglot_files import (
+    characters,
+    decoded,
+    download_parts,
+    find_parts,
+    found_in,
+)
 
 SMALL = {"images_background": {"Aleph": 2, "Beth_(old)": 1}, "images_evaluation": {"Beth": 2}}
 NUMBERS = {  # what the fixture's drawings show, in the order of sorted labels
@@ -54,6 +61,20 @@ def test_characters_are_sorted_by_label_from_folders_and_archives(
     assert images.shape == (5, 3, 1, 28, 28)
     assert set(np.unique(images)) == {0, 255}
     assert numbers(images[:, :, 0]).tolist() == [[number] * 3 for number in NUMBERS.values()]
+
+
+@pytest.mark.parametrize("below", [".", "omniglot_dataset"])
+def test_a_tree_of_all_alphabets_is_both_parts(tmp_path, small_files, below):
+    merged = {n.partition("/")[2]: c for files in small_files.values() for n, c in files.items()}
+    write_files(tmp_path / below, merged)
+    assert [character.label for character in read(tmp_path)] == list(NUMBERS)
+
+
+def test_what_is_there_instead_is_said(tmp_path):
+    assert found_in(tmp_path / "nothing") == "there is no such folder"
+    assert found_in(tmp_path) == "it is empty"
+    write_files(tmp_path, {f"{i:02d}.npz": b"" for i in range(12)})
+    assert found_in(tmp_path) == f"in it: {', '.join(f'{i:02d}.npz' for i in range(10))} and 2 more"
 
 
 def test_the_order_of_files_does_not_matter(tmp_path, small_files, write):
