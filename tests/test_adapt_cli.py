@@ -196,13 +196,32 @@ def test_pictures_without_a_class_are_told_apart_too(run, mine, capsys):
 
 
 def test_classes_may_have_different_numbers_of_pictures(run, mine):
-    """With one picture twice, a class weighs more; its mean loss is over all pictures alike."""
+    """A picture that is there twice counts more within its class."""
     first = next((mine / "support").rglob("*.png"))
     shutil.copy(first, first.with_name("again.png"))
     assert adapt(run, mine) == 0
     assert "3 classes from 7 pictures" in (mine / "out" / "table.md").read_text()
     different = probabilities_in(mine / "out") - independent(run, steps=5, bn_stats="support")
     assert np.abs(different).max() > 1e-4
+
+
+def test_more_pictures_of_a_class_do_not_count_more(run, mine):
+    """One picture of each class, and that of the first one three times: the same answers."""
+    labels = sorted((mine / "support").iterdir())
+    for label in labels:
+        for picture in sorted(label.iterdir())[1:]:
+            picture.unlink()
+    assert adapt(run, mine) == 0
+    once = probabilities_in(mine / "out")
+    shutil.rmtree(mine / "out")
+    (picture,) = labels[0].iterdir()
+    for number in (1, 2):
+        shutil.copy(picture, labels[0] / f"copy{number}.png")
+    assert adapt(run, mine) == 0
+    np.testing.assert_allclose(probabilities_in(mine / "out"), once, atol=2e-5)
+    assert "Classes have 1 to 3 pictures; each class has the same weight." in (
+        mine / "out" / "table.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_other_kinds_of_files_are_taken_alike(run, mine):

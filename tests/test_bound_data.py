@@ -6,13 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from picture_trees import png, write_files
 from PIL import Image
 
 from maml_cli.commands.evaluate import main as maml_eval
 from maml_cli.commands.train import main as train
+from maml_cli.core.types import Episode
+from maml_cli.data.keyed import keyed
 from maml_cli.data.pixel_values import ValueRange
 from maml_cli.data.record import ClassFacts, DataRecord, changes
+from maml_cli.data.sampler import episode_keys
 
 TINY = [
     *("algo=nearest_neighbour", "dataset=image_folder", "backbone.filters=4", "ways=2", "shots=1"),
@@ -125,6 +129,9 @@ def test_a_run_goes_on_beside_new_folders_and_not_on_other_pictures(own, maml_tr
     assert maml_train("resume=run").code == 0
     assert "left out: 1 class that" in Path("run/table.md").read_text()
     unfinish()
+    own = own.rename("moved")
+    assert maml_train("resume=run", "dataset.path=moved").code == 0
+    unfinish()
     write_files(own, {"c03/0.png": png(99, "L", (16, 16))})
     ended = maml_train("resume=run")
     assert ended.code == 3
@@ -185,3 +192,25 @@ def test_a_data_set_of_ones_own_is_told_by_its_episodes(tmp_path, maml_train):
     lines = Path("curves.csv").read_text().splitlines()
     Path("curves.csv").write_text("\n".join([lines[0], *(f"{line}1" for line in lines[1:])]))
     assert "the data are not those of the run" in maml_train("resume=run").errors
+
+
+class Keyless:
+    """A source as people write it: numbers that count, and no keys."""
+
+    objective, input_shape, output_size, train_classes, remarks = None, (1,), 1, 1, ("mine",)
+
+    def episodes(self, split: str, start: int, count: int) -> Episode:
+        x = torch.arange(start, start + count).view(count, 1, 1).float()
+        return Episode(x, x, x, x, torch.zeros(count, 1, dtype=torch.int64))
+
+    def curve_episodes(self, count: int) -> None:
+        return None
+
+
+def test_a_source_without_keys_gets_those_of_the_seed():
+    source = keyed(Keyless(), 5)
+    expected = torch.from_numpy(episode_keys(5, "val", 3, 2))
+    assert torch.equal(source.episodes("val", 3, 2).key, expected)
+    assert source.episodes("val", 3, 2).support_x.flatten().tolist() == [3, 4]
+    assert source.remarks == ("mine",)
+    assert keyed(source, 6) is source

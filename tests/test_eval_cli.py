@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -59,7 +60,8 @@ def test_its_own_settings_give_its_own_result_in_a_new_folder_each_time(run, cap
         folders = sorted((run / "eval").iterdir())
         assert len(folders) == times
         again = results_in(folders[-1])
-        for name in ("test", "test_single", "test_per_step", "val", "iterations", "inner_steps"):
+        same = ("test", "test_single", "test_per_step", "calibration", "val", "iterations")
+        for name in (*same, "inner_steps"):
             assert again[name] == trained[name]
         assert again["trained_by"] == trained["command"]
         assert again["seconds_per_iteration"] == trained["seconds_per_iteration"]
@@ -69,6 +71,22 @@ def test_its_own_settings_give_its_own_result_in_a_new_folder_each_time(run, cap
     assert "test accuracy, ensemble of 2" in capsys.readouterr().out
     assert (folders[0] / "config.yaml").read_text() == (run / "config.yaml").read_text()
     assert digests(run) == before
+
+
+@pytest.mark.parametrize("reading", ["raw", "fitted"])
+def test_the_scores_of_probabilities_are_those_of_the_episodes(run, reading):
+    results = results_in(run)
+    found = results["calibration"][reading]["scores"]
+    episodes = json.loads((run / "test_scores.json").read_text())["calibration"][reading]
+    for name in ("nll", "brier"):
+        assert len(episodes[name]) == 6
+        assert found[name]["mean"] == pytest.approx(np.mean(episodes[name]), abs=1e-5)
+    count, confidence, hits = (np.sum(episodes[n], 0) for n in ("count", "confidence", "hits"))
+    assert (count.shape, count.sum()) == ((15,), 6 * 3 * 2)
+    assert hits.sum() / count.sum() == pytest.approx(results["test"]["mean"])
+    ece = np.abs(confidence - hits).sum() / count.sum()
+    assert found["ece"]["mean"] == pytest.approx(ece, abs=1e-5)
+    assert (run / "reliability.png").is_file()
 
 
 def test_the_first_steps_are_those_of_more_steps(test_again, run):

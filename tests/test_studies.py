@@ -104,6 +104,22 @@ def test_waves_of_learned_geometry_are_also_tested_with_other_points() -> None:
     assert {call[1].removeprefix("run=") for call in tests} == trained
 
 
+def test_optimisers_are_also_tested_on_other_networks_and_steps() -> None:
+    *calls, _, _, _ = commands("reproduce_learned_optimizers", SEEDS="0", IMAGES="drawn")
+    runs = [call for call in calls if Path(call[0]).name == "maml-train"]
+    tests = [call for call in calls if Path(call[0]).name == "maml-eval"]
+    assert len(calls) == len(runs) + len(tests)
+    found = [experiment(run) for run in runs]
+    names = {"lstm_optimizer", "sgd", "momentum", "nesterov", "rmsprop", "adam"}
+    for dataset in ("quadratics", "digits_mlp"):
+        assert {e.algo.name for e in found if e.dataset.name == dataset} == names
+    changes = ["eval.inner_steps=200", "dataset.hidden=[40]", "dataset.hidden=[20,20]"]
+    changes += ["dataset.activation=relu", "eval.inner_steps=10000"]
+    assert [call[2] for call in tests] == [change for change in changes for _ in names]
+    trained = {run[-1].removeprefix("hydra.run.dir=") for run in runs if "digits" in run[-1]}
+    assert {call[1].removeprefix("run=") for call in tests} == trained
+
+
 def test_another_budget_is_refused() -> None:
     with pytest.raises(subprocess.CalledProcessError) as failure:
         commands("ablate_mamlpp", BUDGET="tiny")

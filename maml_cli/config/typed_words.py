@@ -8,6 +8,8 @@ from pathlib import Path
 
 _PATH_KEY = re.compile(r"(.*[._])?(path|dir|file|folder|weights|resume|init_from)")
 _PLAIN = re.compile(r"[\w./:+-]*", re.ASCII)
+_TEXT = re.compile(r"(?!(nan|inf|true|false)$)([a-z_./][\w./:+-]*)?", re.ASCII | re.IGNORECASE)
+"""What the grammar reads as text, and not as a number such as `2024` or `nan`."""
 
 
 def readable(words: Sequence[str], *, multirun: bool = False) -> list[str]:
@@ -33,10 +35,11 @@ def _readable(word: str, *, multirun: bool) -> str:
     key, equals, value = word.partition("=")
     if not equals or word.startswith("-") or value[:1] in ("'", '"') or "${" in value:
         return word
-    value = expanded(value)
-    if _PLAIN.fullmatch(value) or (multirun and "," in value):
+    value, is_path = expanded(value), bool(_PATH_KEY.fullmatch(key.lstrip("+~")))
+    plain = _TEXT if is_path else _PLAIN
+    if plain.fullmatch(value) or (multirun and "," in value):
         return f"{key}={value}"
-    if not (_PATH_KEY.fullmatch(key.lstrip("+~")) or _exists(value)):
+    if not (is_path or _exists(value)):
         return word
     escaped = value.replace("'", "\\'")
     return f"{key}='{escaped}'"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from maml_cli.core.objective import Objective
@@ -11,6 +12,10 @@ from maml_cli.core.settings import BatchNormStats
 
 Tensors = Mapping[str, Tensor]
 """A flat dictionary of tensors, such as meta-parameters theta or adapted parameters phi."""
+
+
+NO_KEY = torch.empty(0, dtype=torch.int64)
+"""Of episodes whose source leaves keys out; `data/keyed.py` then supplies them."""
 
 
 class Episode(NamedTuple):
@@ -28,7 +33,7 @@ class Episode(NamedTuple):
     query_x: Tensor
     query_y: Tensor
     classes: Tensor
-    key: Tensor
+    key: Tensor = NO_KEY
 
 
 @dataclass(frozen=True, kw_only=True)

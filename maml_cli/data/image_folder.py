@@ -202,7 +202,8 @@ class ImageFolder:
         if missing := [split for split in SPLITS if split not in splits]:
             raise DataError(
                 f"dataset.path={self.path}: there is {' and '.join(splits)}, but no "
-                f"{' and no '.join(missing)}. {HELP} maml-eval needs the split that it tests only."
+                f"{' and no '.join(missing)}: make the folder and move some classes there. {HELP} "
+                "maml-eval needs only the split that it tests."
             )
         return splits, remarks
 

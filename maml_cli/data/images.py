@@ -137,7 +137,7 @@ class ImageTasks:
         self.remarks = remarks
         self.splits = tuple(pools)
         """Those that there are; a test may need no other."""
-        self._pools, self._seed = pools, run.seed
+        self.pools, self._seed = pools, run.seed
         self._ways_in = run.ways_in
         self._shots_in, self._queries_in = run.shots_in, run.queries_in
         images = next(iter(pools.values())).images
@@ -176,7 +176,7 @@ class ImageTasks:
 
     def raw_episodes(self, split: str, start: int, count: int) -> Episode:
         """The same, with pixels as bytes."""
-        pool = self._pools[split]
+        pool = self.pools[split]
         ways, shots, queries = self._ways_in(split), self._shots_in(split), self._queries_in(split)
         size = words_per_episode(pool.classes, ways)
         rows = image_indices(

@@ -5,7 +5,7 @@ table.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from maml_cli.data.files import Files, FolderFiles
 from maml_cli.data.formats import is_picture, passed_over
 from maml_cli.data.pictures import Picture, PictureClass
 from maml_cli.data.sampler import SPLITS
-from maml_cli.data.split_lists import by_lists, lists_in, rows_in
+from maml_cli.data.split_lists import Row, by_lists, lists_in, rows_in
 from maml_cli.data.split_names import split_of
 
 SHOWN = 3
@@ -67,10 +67,12 @@ def layout_of(
         if not without or (str(files.path), name) not in without
     ]
     said: list[str] = []
-    if others := passed_over(name for files in sources for name in files.names):
-        said.append(f"passed over: {others}")
     pictures = [(parts, p) for parts, p in placed if is_picture(p.name)]
-    if listed := _listed([p for _, p in placed], [p for _, p in pictures], said):
+    lists = {p.name: rows_in(p) for p in lists_in(p for _, p in placed)}
+    used = {name for name, rows in lists.items() if rows}
+    if others := passed_over(p.name for _, p in placed if p.name not in used):
+        said.append(f"passed over: {others}")
+    if listed := _listed(lists, [p for _, p in pictures], said):
         return Layout(splits=listed, classes=[], said=said, guesses=[])
     pictures = _without_wrapper(pictures, said)
     named = _named_splits(pictures, said)
@@ -94,21 +96,16 @@ def _parts(files: Files, name: str, *, alone: bool) -> tuple[str, ...]:
 
 
 def _listed(
-    everything: Iterable[Picture], pictures: Sequence[Picture], said: list[str]
+    lists: Mapping[str, Sequence[Row]], pictures: Sequence[Picture], said: list[str]
 ) -> dict[str, list[PictureClass]]:
     """The classes that lists name; empty without lists."""
-    rows = []
-    lists = []
-    for listing in lists_in(everything):
-        if found := rows_in(listing):
-            rows += found
-            lists.append(listing.name.rpartition("/")[2])
+    rows = [row for some in lists.values() for row in some]
     splits, absent = by_lists(rows, pictures)
     if not splits:
         return {}
     left = len(pictures) - len({p for cs in splits.values() for ps in cs.values() for p in ps})
     said.append(
-        f"split by {', '.join(sorted(lists))}"
+        f"split by {', '.join(sorted(name.rpartition('/')[2] for name in lists if lists[name]))}"
         + (f"; {absent} of {len(rows)} entries name nothing that is there" if absent else "")
         + (f"; {left} pictures are in no list" if left else "")
     )

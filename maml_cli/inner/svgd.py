@@ -39,12 +39,11 @@ def direction(
     count = len(x)
     if count == 1:
         return slope
-    apart = x.unsqueeze(1) - x.unsqueeze(0)
-    square = apart.square().sum(-1)
+    square = (x.unsqueeze(1) - x.unsqueeze(0)).square().sum(-1)
     h = (_median(square.detach(), bandwidth) / math.log(count)).clamp_min(1e-30)
     kernel = (-square / h).exp()
-    factor = {"full": 2.0, "half": 1.0}[repulsion]
-    away = factor / h * (kernel.unsqueeze(-1) * apart).sum(1)
+    pull = {"full": 2.0, "half": 1.0}[repulsion] / h
+    away = pull * (kernel.sum(1, keepdim=True) * x - kernel @ x)  # sum_j k_ij (x_i - x_j)
     return (kernel @ slope + away) / count
 
 

@@ -125,7 +125,9 @@ class ImageProblems:
     def _drawn(self, key: Tensor, name: str, shape: tuple[int, ...]) -> Tensor:
         if self._kind == "small":
             return 0.01 * noise.normal(key, name, shape)
-        weight = self._shapes[f"{name.rpartition('.')[0]}.weight"]
+        weight = self._shapes.get(f"{name.rpartition('.')[0]}.weight")
+        if weight is None:  # the bias of a batch norm without a gain
+            return torch.zeros(shape, dtype=torch.float64, device=key.device)
         bound = weight[1:].numel() ** -0.5
         drawn: Tensor = bound * (2 * noise.uniform(key, name, shape) - 1)
         return drawn

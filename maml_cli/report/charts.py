@@ -32,6 +32,8 @@ STYLE: dict[Any, Any] = {
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
     ),
 }
+DOTS = 20
+"""A line with more values has no dots."""
 WIDTH = 4.6
 HEIGHT = 3.0
 LEGEND_ROW = 0.19
@@ -66,7 +68,7 @@ def lines(
         figure, axes = _axes(HEIGHT + LEGEND_ROW * rows)
         for place, line in enumerate(series):
             colour, dash = _colour(place), DASHES[place // len(SERIES) % len(DASHES)]
-            marker = "o" if steps else None
+            marker = "o" if steps and len(line.x) <= DOTS else None
             axes.plot(
                 line.x, line.y, dash, color=colour, label=line.name, marker=marker, markersize=3
             )

@@ -25,6 +25,7 @@ from maml_cli.report.cells import (
     value,
 )
 from maml_cli.report.group import Group, Setting
+from maml_cli.report.problems import losses
 from maml_cli.report.protocol import budget, remarks, shared_and_varying
 from maml_cli.report.published import Published, literature
 from maml_cli.reporting.format import count
@@ -72,8 +73,10 @@ def _plain(section: Section) -> Section:
 
 
 def title(setting: Setting) -> str:
-    """`Omniglot 5-way 1-shot`, `Sinusoid 10 points`."""
+    """`Omniglot 5-way 1-shot`, `Sinusoid 10 points`, `Quadratics`."""
     name = literature().dataset(setting.dataset)
+    if setting.ways == 0:
+        return name
     if setting.ways == 1:
         return f"{name} {count(setting.shots, 'point', 'points')}"
     return f"{name} {setting.ways}-way {setting.shots}-shot"
@@ -110,13 +113,18 @@ def _overview(by_setting: Sequence[tuple[Setting, list[Group]]]) -> list[Section
 def _setting(setting: Setting, groups: list[Group]) -> Section:
     sources = Sources()
     shared, varying = shared_and_varying(groups)
-    table = _errors if groups[0].metric.per_step else _accuracies
-    header, rows = _without_empty_columns(*table(groups, sources, varying))
+    if groups[0].spread:
+        found = losses(groups, varying)
+    else:
+        table = _errors if groups[0].metric.per_step else _accuracies
+        found = table(groups, sources, varying)
+    header, rows = _without_empty_columns(*found)
     same = "; ".join(f"{name} {value}" for name, value in shared.items())
     notes = ["± is the 95 % Student-t interval."]
     notes += [sentence(f"For all rows: {same}")] if shared else []
     notes += [legend(rows), *sources.notes()]
     notes += sorted({f"{MARK} {remark}" for group in groups for remark in remarks(group)})
+    notes += [f"{label(g)}: {said}" for g in groups for said in g.first.learned]
     return Section(title(setting), header, rows, [note for note in notes if note])
 
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from maml_cli.core.metric import Metric
-from maml_cli.core.results import Course, EvaluationResult, Protocol, RunResults
+from maml_cli.core.results import Course, EvaluationResult, Protocol, RunResults, Spread
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.report.collect import Run
 
@@ -16,7 +16,10 @@ Score = Literal["ensemble", "single"]
 
 
 class Setting(NamedTuple):
-    """What a column of the papers' tables stands for."""
+    """What a column of the papers' tables stands for.
+
+    Optimisation problems have 0 ways and 0 shots.
+    """
 
     dataset: str
     ways: int
@@ -46,7 +49,10 @@ class Group:
 
     @property
     def setting(self) -> Setting:
-        return Setting(self.protocol.dataset, self.protocol.ways, self.protocol.shots)
+        protocol = self.protocol
+        if not self.metric.few_shot:
+            return Setting(protocol.dataset, 0, 0)
+        return Setting(protocol.dataset, protocol.ways, protocol.shots)
 
     @property
     def seeds(self) -> list[int]:
@@ -55,6 +61,12 @@ class Group:
     def result(self, score: Score) -> Estimate:
         """The metric after the last inner step, of the ensemble or of the single best epoch."""
         return over_runs([_course(run.results.test, score).last for run in self.runs])
+
+    @cached_property
+    def spread(self) -> dict[int, Spread]:
+        """How the losses of problems lie, of the first seed; empty for few-shot tasks."""
+        descents = self.first.test.descents
+        return {} if descents is None else dict(descents.spread)
 
     @cached_property
     def course(self) -> dict[int, Estimate]:

@@ -141,7 +141,8 @@ def _per_step(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> 
         course = group.course
         ends = [estimate.ci95 for estimate in course.values()]
         means = [estimate.mean for estimate in course.values()]
-        series.append(charts.Line(name, list(course), means, ends if metric.unit == "%" else ()))
+        banded = metric.unit == "%" or not metric.few_shot
+        series.append(charts.Line(name, list(course), means, ends if banded else ()))
         for number in literature().for_group(group):
             points.append(charts.Line(name, list(number.steps), list(number.steps.values())))
     svg = charts.lines(

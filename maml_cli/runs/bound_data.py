@@ -9,6 +9,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.types import Episode, TaskSource
 from maml_cli.data.images import ImageTasks
 from maml_cli.data.inventory import ImageDataset
+from maml_cli.data.keyed import keyed
 from maml_cli.data.record import (
     UNBOUND,
     Binding,
@@ -28,7 +29,7 @@ def load(experiment: Experiment, device: torch.device, binding: Binding = UNBOUN
     dataset = experiment.dataset
     if isinstance(dataset, ImageDataset):
         return dataset.load(experiment.run, device, binding)
-    return dataset.load(experiment.run, device)
+    return keyed(dataset.load(experiment.run, device), experiment.run.seed)
 
 
 def load_to_train(experiment: Experiment, device: torch.device, files: RunFolder) -> TaskSource:

@@ -11,8 +11,12 @@ from maml_cli.core.settings import flat
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
-FREE = ("resume", "data_dir", "cache_dir", "download", "train.max_time", "train.on_nonfinite")
-"""Keys that may differ: they do not decide the numbers of a run that goes well."""
+FREE = (
+    *("resume", "data_dir", "cache_dir", "download", "dataset.path"),
+    *("train.max_time", "train.on_nonfinite"),
+)
+"""Keys that may differ: they do not decide the numbers of a run that goes well. Data may be moved;
+`data.json` tells whether they are the same."""
 EPOCHS = "train.epochs"
 
 

@@ -22,7 +22,7 @@ def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:
     assert outcome.code == 2
     group, shots, ways = outcome.errors
     assert group.startswith("algo=mamlp: no such algo; did you mean mamlpp?")
-    assert "fomaml, maml" in group
+    assert "finetune, fomaml" in group
     assert shots == "shots=-1: must be a whole number, at least 1 (support examples per class)"
     assert ways.startswith("ways=200 needs 200 classes, but ")
     assert not any(Path.cwd().iterdir())

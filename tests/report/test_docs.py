@@ -23,6 +23,8 @@ def keys() -> set[str]:
         config = composer.compose([f"algo={algo}", "dataset=omniglot"])
         for group in ("algo", "eval", "train", "dataset"):
             found |= {f"{group}.{key}" for key in config[group]}
+    for dataset in composer.options("dataset"):
+        found |= {f"dataset.{key}" for key in composer.compose([f"dataset={dataset}"]).dataset}
     return found
 
 
