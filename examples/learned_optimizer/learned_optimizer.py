@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass as settings
 
 from maml_cli.algos.gradient_learner import GradientLearner
 from maml_cli.core.network import Part
-from maml_cli.core.schedules import outer_rate
+from maml_cli.core.schedules import constant
 from maml_cli.core.settings import STRICT, AlgorithmDefaults
 from maml_cli.inner.checkpointing import keep_graph, recompute
 from maml_cli.inner.loop import InnerLoop
@@ -118,7 +118,7 @@ class LearnedOptimizer(AlgorithmDefaults):
             outputs=source.output_size,
             inner=inner,
             schedule=partial(self._phase, train.bn_stats),
-            outer_lr_schedule=outer_rate(train),
+            outer_lr_schedule=constant(train.outer_lr),
         )
 
     def _phase(self, bn_stats, progress):
