@@ -196,13 +196,32 @@ def test_pictures_without_a_class_are_told_apart_too(run, mine, capsys):
 
 
 def test_classes_may_have_different_numbers_of_pictures(run, mine):
-    """With one picture twice, a class weighs more; its mean loss is over all pictures alike."""
+    """A picture that is there twice counts more within its class."""
     first = next((mine / "support").rglob("*.png"))
     shutil.copy(first, first.with_name("again.png"))
     assert adapt(run, mine) == 0
     assert "3 classes from 7 pictures" in (mine / "out" / "table.md").read_text()
     different = probabilities_in(mine / "out") - independent(run, steps=5, bn_stats="support")
     assert np.abs(different).max() > 1e-4
+
+
+def test_more_pictures_of_a_class_do_not_count_more(run, mine):
+    """One picture of each class, and that of the first one three times: the same answers."""
+    labels = sorted((mine / "support").iterdir())
+    for label in labels:
+        for picture in sorted(label.iterdir())[1:]:
+            picture.unlink()
+    assert adapt(run, mine) == 0
+    once = probabilities_in(mine / "out")
+    shutil.rmtree(mine / "out")
+    (picture,) = labels[0].iterdir()
+    for number in (1, 2):
+        shutil.copy(picture, labels[0] / f"copy{number}.png")
+    assert adapt(run, mine) == 0
+    np.testing.assert_allclose(probabilities_in(mine / "out"), once, atol=2e-5)
+    assert "Classes have 1 to 3 pictures; each class has the same weight." in (
+        mine / "out" / "table.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_other_kinds_of_files_are_taken_alike(run, mine):
@@ -233,6 +252,27 @@ def test_the_heads_without_a_fixed_number_of_classes_take_any(trained, mine):
     shutil.copytree(mine / "support" / f"0 {NAMES[0]}", mine / "support" / "another")
     assert adapt(trained("nearest_neighbour"), mine) == 0
     assert len(rows_in(mine / "out")[0]) == 4 + WAYS + 1
+
+
+def test_classes_may_have_different_numbers_of_pictures_and_be_any_number(trained, mine):
+    """A run of 3 ways, of 2 pictures each, is shown 2 classes, of one picture and of two."""
+    names = sorted(folder.name for folder in (mine / "support").iterdir())
+    shutil.rmtree(mine / "support" / names[0])
+    shutil.rmtree(mine / "query" / names[0])
+    next((mine / "support" / names[1]).iterdir()).unlink()
+    arguments = ("backbone=conv4_protonet", "backbone.filters=4", "eval.bn_stats=running")
+    assert adapt(trained("protonet", *arguments), mine) == 0
+    found = np.array([row[-2:] for row in rows_in(mine / "out")[1:]], float)
+    assert found.shape == (2 * QUERIES, 2)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+    query = mine / "query" / names[1]
+    for picture in sorted(query.iterdir())[1:]:
+        picture.unlink()
+    shutil.rmtree(mine / "query" / names[2])
+    shutil.rmtree(mine / "out")
+    assert adapt(trained("protonet"), mine) == 0
+    (alone,) = rows_in(mine / "out")[1:]
+    np.testing.assert_allclose(np.array(alone[-2:], float), found[0], atol=1e-5)
 
 
 def test_a_number_of_classes_that_the_head_does_not_have(run, mine, capsys):

@@ -9,7 +9,21 @@ from dataclasses import replace
 
 import pytest
 import torch
-from problems import FakeSource, Line, Toy, at_epoch, built, deep, double, keys, learner, shipped
+from problems import (
+    FakeSource,
+    Line,
+    Toy,
+    at_epoch,
+    built,
+    conv4,
+    deep,
+    double,
+    image_batch,
+    images,
+    keys,
+    learner,
+    shipped,
+)
 
 from maml_cli.core.types import Episode
 from maml_cli.engines.per_task import loop
@@ -130,6 +144,20 @@ def test_every_meta_parameter_has_its_slope_at_the_solution(adapts):
         for place in range(len(tensor)):
             slope = (loss(name, place, 1e-5) - loss(name, place, -1e-5)) / 2e-5
             assert step.gradient[name][place].item() == pytest.approx(slope, rel=1e-4, abs=1e-8)
+
+
+def test_running_statistics_are_gathered_at_the_end_of_the_loop():
+    source = images(2)
+    settings = shipped("algo", "imaml", inner_steps=2, cg_steps=1)
+    found = built(settings, conv4(filters=2), source, bn_stats="running")
+    params = double(found.init(0))
+    tasks = image_batch(2, 2, 2, 2, source)
+    for epoch in (0, 50):  # by the batch at first, then by the averages
+        step = found.meta_gradient(params, tasks, at_epoch(epoch))
+        params = type(params)(theta=params.theta, state=step.state)
+        assert all(gradient.isfinite().all() for gradient in step.gradient.values())
+    assert params.state["updates.count"] == 2
+    assert params.state["running.body.0.norm.input"].abs().sum() > 0
 
 
 def test_the_implicit_gradient_does_not_know_the_way():
