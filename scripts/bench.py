@@ -5,7 +5,8 @@
 Both sides get the same weights and the same batch, and must find the same loss before anything is
 timed. Then they run A B A B ...; quoted are medians, and the median of the pairs' ratios with the
 smallest and the largest. Peak memory is that of processes of their own. Peers: the official MAML++
-code in your own checkout (--htym), and `higher` and `torchopt` where they are installed.
+code in your own checkout (--htym), and `higher`, `torchopt`, `easyfsl` and `learn2learn` where they
+are installed.
 """
 
 import argparse
@@ -209,7 +210,7 @@ def main() -> None:
             record = {"rows": rows, **asdict(environment(device="cpu", engine=arguments.engine))}
             (arguments.out / "bench.json").write_text(json.dumps(record, indent=2) + "\n")
     if not rows:
-        raise SystemExit("nothing to compare with: pass --htym PATH, or install higher or torchopt")
+        raise SystemExit("nothing to compare with: pass --htym PATH, or install another peer")
     figure(rows).savefig(arguments.out / "bench.png")
     header = ["case", "peer", "ours, s", "convolutions alone", "theirs, s"]
     header += ["speed-up (min to max)", "memory, GB"]

@@ -35,6 +35,7 @@ class Case:
         switches = [f"algo.{key}={value}" for key, value in self.switches.items()]
         words = [
             *(f"algo={self.algo}", "dataset=omniglot", "train.epochs=100", *switches),
+            *("dataset.rotations=classes", "dataset.rotate_test=true"),  # enough classes
             *(f"ways={self.ways}", f"shots={self.shots}", f"queries={self.queries}"),
             *(f"train.tasks_per_batch={self.tasks}", f"backbone.filters={self.filters}"),
         ]
@@ -90,6 +91,21 @@ CASES = {
         ),
         Case(name="omniglot-5way-fomaml", algo="fomaml", switches={}, ways=5, **OMNIGLOT),
         Case(name="omniglot-5way-anil", algo="anil", switches={}, ways=5, **OMNIGLOT),
+        # one batch to batch norm, as learn2learn's example has it; two, as in easyfsl
+        Case(
+            name="omniglot-60way-protonet",
+            algo="protonet",
+            switches={"joint_norm": "true"},
+            ways=60,
+            **(OMNIGLOT | {"queries": 5, "tasks": 1}),
+        ),
+        Case(
+            name="omniglot-60way-protonet-apart",
+            algo="protonet",
+            switches={"joint_norm": "false"},
+            ways=60,
+            **(OMNIGLOT | {"queries": 5, "tasks": 1}),
+        ),
     )
 }
 

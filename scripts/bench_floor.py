@@ -24,12 +24,16 @@ def convolution_seconds(case: Case) -> float:
     return per_task * case.tasks / cores
 
 
-def _one_task(case: Case) -> float:
+def _passes(case: Case) -> tuple[int, int]:
+    """How often the support set and the queries pass the network."""
     algo = case.experiment.algo
-    scored = STEPS if algo.msl else 1
-    once = algo.adapts == ["head"]
-    support = 1 if once else STEPS * algo.order
-    query = 1 if once else scored
+    if case.algo == "protonet" or algo.adapts == ["head"]:
+        return 1, 1
+    return STEPS * algo.order, STEPS if algo.msl else 1
+
+
+def _one_task(case: Case) -> float:
+    support, query = _passes(case)
     layers = [_layers(case, case.ways * each) for each in (case.shots, case.queries)]
     started = time.perf_counter()
     for passes, pairs in zip((support, query), layers, strict=True):

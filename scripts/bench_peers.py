@@ -1,7 +1,7 @@
 """The other side of `bench.py`: the same iteration by other code, from our weights."""
 
 import contextlib
-import importlib
+import importlib.util
 import io
 import sys
 import types
@@ -17,9 +17,11 @@ from bench_cases import STEPS, Case
 from torch import Tensor, nn
 
 from maml_cli.core.algorithm import MetaParameters
+from maml_cli.core.torchvision_guard import import_torchvision
 from maml_cli.core.types import Episode
 
 Step = Callable[[Episode], float]
+NO_COUNTERPART = "it has no counterpart of this step"
 
 
 @dataclass(frozen=True)
@@ -180,27 +182,85 @@ def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
     return step
 
 
+def _body(case: Case, params: MetaParameters) -> nn.Module:
+    """Our network without a head as a torch module, with our weights; batch norms learn."""
+    theta, channels = params.theta["model"], case.image[0]
+    layers: list[nn.Module] = []
+    for block in range(4):
+        conv = nn.Conv2d(channels, case.filters, 3, padding=1)
+        norm = nn.BatchNorm2d(case.filters)
+        for name, module in (("conv", conv), ("norm", norm)):
+            for part in ("weight", "bias"):
+                getattr(module, part).data = theta[f"body.{block}.{name}.{part}"].clone()
+        layers += [conv, norm, nn.LeakyReLU(0.01), nn.MaxPool2d(2)]
+        channels = case.filters
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def _easyfsl(case: Case, params: MetaParameters, _: Path | None) -> Step:
+    import_torchvision("torchvision")  # which easyfsl imports
+    from easyfsl.methods import PrototypicalNetworks
+
+    learner = PrototypicalNetworks(_body(case, params))
+    outer = torch.optim.Adam(learner.parameters(), lr=1e-3)
+
+    def step(episodes: Episode) -> float:
+        (task,) = _tasks(episodes)
+        outer.zero_grad()
+        learner.process_support_set(task.support_x, task.support_y)
+        distances = learner(task.query_x)  # minus the plain ones
+        loss = F.cross_entropy(-distances.square(), task.query_y)
+        loss.backward()
+        outer.step()
+        return loss.item()
+
+    return step
+
+
+def _learn2learn(case: Case, params: MetaParameters, _: Path | None) -> Step:
+    import_torchvision("torchvision")  # which learn2learn imports
+    from learn2learn.nn import PrototypicalClassifier
+
+    network, classifier = _body(case, params), PrototypicalClassifier()
+    outer = torch.optim.Adam(network.parameters(), lr=1e-3)
+
+    def step(episodes: Episode) -> float:
+        (task,) = _tasks(episodes)
+        outer.zero_grad()
+        features = network(torch.cat([task.support_x, task.query_x]))
+        support, query = features.split([len(task.support_x), len(task.query_x)])
+        classifier.fit_(support, task.support_y)
+        loss = F.cross_entropy(classifier(query), task.query_y)
+        loss.backward()
+        outer.step()
+        return loss.item()
+
+    return step
+
+
 def _without_path(case: Case, path: Path | None) -> str | None:
-    if case.algo == "anil":
-        return "it has no counterpart of this step"
+    if case.algo in ("anil", "protonet"):
+        return NO_COUNTERPART
     return None if path else "no --htym PATH"
 
 
-def _without_package(name: str) -> Callable[[Case, Path | None], str | None]:
+def _without_package(
+    name: str, algo: str, **switches: str
+) -> Callable[[Case, Path | None], str | None]:
     def missing(case: Case, _: Path | None) -> str | None:
-        if case.algo != "maml":
-            return "it has no counterpart of this step"
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            return str(error)
-        return None
+        if case.algo != algo or not switches.items() <= case.switches.items():
+            return NO_COUNTERPART
+        return None if importlib.util.find_spec(name) else f"No module named '{name}'"
 
     return missing
 
 
 PEERS = {
     "htym": Peer(_htym, _without_path),
-    "higher": Peer(_higher, _without_package("higher")),
-    "torchopt": Peer(_torchopt, _without_package("torchopt")),
+    "higher": Peer(_higher, _without_package("higher", "maml")),
+    "torchopt": Peer(_torchopt, _without_package("torchopt", "maml")),
+    "easyfsl": Peer(_easyfsl, _without_package("easyfsl", "protonet", joint_norm="false")),
+    "learn2learn": Peer(
+        _learn2learn, _without_package("learn2learn", "protonet", joint_norm="true")
+    ),
 }

@@ -17,12 +17,13 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 from torch import Tensor
 
-from maml_cli.algos.reading import ReadingLearner, Stream, StreamReader, rounds
+from maml_cli.algos.reading import ReadingLearner, Stream, StreamReader
 from maml_cli.commands.evaluate import CHANGEABLE
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.algorithm import MetaParameters, Ops
 from maml_cli.core.autodiff import Autograd
 from maml_cli.core.norms import BatchStats
+from maml_cli.core.sequences import rounds
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Episode
 from maml_cli.engines.per_task import tasks_of

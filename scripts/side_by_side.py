@@ -4,7 +4,7 @@
     python scripts/side_by_side.py RUN RUN RUN --out picture.png dataset.support_side=left
 
 Other arguments change the test as those of maml-eval do. Each run's noise is fitted anew on its
-validation episodes.
+validation episodes (eval.val_episodes).
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from maml_cli.commands.evaluate import CHANGEABLE
 from maml_cli.config.trained import trained_experiment
+from maml_cli.core.errors import UserError
 from maml_cli.core.records import Curves
 from maml_cli.reporting.plots import side_by_side
 from maml_cli.runs.assembly import assemble, choose_device
@@ -20,7 +21,8 @@ from maml_cli.runs.trained import load_trained
 
 def fits(run: Path, changes: list[str]) -> tuple[str, Curves]:
     """The name of the run's algorithm, and its fits."""
-    experiment = trained_experiment(run, changes, changeable=CHANGEABLE, others=(), command="")
+    changeable = (*CHANGEABLE, "eval.val_episodes")
+    experiment = trained_experiment(run, changes, changeable=changeable, others=(), command="")
     device = choose_device(experiment.run.device)
     source = experiment.dataset.load(experiment.run, device)
     trained = load_trained(run, experiment, source.objective, device)
@@ -46,7 +48,10 @@ def main() -> None:
     options = parser.parse_args()
     changes = [word for word in options.arguments if "=" in word]
     runs = [Path(word) for word in options.arguments if "=" not in word]
-    side_by_side(dict(fits(run, changes) for run in runs)).savefig(options.out)
+    try:
+        side_by_side(dict(fits(run, changes) for run in runs)).savefig(options.out)
+    except UserError as error:
+        raise SystemExit("\n".join(error.messages)) from None
     print(options.out)
 
 

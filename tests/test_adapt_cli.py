@@ -254,6 +254,27 @@ def test_the_heads_without_a_fixed_number_of_classes_take_any(trained, mine):
     assert len(rows_in(mine / "out")[0]) == 4 + WAYS + 1
 
 
+def test_classes_may_have_different_numbers_of_pictures_and_be_any_number(trained, mine):
+    """A run of 3 ways, of 2 pictures each, is shown 2 classes, of one picture and of two."""
+    names = sorted(folder.name for folder in (mine / "support").iterdir())
+    shutil.rmtree(mine / "support" / names[0])
+    shutil.rmtree(mine / "query" / names[0])
+    next((mine / "support" / names[1]).iterdir()).unlink()
+    arguments = ("backbone=conv4_protonet", "backbone.filters=4", "eval.bn_stats=running")
+    assert adapt(trained("protonet", *arguments), mine) == 0
+    found = np.array([row[-2:] for row in rows_in(mine / "out")[1:]], float)
+    assert found.shape == (2 * QUERIES, 2)
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+    query = mine / "query" / names[1]
+    for picture in sorted(query.iterdir())[1:]:
+        picture.unlink()
+    shutil.rmtree(mine / "query" / names[2])
+    shutil.rmtree(mine / "out")
+    assert adapt(trained("protonet"), mine) == 0
+    (alone,) = rows_in(mine / "out")[1:]
+    np.testing.assert_allclose(np.array(alone[-2:], float), found[0], atol=1e-5)
+
+
 def test_a_number_of_classes_that_the_head_does_not_have(run, mine, capsys):
     shutil.rmtree(mine / "support" / f"0 {NAMES[0]}")
     shutil.rmtree(mine / "query" / f"0 {NAMES[0]}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -274,3 +275,15 @@ def test_the_settings_that_were_used_are_kept(test_again, tmp_path):
     test_again("eval.inner_steps=1")
     (output,) = tmp_path.iterdir()
     assert yaml.safe_load((output / "config.yaml").read_text())["eval"]["inner_steps"] == 1
+
+
+def test_a_run_that_lacks_keys_of_later_versions_is_tested_as_before(run, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(run, old)
+    lines = (old / "config.yaml").read_text().splitlines(keepends=True)
+    later = ("  released_system: false", "  patience: null", "  activation: ")
+    kept = [line for line in lines if not line.startswith(later)]
+    assert len(kept) <= len(lines) - 2
+    (old / "config.yaml").write_text("".join(kept))
+    assert main([f"run={old}", f"output={tmp_path / 'again'}"]) == 0
+    assert results_in(tmp_path / "again")["test"] == results_in(run)["test"]

@@ -14,10 +14,9 @@ from typing import Any
 import pytest
 import torch
 from conftest import Outcome
-from problems import RUN
+from problems import RUN, TRAIN
 
 from maml_cli.config.module_path import use_module_paths
-from maml_cli.core.settings import TrainSettings
 from maml_cli.data.sampler import SPLITS
 from maml_cli.inner.update_rules import InnerStep
 from maml_cli.testing import Problem, check_algorithm, classification, regression
@@ -234,20 +233,7 @@ def test_the_learned_optimizer_keeps_the_contract(problem: Problem, recompute: b
     made = learned_optimizer().LearnedOptimizer(
         name="mine", inner_steps=3, scale=0.1, adapts=["body", "head"], recompute=recompute
     )
-    train = TrainSettings(
-        epochs=1,
-        iterations_per_epoch=1,
-        tasks_per_batch=3,
-        task_pool=None,
-        outer_lr=0.001,
-        min_outer_lr=0.0,
-        bn_stats="batch",
-        grad_clip=None,
-        grad_clip_norm=None,
-        on_nonfinite="stop",
-        max_time=None,
-    )
-    check_algorithm(lambda network, source: made.build(network, source, train), problem)
+    check_algorithm(lambda network, source: made.build(network, source, TRAIN), problem)
 
 
 @pytest.mark.parametrize(

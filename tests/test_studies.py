@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 BASH = shutil.which("bash") or "bash"
 STUDIES = (
     *("reproduce_sinusoid", "reproduce_omniglot", "reproduce_mini_imagenet"),
-    *("reproduce_uncertainty", "ablate_mamlpp"),
+    *("reproduce_uncertainty", "reproduce_comparing", "ablate_mamlpp"),
 )
 
 

@@ -18,7 +18,7 @@ from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
 from maml_cli.core.objective import Objective
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, TaskSource
 from maml_cli.inner.loop import Adaptation, InnerLoop, Point
@@ -170,7 +170,7 @@ class BMAML(AlgorithmDefaults):
             outputs=source.output_size,
             inner=follower,
             schedule=lambda _: phase,
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
             objective=objective,
             leader=chased if self.outer == "chaser" else None,
             leader_steps=self.leader_steps,

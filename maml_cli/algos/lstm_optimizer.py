@@ -25,7 +25,7 @@ from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.problems import Problems
-from maml_cli.core.schedules import Schedule, constant, cosine
+from maml_cli.core.schedules import Schedule, cosine, outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
 from maml_cli.inner.learned_optimizer import LearnedOptimizer
@@ -183,5 +183,5 @@ class LSTMOptimizer(SolverSettings):
             order=self.order,
             tasks=train.tasks_per_batch,
             start={n: t.float() for n, t in problems.start(torch.zeros(2).long()).items()},
-            outer_lr_schedule=annealed if self.ca else constant(train.outer_lr),
+            outer_lr_schedule=annealed if self.ca else outer_rate(train),
         )

@@ -18,17 +18,16 @@ from torch.utils._pytree import tree_map
 from maml_cli.algos.reading import (
     QUERIES,
     Embedding,
-    Examples,
     Gradient,
     ReaderDefaults,
     ReadingLearner,
     Stream,
     StreamReader,
-    one_hot,
 )
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
+from maml_cli.core.sequences import Examples, one_hot
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 

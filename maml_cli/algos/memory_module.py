@@ -17,7 +17,6 @@ from maml_cli.algos.reading import (
     QUERIES,
     STATISTICS,
     Embedding,
-    Examples,
     Gradient,
     ReaderDefaults,
     ReadingLearner,
@@ -28,6 +27,7 @@ from maml_cli.core.algorithm import LOG, MetaParameters, Ops, Sections
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
+from maml_cli.core.sequences import Examples
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, TaskSource, Tensors
 

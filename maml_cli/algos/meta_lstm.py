@@ -17,7 +17,7 @@ from maml_cli.core.algorithm import Merge, MetaParameters, Sections
 from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
-from maml_cli.core.schedules import constant
+from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
 from maml_cli.inner.checkpointing import keep_graph, recompute
@@ -129,7 +129,7 @@ class MetaLSTM(AlgorithmDefaults):
             outputs=source.output_size,
             inner=inner,
             schedule=partial(self._phase, train.bn_stats),
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
         )
 
     def _phase(self, bn_stats: str, progress: Progress) -> InnerLoopPhase:

@@ -13,13 +13,14 @@ from pydantic.dataclasses import dataclass as settings
 from torch import Generator, Tensor
 from torch.nn.init import xavier_uniform_
 
-from maml_cli.algos.reading import Examples, Gradient, Reader, ReaderDefaults, ReadingLearner
+from maml_cli.algos.reading import Gradient, Reader, ReaderDefaults, ReadingLearner
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.layered import Layer, LayeredNetwork, biased
 from maml_cli.core.network import Network
 from maml_cli.core.norms import BatchStats, Norm
 from maml_cli.core.schedules import outer_rate
+from maml_cli.core.sequences import Examples
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed

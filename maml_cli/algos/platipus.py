@@ -18,7 +18,7 @@ from maml_cli.core.algorithm import LOG, Algorithm, MetaParameters, Ops, Phase, 
 from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
-from maml_cli.core.schedules import Schedule, constant
+from maml_cli.core.schedules import Schedule, outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource, Tensors
 from maml_cli.inner.loop import InnerLoop
@@ -217,6 +217,6 @@ class Platipus(AlgorithmDefaults):
             bn_stats=train.bn_stats,
             inner=loop(ConstantRate(self.inner_lr)),
             conditioning=loop(learned),
-            outer_lr_schedule=constant(train.outer_lr),
+            outer_lr_schedule=outer_rate(train),
             starts_from=self.start,
         )

@@ -17,16 +17,15 @@ from torch import Generator, Tensor
 
 from maml_cli.algos.reading import (
     Embedding,
-    Examples,
     Gradient,
     Reader,
     ReaderDefaults,
     ReadingLearner,
-    one_hot,
 )
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
+from maml_cli.core.sequences import Examples, one_hot
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 

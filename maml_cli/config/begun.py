@@ -130,7 +130,21 @@ def _say(key: str, before: str, now: str) -> None:
 
 
 def _fill(config: DictConfig) -> None:
-    """Keys of every run that later versions have added, and that may be null, are null."""
+    """Give keys that later versions have added the values by which nothing changes.
+
+    A key of every run is null, if it may be. A key of an algorithm, data set or network has the
+    value in its YAML: a new part is off there.
+    """
+    composer = Composer()
+    for group in COMPONENTS:
+        node = config.get(group)
+        name = node.get("name") if isinstance(node, DictConfig) else None
+        if name not in composer.options(group):
+            continue
+        shipped = composer.compose([f"{group}={name}"])[group]
+        if shipped.get("_target_") == node.get("_target_"):
+            with open_dict(node):
+                node.update({key: shipped[key] for key in shipped if key not in node})
     for section, settings in SETTINGS.items():
         node = config if section == "run" else config.get(section)
         if not isinstance(node, DictConfig):

@@ -74,8 +74,7 @@ def side_by_side(fits: Mapping[str, Curves]) -> Figure:
         for task in range(tasks):
             draw_task(panels[task, column], curves, task)
         panels[0, column].set_title(f"{name}\n{panels[0, column].get_title()}", fontsize=10)
-    several = max(range(len(fits)), key=lambda column: len([*fits.values()][column].samples))
-    label_axes(figure, panels[0, several])
+    label_axes(figure, *panels[0])
     return figure
 
 
@@ -97,13 +96,18 @@ def draw_task(panel: Axes, curves: Curves, task: int) -> None:
     panel.grid(alpha=0.25)
 
 
-def label_axes(figure: Figure, panel: Axes) -> None:
-    """Axis labels, and a legend of what the panel shows."""
+def label_axes(figure: Figure, *panels: Axes) -> None:
+    """Axis labels, and a legend of what the panels show."""
     figure.supxlabel("x", fontsize=10)
     figure.supylabel("y", fontsize=10)
-    handles, labels = panel.get_legend_handles_labels()
+    shown = {
+        label: handle
+        for panel in panels
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    columns = min(len(shown), 4)
     figure.legend(
-        handles, labels, loc="outside upper center", ncols=min(len(labels), 4), frameon=False
+        shown.values(), shown.keys(), loc="outside upper center", ncols=columns, frameon=False
     )
 
 

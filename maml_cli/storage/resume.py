@@ -27,15 +27,15 @@ EPOCHS = "train.epochs"
 def require_same_config(before: str, now: str, place: object) -> None:
     """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ.
 
-    A run may be trained on: `train.epochs` may have grown. A key that only one of them has, at
-    null, changes nothing.
+    A run may be trained on: `train.epochs` may have grown. A key that only one of them has,
+    at null or false, is one of another version, and changes nothing.
     """
     old, new = _stored(before, place), flat(read_mapping(now))
     keys = [key for key in {**old, **new} if key not in FREE]
     differing = [
         f"{key}: it has {_shown(old, key)}, now asked for is {_shown(new, key)}"
         for key in keys
-        if old.get(key) != new.get(key) and not (key == EPOCHS and old[key] < new[key])
+        if _value(old, key) != _value(new, key) and not (key == EPOCHS and old[key] < new[key])
     ]
     if differing:
         raise CheckpointError(
@@ -80,6 +80,11 @@ def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str
         for name, value in now.items()
         if before.get(name) != value
     ]
+
+
+def _value(config: Mapping[str, Any], key: str) -> Any:
+    value = config.get(key)
+    return None if value is False else value
 
 
 def _shown(config: Mapping[str, Any], key: str) -> str:

@@ -136,7 +136,7 @@ def test_every_shipped_algorithm_takes_every_switch_or_says_why_not(name):
         else:
             runs(changed)
             ran += 1
-    assert ran >= 12
+    assert ran >= (8 if algo.implicit else 12)  # no loss or gradient passes its single steps
 
 
 def test_the_family_is_found():

@@ -91,7 +91,7 @@ def test_bits_have_their_probability_and_their_extent():
     phi = {"a.weight": torch.ones(3, 2), "a.bias": torch.ones(3)}
 
     def masked(mask, learned, key, number=0):
-        at = InnerStep(number, torch.zeros(()), key)
+        at = InnerStep(number, torch.zeros(()), key, 1)
         return mask.of(learned, phi, at)
 
     keys = torch.arange(2000).view(1000, 2)
@@ -194,7 +194,7 @@ def test_curvature_is_a_kronecker_product():
     phi = {"conv.weight": drawn(4, 3, 2, 2), "head.weight": drawn(2, 5), "head.bias": drawn(2)}
     curvature = MetaCurvature()
     learned = curvature.init(phi, torch.Generator())
-    at = InnerStep(0, torch.zeros(()), torch.zeros(2, dtype=torch.int64))
+    at = InnerStep(0, torch.zeros(()), torch.zeros(2, dtype=torch.int64), 1)
     for name, same in curvature.of({n: t.double() for n, t in learned.items()}, phi, at).items():
         assert torch.equal(same, phi[name])
     learned = {n: drawn(*t.shape) for n, t in learned.items()}

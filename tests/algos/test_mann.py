@@ -7,7 +7,7 @@ import torch
 from problems import TRAIN, images, shipped
 
 from maml_cli.algos.mann import Controller, Memory, access, least_used
-from maml_cli.algos.reading import Examples, all_shown
+from maml_cli.core.sequences import Examples, all_shown
 
 SMALL = {"features": 3, "ways": 2, "units": 4, "width": 3, "heads": 2}
 

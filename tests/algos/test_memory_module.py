@@ -11,7 +11,8 @@ from maml_cli.algos.memory_module import (
     nearest_of_each,
     written,
 )
-from maml_cli.algos.reading import Examples, Stream, Task, all_shown
+from maml_cli.algos.reading import Stream, Task
+from maml_cli.core.sequences import Examples, all_shown
 
 QUERY = torch.tensor([[1.0, 0.0]])
 

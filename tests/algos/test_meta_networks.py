@@ -7,9 +7,9 @@ import torch
 from problems import TRAIN, images, shipped
 
 from maml_cli.algos.meta_networks import FastWeights, Generators, P
-from maml_cli.algos.reading import Examples, all_shown
 from maml_cli.core.autodiff import Autograd, Derivative
 from maml_cli.core.errors import UsageError
+from maml_cli.core.sequences import Examples, all_shown
 from maml_cli.inner.coordinate_lstm import preprocessed
 
 WAYS = 2

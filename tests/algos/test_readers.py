@@ -7,8 +7,8 @@ import pytest
 import torch
 from problems import TRAIN, FakeSource, at_epoch, double, images, keys, shipped
 
-from maml_cli.algos.reading import Examples, reading_order, rounds
 from maml_cli.core.algorithm import flat
+from maml_cli.core.sequences import Examples, reading_order, rounds
 from maml_cli.core.types import Episode, Evaluation
 from maml_cli.testing import ENGINES
 

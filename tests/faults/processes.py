@@ -30,6 +30,8 @@ TINY = (
 )
 FEW_STEPS = 2
 """More take longer to record, and are interrupted in the same way."""
+UNROLLS = ["algo.inner_steps=3", "algo.unroll=1"]
+"""Of three iterations on a problem, some end between two epochs."""
 SMALL_IMAGES = ("backbone.filters=4", "ways=3", "queries=2")
 LOG = "log.txt"
 _LIMIT = 300
@@ -50,6 +52,8 @@ def arguments_for(algo: str, dataset: str) -> list[str]:
     config = Composer().compose(chosen)
     steps = config.algo.get("inner_steps") or 0
     few = [f"algo.inner_steps={FEW_STEPS}"] if steps > FEW_STEPS else []
+    if "unroll" in config.algo:
+        few = UNROLLS
     images = SMALL_IMAGES if "filters" in config.backbone else ()
     return [*chosen, *few, *images, *TINY]
 

@@ -43,7 +43,7 @@ def stop_and_go_on(monkeypatch, maml_train, folder: Path, arguments, stops) -> N
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_every_algorithm_goes_on_exactly(monkeypatch, tmp_path, tmp_path_factory, maml_train, algo):
-    dataset = next(name for name in ("glyphs", *DATA_SETS) if fits(algo, name))
+    dataset = next(name for name in ("glyphs", "quadratics", *DATA_SETS) if fits(algo, name))
     cache = f"cache_dir={tmp_path_factory.getbasetemp() / 'cache'}"
     few = ("train.epochs=2", "train.iterations_per_epoch=3")
     words = [*arguments_for(algo, dataset), *few, cache]

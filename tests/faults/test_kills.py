@@ -50,7 +50,8 @@ def test_five_kills_at_random(tmp_path, algo):
 @pytest.mark.usefixtures("uninterrupted")
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_ten_kills_of_every_algorithm_at_random(tmp_path, algo):
-    dataset = "sinusoid" if fits(algo, "sinusoid") else "glyphs"
+    names = ("sinusoid", "quadratics", "glyphs")
+    dataset = next(name for name in names if fits(algo, name))
     kill_at_random(tmp_path, arguments_for(algo, dataset), 10, random.Random(algo))
 
 
