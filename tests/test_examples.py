@@ -3,7 +3,6 @@
 import json
 import math
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
@@ -194,15 +193,11 @@ class Net(nn.Module):
 
 @pytest.mark.parametrize(("norm", "code"), [("group", 0), ("centre", 2)])
 def test_a_norm_of_ones_own_is_refused_by_name_if_it_mixes_a_batch(
-    norm: str,
-    code: int,
-    maml_train: Callable[..., Outcome],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    norm: str, code: int, maml_train: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    monkeypatch.delitem(sys.modules, "own_norms", raising=False)  # that of another folder
-    (tmp_path / "own_norms.py").write_text(OWN_NORMS, encoding="utf-8")
-    network = ("backbone=module", "backbone.module=own_norms.Net")
+    # a name of its own: a module of another folder that is known already would be taken
+    (tmp_path / f"own_norms_{norm}.py").write_text(OWN_NORMS, encoding="utf-8")
+    network = ("backbone=module", f"backbone.module=own_norms_{norm}.Net")
     flags = ("--module-path", str(tmp_path))
     done = maml_train(*flags, "algo=maml", *network, f"backbone.arguments={{norm: {norm}}}", *SHORT)
     assert done.code == code, done.err
