@@ -195,8 +195,9 @@ class Net(nn.Module):
 def test_a_norm_of_ones_own_is_refused_by_name_if_it_mixes_a_batch(
     norm: str, code: int, maml_train: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    (tmp_path / "own_norms.py").write_text(OWN_NORMS, encoding="utf-8")
-    network = ("backbone=module", "backbone.module=own_norms.Net")
+    # a name of its own: a module of another folder that is known already would be taken
+    (tmp_path / f"own_norms_{norm}.py").write_text(OWN_NORMS, encoding="utf-8")
+    network = ("backbone=module", f"backbone.module=own_norms_{norm}.Net")
     flags = ("--module-path", str(tmp_path))
     done = maml_train(*flags, "algo=maml", *network, f"backbone.arguments={{norm: {norm}}}", *SHORT)
     assert done.code == code, done.err

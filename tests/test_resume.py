@@ -1,6 +1,5 @@
 """`resume=DIR` by itself, time limits, and bugs that cannot be written down."""
 
-import errno
 import json
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import pytest
 import yaml
 
 import maml_cli.runs.train
+import maml_cli.storage.files
+from maml_cli.core.errors import StorageError
 
 TINY = (
     *("algo=metasgd", "dataset=sinusoid", "train.epochs=2", "train.iterations_per_epoch=3"),
@@ -136,15 +137,15 @@ def test_a_bug_is_told_where_its_log_cannot_be_written(monkeypatch, tmp_path, ma
     def run(experiment: object, output_dir: Path) -> None:  # noqa: ARG001
         raise ZeroDivisionError("injected")
 
-    real = Path.write_text
+    real = maml_cli.storage.files.write_atomically
 
-    def write_text(path: Path, *arguments: object, **options: object) -> int:
+    def write_atomically(path: Path, content: str) -> None:
         if full and path.name == "error.log":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, *arguments, **options)
+            raise StorageError("No space left on device")
+        real(path, content)
 
     monkeypatch.setattr(maml_cli.runs.train, "run", run)
-    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr("maml_cli.storage.files.write_atomically", write_atomically)
     failed = maml_train(*TINY, f"hydra.run.dir={tmp_path / 'run'}")
     assert failed.code == 1
     assert "bug: ZeroDivisionError: injected; details" in failed.err

@@ -3,7 +3,7 @@
 import math
 from pkgutil import resolve_name
 from threading import local
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -28,6 +28,9 @@ BODY = "body."
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Module:
     """The settings of a network that is a `torch.nn.Module` of somebody's own."""
+
+    names_code: ClassVar[tuple[str, ...]] = ("module",)
+    """Keys whose values are imported, and so must be trusted."""
 
     name: str
     module: Annotated[

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from maml_cli import __version__
 from maml_cli.commands.shared import exit_code
-from maml_cli.commands.streams import lasting
-from maml_cli.core.errors import DataError, UsageError
+from maml_cli.commands.streams import Lost, lasting
+from maml_cli.core.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from maml_cli.report.collect import Run
+    from maml_cli.report.collect import Damaged, Run
 
 SUFFIXES = {
     ".md": "markdown",
@@ -45,6 +45,7 @@ Exit codes: 0 done, 2 usage (also: no finished run found), 3 damaged results, 6 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `maml-report` with these arguments; returns the exit code (see core/errors.py)."""
     arguments = _parser().parse_args(argv)
+    Lost.full = False
     return exit_code(None, lambda: _main(arguments))
 
 
@@ -131,8 +132,15 @@ def _main(arguments: argparse.Namespace) -> None:
             print(output, file=sys.stderr)
         else:
             print(text, end="")
+    _end(damaged)
+
+
+def _end(damaged: Sequence[Damaged]) -> None:
+    """Raise StorageError if the report was not printed, DataError if files were left out."""
+    sys.stdout.flush()
+    if Lost.full:
+        raise StorageError("standard output cannot be written (no space left): use -o FILE")
     if damaged:
-        sys.stdout.flush()
         raise DataError(*(f"left out: {found.message}" for found in damaged))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from maml_cli import __version__
+from maml_cli.commands.machine import machine_error, require_machine
 from maml_cli.config.typed_words import readable
 from maml_cli.core.errors import UsageError, UserError
 
@@ -62,8 +63,12 @@ def exit_code(name: str | None, work: Callable[[], None]) -> int:
     After a mistake of usage, the help of the command of that name is recommended.
     """
     try:
+        require_machine()
         work()
-    except UserError as error:
+    except (UserError, OSError, MemoryError, RuntimeError, ImportError) as found:
+        error = found if isinstance(found, UserError) else machine_error(found)
+        if error is None:
+            raise
         for message in error.messages:
             print(f"error: {message}", file=sys.stderr)
         if name is not None and isinstance(error, UsageError):

@@ -5,18 +5,20 @@ import io
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_LOST = (errno.EPIPE, errno.EIO)
+_GONE = (errno.EPIPE, errno.EIO)
 """The errors of writing once a pipe's reader, or the terminal, is gone."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of writing to a file that cannot grow. A training goes on: its results are in its folder."""
 
 
 @contextmanager
 def lasting() -> Iterator[None]:
-    """Ignore EPIPE and EIO on standard output and error.
+    """Ignore a lost reader, and a full disk, behind standard output and error.
 
     So a training goes on when its terminal is gone, and `maml-report | head -1` ends with its usual
     exit code. A console that cannot show ± shows a question mark. Streams that are not files of the
@@ -43,11 +45,18 @@ def _lasting(stream: TextIO | None) -> io.TextIOWrapper | None:
     )
 
 
+class Lost:
+    """Whether something printed was lost for want of space."""
+
+    full: ClassVar[bool] = False
+
+
 class _Lasting(io.FileIO):
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
             return super().write(data)
         except OSError as error:
-            if error.errno not in _LOST:
+            if error.errno not in (*_GONE, *_FULL):
                 raise
+            Lost.full = Lost.full or error.errno in _FULL
             return memoryview(data).nbytes

@@ -19,6 +19,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from maml_cli import __version__
+from maml_cli.commands.machine import machine_error, require_machine
 from maml_cli.commands.streams import lasting
 from maml_cli.config import check, resolvers
 from maml_cli.config.begun import (
@@ -79,6 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _main(_normalised(words), paths)
     except UserError as error:
         return _report(error)
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        refused = machine_error(error)
+        if refused is None:
+            raise
+        return _report(refused)
     except Left as end:
         if argv is None:
             sys.stdout.flush()
@@ -91,10 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: list[str], module_paths: list[str]) -> int:
-    try:
-        Path.cwd()
-    except FileNotFoundError:
-        raise StorageError("the folder you are in is gone: cd to one that is there") from None
+    require_machine()
     use_module_paths(module_paths)
     Command.module_paths = module_paths
     flags = _flags(argv)
@@ -215,7 +218,8 @@ def _job(config: DictConfig) -> float | None:
         _clear(output_dir)
         _fail(_report(error))
     except Exception as error:
-        _fail(_report_bug(error, output_dir))
+        refused = machine_error(error)
+        _fail(_report(refused) if refused else _report_bug(error, output_dir))
     finally:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             _write_sweep_table(Path(HydraConfig.get().sweep.dir))
@@ -233,8 +237,10 @@ def _run(config: DictConfig, output_dir: Path) -> None:
     """Run what the configuration describes, unless the folder holds it, done."""
     from maml_cli.distributed.collectives import from_first
     from maml_cli.runs.train import run
+    from maml_cli.storage.files import require_own_files
     from maml_cli.training.signals import end_with_parent
 
+    from_first(lambda: require_own_files(RunFolder(output_dir)))
     experiment = build(config, _command(config))
     if not from_first(lambda: _show_finished(experiment, output_dir)):
         end_with_parent()
@@ -306,11 +312,13 @@ def _report(error: UserError) -> int:
 
 def _report_bug(error: Exception, output_dir: Path) -> int:
     """Say where the traceback is: in a file, or if that cannot be written, here."""
+    from maml_cli.storage.files import write_atomically
+
     log = RunFolder(output_dir).error_log(ranks.rank())
     details = traceback.format_exc()
     try:
-        log.write_text(details, encoding="utf-8")
-    except OSError:
+        write_atomically(log, details)
+    except StorageError:
         print(details, file=sys.stderr, end="")
         place = "above"
     else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from types import NoneType
-from typing import get_args
+from typing import Any, get_args
 
-import yaml
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -15,10 +17,18 @@ from maml_cli.config.build import COMPONENTS, SETTINGS, inspect
 from maml_cli.config.check import group_problem, setting_problem
 from maml_cli.config.compose import Composer, parse
 from maml_cli.config.messages import fields
-from maml_cli.config.module_path import lost_modules
+from maml_cli.config.module_path import lost_modules, named_folders
 from maml_cli.core.errors import CheckpointError, UsageError
+from maml_cli.core.limits import CONFIG_BYTES
+from maml_cli.core.plain_text import printable
+from maml_cli.core.regular_files import read_text
+from maml_cli.core.yaml_text import read_mapping
+from maml_cli.storage.files import require_own_files
 from maml_cli.storage.run_folder import RunFolder
 
+USERS_OWN = ("data_dir", "cache_dir", "download", "device")
+"""Keys whose values are never taken from a run: where it reads and writes, and on what."""
+ENVIRONMENT = ("MAML_DATA_DIR", "MAML_CACHE_DIR", "HOME")
 MODES = ("auto", "never")
 """What `resume` is, if it is no folder."""
 
@@ -68,31 +78,55 @@ def changed(folder: Path, typed: Sequence[str]) -> DictConfig:
     config = saved.copy()
     config.resume = str(folder)
     found = [setting_problem(config, parse(override)) for override in typed]
-    problems = [*filter(None, found), *inspect(config, fallback=saved)[1]]
+    problems = [*filter(None, found), *inspect(config, fallback=saved, folders=named_folders())[1]]
     if problems:
         raise UsageError(*dict.fromkeys(problems))
     return config
 
 
 def saved_config(folder: Path) -> DictConfig:
-    """The run's `config.yaml`; raises CheckpointError unless it is valid as it is."""
+    """The run's `config.yaml`, but for what is the user's own.
+
+    It may be another person's: it is read as plain values, and no code is imported but the
+    program's and that of a `--module-path`. Raises CheckpointError unless it is valid as it is.
+    """
     path = RunFolder(folder).config
+    require_own_files(RunFolder(folder))
     try:
-        config = OmegaConf.create(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError, OmegaConfBaseException) as error:
+        config = OmegaConf.create(read_mapping(read_text(path, CONFIG_BYTES)))
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, OmegaConfBaseException) as error:
         raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    if not isinstance(config, DictConfig):
-        raise CheckpointError(f"{path}: not the configuration of a run")
+    for key, value in _own(tuple(os.environ.get(name) for name in ENVIRONMENT)).items():
+        if config.get(key) != value:
+            _say(key, str(config.get(key)), str(value))
+        config[key] = value
     if lost := lost_modules(config.get(name) for name in COMPONENTS):
         raise UsageError(*(f"{path}: {problem}" for problem in lost))
     _fill(config)
-    if problems := inspect(config, fallback=config)[1]:
+    if problems := inspect(config, fallback=config, folders=named_folders())[1]:
         raise CheckpointError(
             f"{path}: not a configuration of this version of the program; use the one that trained "
             "it (its results.json names the commit), or train again",
             *problems,
         )
     return config
+
+
+@cache
+def _own(_: tuple[str | None, ...]) -> dict[str, Any]:
+    """The user's own values, which depend on the environment and on the program's YAML alone."""
+    composed = Composer().compose([])
+    return {key: composed[key] for key in USERS_OWN}
+
+
+@cache  # once
+def _say(key: str, before: str, now: str) -> None:
+    """That the user's own value is taken, where that may matter."""
+    if key in ("data_dir", "device", "download"):
+        line = f"note: {key}={now} is yours; the run had {key}={printable(before)}"
+        sys.stderr.write(f"{line}\n")
 
 
 def _fill(config: DictConfig) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -12,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from maml_cli.config import messages
+from maml_cli.config.module_path import own_folders
+from maml_cli.config.trust import refusal
 from maml_cli.config.typed_words import expanded
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
@@ -24,6 +27,14 @@ SECTIONS = (*COMPONENTS, "train", "eval")
 """The keys at the root that are groups of keys; the other root keys are RunSettings."""
 
 
+PARTS = {
+    "algo": ("check", "toggles", "build"),
+    "dataset": ("check", "load"),
+    "backbone": ("build",),
+}
+"""What the class of a component must have, beside its name."""
+
+
 def build(config: DictConfig, command: str) -> Experiment:
     """The experiment that a configuration describes; raises UsageError with all that is wrong."""
     experiment, problems = inspect(config, fallback=config, command=command)
@@ -33,17 +44,23 @@ def build(config: DictConfig, command: str) -> Experiment:
 
 
 def inspect(
-    config: DictConfig, *, fallback: DictConfig, command: str = ""
+    config: DictConfig,
+    *,
+    fallback: DictConfig,
+    command: str = "",
+    folders: Sequence[Path] | None = None,
 ) -> tuple[Experiment | None, list[str]]:
     """The experiment, and what is wrong with it.
 
-    An invalid value is reported and then taken from `fallback`, so that the same call also finds
-    what the valid ones cannot do together. The experiment is None where that did not help.
+    Classes are the program's own, or lie in these folders (None: those that the user named and the
+    current one); no other module is imported. An invalid value is reported and then taken from
+    `fallback`, so that the same call also finds what the valid ones cannot do together. The
+    experiment is None where that did not help.
     """
     shapeless = [name for name in SECTIONS if not isinstance(config.get(name), DictConfig)]
     if shapeless:
         return None, [f"{name}: must be a mapping of keys to values" for name in shapeless]
-    reading = _Reading(config, fallback)
+    reading = _Reading(config, fallback, own_folders() if folders is None else folders)
     parts = {section: reading.settings(section, cls) for section, cls in SETTINGS.items()}
     parts |= {section: reading.component(section) for section in COMPONENTS}
     if None in parts.values():
@@ -56,8 +73,8 @@ def inspect(
 class _Reading:
     """Reads a configuration section by section, noting problems and replacing what is invalid."""
 
-    def __init__(self, config: DictConfig, fallback: DictConfig) -> None:
-        self.config, self.fallback = config.copy(), fallback
+    def __init__(self, config: DictConfig, fallback: DictConfig, folders: Sequence[Path]) -> None:
+        self.config, self.fallback, self.folders = config.copy(), fallback, folders
         with open_dict(self.config):
             self.config.pop("hydra", None)
         self.problems: list[str] = []
@@ -65,17 +82,43 @@ class _Reading:
 
     def component(self, section: str) -> Any:
         """The settings of the class that the group's YAML names in `_target_`, or None."""
+        try:
+            cls = self._class(section)
+        except UsageError as error:
+            self.problems += error.messages
+            return None
+        settings = self.settings(section, cls)
+        if settings is not None and not _is_plain(settings.name):
+            self.problems.append(
+                f"{section}.name={settings.name!r}: names a folder and stands in tables; take at "
+                "most 100 letters, digits, spaces and signs, without / and \\, that begin with a "
+                "letter or digit"
+            )
+            return None
+        return settings
+
+    def _class(self, section: str) -> type:
+        """The class that `_target_` names, imported once it is trusted; raises UsageError."""
         key = f"{section}._target_"
         try:
-            target = self._node(self.config, section).get("_target_")
-            cls = resolve_name(str(target))
+            target = str(self._node(self.config, section).get("_target_"))
+            if problem := refusal(key, target, self.folders):
+                raise UsageError(problem)
+            cls: type = resolve_name(target)
         except (AttributeError, ImportError, ValueError, OmegaConfBaseException) as error:
-            self.problems.append(f"{key} names no class: {str(error).splitlines()[0]}")
-            return None
+            raise UsageError(f"{key} names no class: {str(error).splitlines()[0]}") from error
         if not messages.fields(cls):
-            self.problems.append(f"{key}={target}: must be a pydantic dataclass")
-            return None
-        return self.settings(section, cls)
+            raise UsageError(f"{key}={target}: must be a pydantic dataclass")
+        if missing := [name for name in PARTS[section] if not hasattr(cls, name)]:
+            raise UsageError(f"{key}={target}: is no {section}; it has no {missing[0]}")
+        values, _ = self._values(section)
+        found = [
+            refusal(f"{section}.{name}", str(values.get(name)), self.folders)
+            for name in getattr(cls, "names_code", ())
+        ]
+        if problems := list(filter(None, found)):
+            raise UsageError(*problems)
+        return cls
 
     def settings(self, section: str, cls: type) -> Any:
         """The section as an instance of its class, or None."""
@@ -134,6 +177,17 @@ class _Reading:
     @staticmethod
     def _node(config: DictConfig, section: str) -> DictConfig:
         return config if section == "run" else config[section]
+
+
+def _is_plain(name: object) -> bool:
+    """Whether it can be the name of a folder, and stands in a table as it is."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= 100
+        and name[0].isalnum()
+        and name.isprintable()
+        and not {"/", "\\"} & set(name)
+    )
 
 
 def _key(section: str, name: str) -> str:

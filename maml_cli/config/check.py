@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from maml_cli.config import messages
 from maml_cli.config.build import SECTIONS, inspect
 from maml_cli.config.compose import Composer, apply, keys, parse, understood
+from maml_cli.config.own_yaml import hydra_problems
 from maml_cli.core.errors import UsageError
 
 SWEEP_LIMIT = 200
@@ -37,7 +38,11 @@ def problems(
             readable.append(argument)
         except UsageError as error:
             found[unreadable(argument, error)] = None
-    composer = Composer(readable, extra_dir=extra_dir)
+    try:
+        composer = Composer(readable, extra_dir=extra_dir)
+    except UsageError as error:
+        return [*found, *error.messages]
+    program = Composer() if composer.has_own_folders else None
     changes = [composer.parse(argument) for argument in readable]
     swept = [change for change in changes if change.is_sweep_override()]
     if swept and not multirun and not _sweeps_by_mode(composer, changes):
@@ -50,8 +55,32 @@ def problems(
             choices.append(_choices(composer, change))
         except UsageError as error:
             found[f"{change.input_line}: {error}"] = None
+    if program is not None:
+        found |= dict.fromkeys(_hydra_problems(composer, program, choices))
+        if found:  # the values of a stranger's files are not looked at further
+            return list(found)
     for job in islice(product(*choices), SWEEP_LIMIT):
         found |= dict.fromkeys(_job_problems(composer, job, values=values))
+    return list(found)
+
+
+def _hydra_problems(
+    composer: Composer, program: Composer, choices: Sequence[Sequence[Override]]
+) -> list[str]:
+    """What the user's folders may not set, for each option that is chosen and for the first job."""
+    chosen = [
+        str(change.input_line)
+        for options in choices
+        for change in options
+        if composer.options(change.key_or_group)
+    ]
+    first = [str(o[0].input_line) for o in choices if composer.options(o[0].key_or_group)]
+    found: dict[str, None] = {}
+    for lines in [first, *([line] for line in chosen)]:
+        try:
+            found |= dict.fromkeys(hydra_problems(composer, program, lines))
+        except UsageError:  # found again, and reported, for the job
+            continue
     return list(found)
 
 

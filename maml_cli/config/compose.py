@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from maml_cli.config import resolvers
+from maml_cli.config.own_yaml import require_small_files
 from maml_cli.config.paths import conf_dir
 from maml_cli.core.errors import UsageError, UserError
 
@@ -40,7 +41,11 @@ class Composer:
         resolvers.register()
         search_path = create_config_search_path(f"file://{conf_dir()}")
         before_schema = SearchPathQuery(provider="schema", path=None)
-        for url in _extra_urls(arguments, extra_dir):
+        urls = _extra_urls(arguments, extra_dir)
+        self.has_own_folders = bool(urls)
+        """Whether YAML files of the user's own take part."""
+        require_small_files(Path(u.removeprefix("file://")) for u in urls if "pkg:" not in u)
+        for url in urls:
             search_path.prepend("command-line", url, before_schema)
         self._loader = ConfigLoaderImpl(search_path)
         self._parser = OverridesParser.create(config_loader=self._loader)

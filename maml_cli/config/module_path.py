@@ -14,6 +14,22 @@ from maml_cli.core.errors import UsageError
 FLAG = "--module-path"
 
 
+# Also for the workers of a sweep.
+_NAMED = "MAML_MODULE_PATHS"
+_STARTED_IN = "MAML_STARTED_IN"
+
+
+def named_folders() -> list[Path]:
+    """Those of `--module-path`: the code of a run, which may be another person's, may lie there."""
+    return [Path(folder) for folder in os.environ.get(_NAMED, "").split(os.pathsep) if folder]
+
+
+def own_folders() -> list[Path]:
+    """And the one in which the command was typed: for what is typed, and the YAML files chosen."""
+    started = os.environ.get(_STARTED_IN)
+    return [*named_folders(), *([Path(started)] if started else [])]
+
+
 def split_module_paths(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The arguments without `--module-path FOLDER`, and the folders; raises UsageError."""
     rest: list[str] = []
@@ -37,6 +53,8 @@ def use_module_paths(paths: Sequence[str]) -> None:
     They come last, so that no file there takes the place of an installed package.
     """
     own = [Path(path).expanduser().resolve() for path in paths]
+    os.environ[_NAMED] = os.pathsep.join(map(str, own))
+    os.environ[_STARTED_IN] = str(Path.cwd())
     folders = [str(folder) for folder in (*own, Path.cwd())]
     sys.path += [folder for folder in folders if folder not in sys.path]
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)

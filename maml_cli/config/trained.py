@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from maml_cli.config.begun import saved_config
 from maml_cli.config.build import inspect
 from maml_cli.config.check import group_problem, setting_problem, unreadable
 from maml_cli.config.compose import Composer, keys, parse
+from maml_cli.config.module_path import named_folders
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.storage.run_folder import CONFIG, RunFolder
@@ -34,8 +36,8 @@ def trained_experiment(
     a misspelt one. Raises UsageError with all that is wrong, or CheckpointError if the folder's own
     configuration cannot be used.
     """
-    saved = _saved(folder)
     composer = Composer()
+    saved = _saved(folder)
     problems, groups, settings = [], [], []
     for override in overrides:
         try:
@@ -57,7 +59,7 @@ def trained_experiment(
             saved[group] = composer.compose([str(change.input_line)])[group]
     config = saved.copy()
     problems += filter(None, [setting_problem(config, change) for change in settings])
-    experiment, found = inspect(config, fallback=saved, command=command)
+    experiment, found = inspect(config, fallback=saved, command=command, folders=named_folders())
     if experiment is None or problems or found:
         raise UsageError(*problems, *found)
     return experiment
@@ -65,7 +67,7 @@ def trained_experiment(
 
 def _saved(folder: Path) -> DictConfig:
     """The run's `config.yaml`, as it was before any override."""
-    if not RunFolder(folder).config.is_file():
+    if not os.path.lexists(RunFolder(folder).config):
         runs = sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
         inside = f"; in it are the runs {messages.alternatives(runs[:5])}" if runs else ""
         raise UsageError(f"run={folder}: no run is there (it has no {CONFIG}){inside}")

@@ -202,7 +202,7 @@ class Algorithm(ABC):
 def misfits(
     wanted: MetaParameters, found: MetaParameters, *, apart_from: Collection[str] = ()
 ) -> list[str]:
-    """One phrase per parameter that is missing, surplus, or of another shape than wanted.
+    """One phrase per parameter that is missing, surplus, or of another shape or type than wanted.
 
     Sections `apart_from` are not looked at.
     """
@@ -221,6 +221,10 @@ def misfits(
                 phrases.append(
                     f"{name} would have to be {_by(ours[name].shape)}, but is "
                     f"{_by(theirs[name].shape)}"
+                )
+            elif ours[name].dtype != theirs[name].dtype:
+                phrases.append(
+                    f"{name} would have to be {ours[name].dtype}, but is {theirs[name].dtype}"
                 )
     return phrases
 

@@ -52,7 +52,7 @@ def read_mapping(text: str) -> dict[str, Any]:
         said = getattr(error, "problem", None) or next(iter(str(error).splitlines()), "too deep")
         raise ValueError(f"it is no YAML{where}: {said}") from None
     if not isinstance(content, dict):
-        raise ValueError("it is not a mapping of keys to values")
+        raise ValueError("it is not the configuration of a run: no mapping of keys to values")
     _require_plain(content, "")
     return content
 

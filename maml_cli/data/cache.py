@@ -7,11 +7,13 @@ before every use: one pass, at memory speed, over bytes that training reads anyw
 """
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import math
 import os
 import secrets
+import signal
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,6 +31,8 @@ Pieces = Iterable[tuple[int, Images]]
 """Consecutive images along the first axis, with the place of the first; in any order."""
 
 _CHUNK = 2**22
+_EXIT_CODE = 3
+"""That of damaged data."""
 _FACTS_BYTES = 2**16
 _REMEMBERED_BYTES = 2**24
 """Names and digests of a million pictures are fewer."""
@@ -66,6 +70,7 @@ def cached_images(
             with _replacing(facts) as file:
                 found = {"key": key, "sha256": checksum, "crc32": crc32}
                 file.write(json.dumps(found, indent=1).encode())
+    _name_if_cut_short(pixels)
     return Cached(np.load(pixels, mmap_mode="c"), checksum)
 
 
@@ -127,6 +132,33 @@ def _intact(pixels: Path, facts: Path, key: str) -> str | None:
         say(f"{pixels} is damaged: making it again")
         return None
     return checksum
+
+
+def _name_if_cut_short(pixels: Path) -> None:
+    """End with words, not by a signal alone, if the mapped file becomes shorter while it is used.
+
+    Another program may do that; the next read of the missing part is a bus error (SIGBUS), which
+    Python's own handlers cannot end.
+    """
+    message = (
+        f"\nerror: {pixels}: was cut short while it was in use; the same command makes it again, "
+        "and resume=DIR goes on with the run\n"
+    ).encode()
+
+    def end(_: int) -> None:
+        os.write(2, message)
+        os._exit(_EXIT_CODE)
+
+    handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(end)
+    _handlers.append(handler)  # must live as long as the process
+    with contextlib.suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.signal.argtypes = [ctypes.c_int, type(handler)]
+        libc.signal.restype = ctypes.c_void_p
+        libc.signal(signal.SIGBUS, handler)
+
+
+_handlers: list[Any] = []
 
 
 def _crc32(file: BinaryIO) -> int:

@@ -2,12 +2,17 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import PurePosixPath
+from threading import Lock
 
 from PIL import Image, UnidentifiedImageError
 
+from maml_cli.core.limits import LARGE_PICTURE_PIXELS, PICTURE_PIXELS, scaled, too_large
+
+_LARGE = Lock()
 FORMATS = (
     *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF"),
     *("ICNS", "ICO", "IM", "JPEG", "JPEG2000", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM"),
@@ -47,11 +52,25 @@ def is_picture(name: str) -> bool:
 
 
 def opened(content: bytes) -> Image.Image:
-    """The picture in a file's bytes, not decoded yet; raises ValueError, or what Pillow raises."""
+    """The picture in a file's bytes, not decoded yet; raises ValueError, or what Pillow raises.
+
+    Too many pixels are refused before they are decoded.
+    """
     try:
-        return Image.open(io.BytesIO(content), formats=openers())
+        image = Image.open(io.BytesIO(content), formats=openers())
     except UnidentifiedImageError:
         raise ValueError(f"it is {described(content)}") from None
+    if (pixels := image.width * image.height) > scaled(PICTURE_PIXELS):
+        raise ValueError(f"it has {too_large(pixels, scaled(PICTURE_PIXELS), 'pixels')}")
+    return image
+
+
+@contextmanager
+def turn(image: Image.Image) -> Iterator[None]:
+    """Large pictures are decoded one at a time, so that memory holds one of them."""
+    large = image.width * image.height > LARGE_PICTURE_PIXELS
+    with _LARGE if large else nullcontext():
+        yield
 
 
 def described(content: bytes) -> str:

@@ -1,6 +1,5 @@
 """Omniglot's pictures: where they are, whether they are all there, and what they look like."""
 
-import io
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
@@ -15,6 +14,7 @@ from maml_cli.core.errors import DataError
 from maml_cli.core.torchvision_guard import import_torchvision
 from maml_cli.data.faults import SHOWN, refuse
 from maml_cli.data.files import Files, FolderFiles, ZipFiles
+from maml_cli.data.formats import opened
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.pictures import Recipe
 from maml_cli.data.pixel_values import ValueRange
@@ -132,10 +132,10 @@ def decoded(classes: list[Character], size: int) -> Iterator[NDArray[np.uint8]]:
 
 def _decode(files: Files, name: str, size: int) -> NDArray[np.uint8]:
     try:
-        content = io.BytesIO(files.read(name))
-        with Image.open(content) as image:
+        content = files.read(name)
+        with opened(content) as image:
             image.verify()  # its checksums, which decoding passes over
-        with Image.open(content) as image:
+        with opened(content) as image:
             if image.size != CANVAS:
                 raise ValueError("{} x {} pixels instead of {} x {}".format(*image.size, *CANVAS))
             small = _sampled(image, size)

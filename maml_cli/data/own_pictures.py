@@ -13,6 +13,7 @@ from torch import Tensor
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.objective import class_balanced
+from maml_cli.core.plain_text import printable
 from maml_cli.core.types import Episode
 from maml_cli.data.files import FolderFiles
 from maml_cli.data.formats import is_picture
@@ -183,4 +184,4 @@ def _classes(pictures: Sequence[Picture]) -> list[PictureClass]:
 
 def _printable(name: str) -> str:
     """A name without what no file can be written with."""
-    return os.fsencode(name).decode(errors="replace")
+    return printable(os.fsencode(name).decode(errors="replace"))

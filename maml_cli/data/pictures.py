@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from maml_cli.core.errors import DataError
 from maml_cli.data.faults import refusal
 from maml_cli.data.files import Files
-from maml_cli.data.formats import opened
+from maml_cli.data.formats import opened, turn
 from maml_cli.data.pixel_values import RangeUnknown, Survey, ValueRange, deep_values, survey
 from maml_cli.data.progress import tracked
 
@@ -185,9 +185,9 @@ def _decode(
     try:
         with opened(content) as image:
             image.verify()  # the checksums of a PNG, which decoding passes over
-        with opened(content) as image:
+        with opened(content) as image, turn(image):
             return decode(image, values)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, MemoryError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         return str(error)
 
 

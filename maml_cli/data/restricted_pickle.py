@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maml_cli.core.errors import DataError
+from maml_cli.core.limits import PICKLE_STEPS, scaled, too_large
 
 _LARGE = 2**20
+_DEEPEST = 4
 _REFUSED = (
     *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX, pickle.PERSID, pickle.BINPERSID),
     *(pickle.EXT1, pickle.EXT2, pickle.EXT4),
+    *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET),
     *(pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
 )
 
@@ -46,9 +49,12 @@ class _View:
     """A file whose large parts are read as views."""
 
     def __init__(self, content: memoryview) -> None:
-        self._content, self._place = content, 0
+        self._content, self._place, self._steps = content, 0, 0
 
     def read(self, size: int) -> bytes | memoryview:
+        self._steps += 1
+        if self._steps > scaled(PICKLE_STEPS):
+            raise ValueError(f"it has {too_large(self._steps, scaled(PICKLE_STEPS), 'steps')}")
         start, self._place = self._place, self._place + size
         part = self._content[start : self._place]
         if len(part) != size:
@@ -145,15 +151,35 @@ class _Reader(pickle._Unpickler):
         elif not isinstance(made, _DType):
             raise ValueError("it sets the state of what is no array")
 
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self.stack[-1][_key(key)] = value
+
+    def _set_items(self) -> None:
+        items = self.pop_mark()  # type: ignore[attr-defined]
+        for place in range(0, len(items) - 1, 2):
+            self.stack[-1][_key(items[place])] = items[place + 1]
+
     dispatch[pickle.BUILD[0]] = _build
+    dispatch[pickle.SETITEM[0]] = _set_item
+    dispatch[pickle.SETITEMS[0]] = _set_items
     # Python's own way makes room for as many bytes as the pickle says, before it reads them
     dispatch[pickle.BYTEARRAY8[0]] = dispatch[pickle.BINBYTES8[0]]
 
 
-def _plain(value: Any, path: Path, file: memoryview) -> Any:
-    """The same, with arrays in place of what stands for them."""
+def _key(key: Any) -> Any:
+    """Tuples within tuples take for ever to be hashed, and no key of a data set is one."""
+    if not isinstance(key, str | bytes | int | float):
+        raise ValueError(f"a key that is a {type(key).__name__}")
+    return key
+
+
+def _plain(value: Any, path: Path, file: memoryview, depth: int = 0) -> Any:
+    """The same, with arrays in place of what stands for them; they lie at most four levels deep."""
     if isinstance(value, dict):
-        return {key: _plain(item, path, file) for key, item in value.items()}
+        if depth == _DEEPEST:
+            raise ValueError("it is nested too deeply")
+        return {key: _plain(item, path, file, depth + 1) for key, item in value.items()}
     return _filled(value, path, file) if isinstance(value, _Array) else value
 
 

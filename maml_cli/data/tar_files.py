@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maml_cli.core.errors import DataError
+from maml_cli.core.limits import (
+    ARCHIVE_HEADER_BYTES,
+    ARCHIVE_RATIO,
+    ARCHIVE_SLACK_BYTES,
+    scaled,
+    too_large,
+)
 from maml_cli.data.files import MAX_BYTES, digest, identity, refuse_hostile, visible
 
 if TYPE_CHECKING:
@@ -18,13 +25,23 @@ if TYPE_CHECKING:
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
+_EXTENDED = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+"""Headers that `tarfile` reads in one piece."""
+
+
 class _Header(tarfile.TarInfo):
     """A header whose damage or lack is an error, which `tarfile` takes for the archive's end."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
-            return super().frombuf(buf, encoding, errors)
+            found = super().frombuf(buf, encoding, errors)
+            if found.type in _EXTENDED and found.size > ARCHIVE_HEADER_BYTES:
+                raise tarfile.ReadError(f"a name or header of {found.size:,} bytes")
+            return found
         except tarfile.HeaderError as error:
             if len(buf) == tarfile.BLOCKSIZE and not any(buf):
                 raise  # the mark of the end
@@ -43,7 +60,7 @@ class TarFiles:
         try:
             self._tar = tarfile.open(archive, tarinfo=_Header)  # noqa: SIM115 - open as long as this object lives
             weakref.finalize(self, self._tar.close)
-            members = self._tar.getmembers()
+            members = self._members_of(archive.stat().st_size)
             while self._tar.fileobj and self._tar.fileobj.read(MAX_BYTES):
                 pass  # a compressed archive's checksum comes last
             status = archive.stat()
@@ -58,6 +75,17 @@ class TarFiles:
         self.fingerprint = digest(
             [identity(status), *((name, self._members[name].size) for name in self.names)]
         )
+
+    def _members_of(self, packed: int) -> list[tarfile.TarInfo]:
+        """All members; they are read through, so they must not be far larger than the archive."""
+        most = scaled(ARCHIVE_RATIO * packed + ARCHIVE_SLACK_BYTES)
+        members, size = [], 0
+        for member in self._tar:
+            members.append(member)
+            size += member.size
+            if size > most:
+                raise tarfile.ReadError(f"unpacked it has {too_large(size, most)}")
+        return members
 
     def read(self, name: str) -> bytes:
         """The content of a member; raises DataError if it is damaged or far too large."""

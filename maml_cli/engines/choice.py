@@ -1,5 +1,7 @@
 """Which engine computes an algorithm's tasks."""
 
+import sys
+
 import torch
 
 from maml_cli.core.algorithm import Algorithm
@@ -8,8 +10,8 @@ from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import joined_others
 from maml_cli.engines import processes
 from maml_cli.engines.engine import Engine
-from maml_cli.engines.per_task import loop, threads
-from maml_cli.engines.processes import Processes
+from maml_cli.engines.per_task import lean_loop, loop, threads, threads_can_start
+from maml_cli.engines.processes import Processes, Refused
 from maml_cli.engines.ranked import Ranked
 from maml_cli.engines.recorded import Recorded, cuda_graph, traced
 from maml_cli.engines.vmap import Vmap
@@ -48,10 +50,22 @@ def choose_engine(
     return name
 
 
+def _say(line: str) -> None:
+    sys.stderr.write(f"note: {line}\n")
+
+
 def make_engine(name: str, algorithm: Algorithm, device: torch.device) -> Engine:
     """The named engine for an algorithm; of several processes, each has its share of the tasks."""
     if name == "processes":
-        return Processes(algorithm, processes=torch.get_num_threads())
+        try:
+            return Processes(algorithm, processes=torch.get_num_threads())
+        except Refused as error:
+            _say(f"engine=processes is refused by this machine ({error}); threads compute instead")
+            name = "threads"
+    if name == "threads" and not threads_can_start(torch.get_num_threads()):
+        _say("threads are refused by this machine; one computes everything instead")
+        torch.set_num_threads(1)
+        return lean_loop(algorithm)
     if name == "graph":
         return Recorded(Vmap(algorithm), cuda_graph if device.type == "cuda" else traced)
     engine = {"loop": loop, "threads": threads, "vmap": Vmap}[name](algorithm)

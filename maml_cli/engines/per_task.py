@@ -7,6 +7,7 @@ cores. It uses blocks with a lean second derivative (`engines/fused.py`).
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -74,6 +75,24 @@ def threads(algorithm: Algorithm) -> PerTask:
     cores = torch.get_num_threads()
     pool = ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
     return PerTask(algorithm, f"threads ({cores})", pool.map, batch_stats=FusedBatchStats)
+
+
+def threads_can_start(count: int) -> bool:
+    """Whether the machine allows so many more threads beside each other."""
+    release = Event()
+    begun: list[Thread] = []
+    try:
+        for _ in range(count):
+            thread = Thread(target=release.wait, daemon=True)
+            thread.start()
+            begun.append(thread)
+    except RuntimeError:
+        return False
+    finally:
+        release.set()
+        for thread in begun:
+            thread.join()
+    return True
 
 
 def lean_loop(algorithm: Algorithm) -> PerTask:

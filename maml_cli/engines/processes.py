@@ -35,11 +35,15 @@ PR_SET_PDEATHSIG = 1
 START_SECONDS = 60
 
 
+class Refused(Exception):
+    """The machine refuses processes, or the shared memory by which they wait for each other."""
+
+
 class Processes(Engine):
     """Merges what the shares of a batch say, each of which another process computes.
 
     A batch of one task, and an algorithm that needs all tasks of a batch at once, are computed in
-    this process, with all cores. Raises ProcessLost.
+    this process, with all cores. Raises ProcessLost, and Refused where processes cannot be had.
     """
 
     def __init__(self, algorithm: Algorithm, *, processes: int) -> None:
@@ -47,17 +51,11 @@ class Processes(Engine):
         self.name = f"processes ({processes})"
         self._here = lean_loop(algorithm)
         self._processes = processes
-        context = multiprocessing.get_context("fork")  # so that the algorithm need not be sent
-        ready = context.Barrier(processes + 1)  # a signal must not meet one that has hardly begun
-        begin = self._here, os.getpid(), ready
-        self._pool = ProcessPoolExecutor(processes, context, _begin, begin)
-        with warnings.catch_warnings():
-            # of threads whose locks a fork may copy: those of torch and of a run before this one
-            # are idle, and no others have begun
-            warnings.simplefilter("ignore", DeprecationWarning)
-            for _ in range(processes):
-                self._pool.submit(os.getpid)
-        ready.wait(START_SECONDS)
+        try:
+            self._pool = _started(self._here, processes)
+        except (OSError, RuntimeError, BrokenProcessPool) as error:
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            raise Refused(said or type(error).__name__) from error
         weakref.finalize(self, self._pool.shutdown, wait=True, cancel_futures=True)
 
     def step(self, params: MetaParameters, episodes: Episode, phase: Phase) -> TaskStep:
@@ -96,6 +94,28 @@ class Processes(Engine):
                 "a process that computed a part of the tasks was killed, perhaps because memory "
                 "ran out: the same command goes on from the last checkpoint"
             ) from error
+
+
+def _started(engine: Engine, processes: int) -> ProcessPoolExecutor:
+    """The processes, all of them begun; raises what the machine refuses, and leaves none."""
+    context = multiprocessing.get_context("fork")  # so that the algorithm need not be sent
+    ready = context.Barrier(processes + 1)  # a signal must not meet one that has hardly begun
+    pool = ProcessPoolExecutor(processes, context, _begin, (engine, os.getpid(), ready))
+    try:
+        with warnings.catch_warnings():
+            # of threads whose locks a fork may copy: those of torch and of a run before this one
+            # are idle, and no others have begun
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for _ in range(processes):
+                pool.submit(os.getpid)
+        ready.wait(START_SECONDS)
+    except BaseException:
+        ready.abort()
+        for process in (pool._processes or {}).values():
+            process.kill()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    return pool
 
 
 def _arrays(tree: Any) -> Any:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from maml_cli.core.records import Curves, RunInfo, Sink
 from maml_cli.core.results import Descents, EvaluationResult, RunResults
 from maml_cli.core.types import Episode
-from maml_cli.storage.files import storing
+from maml_cli.reporting.figures import write_png
 from maml_cli.storage.run_folder import RunFolder
 
 BAND, MEAN = "#C8C8C8", "#0072B2"
@@ -21,9 +21,7 @@ class LossesFile(Sink):
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         test = results.test
         if test.descents is not None:
-            figure = losses_figure(test, test.descents, self._title)
-            with storing(self._path):
-                figure.savefig(self._path)
+            write_png(losses_figure(test, test.descents, self._title), self._path)
 
 
 def losses_figure(test: EvaluationResult, descents: Descents, title: str) -> Figure:

@@ -1,5 +1,6 @@
 """`metrics.jsonl`: one JSON object a line, written as the run goes."""
 
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from maml_cli.core.json_text import to_json
+from maml_cli.core.limits import METRICS_BYTES
 from maml_cli.core.records import EpochRecord, IterationRecord, RunInfo, Sink
+from maml_cli.core.regular_files import open_regular, read_regular
 from maml_cli.core.types import Episode
 from maml_cli.storage.files import storing, write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -26,7 +29,8 @@ class MetricsFile(Sink):
         self._open.enter_context(storing(self._path))  # closing writes what is left in the buffer
         _cut(self._path, info)
         with storing(self._path):
-            self._file = self._open.enter_context(self._path.open("a", encoding="utf-8"))
+            file = open_regular(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            self._file = self._open.enter_context(io.TextIOWrapper(file, encoding="utf-8"))
 
     def iteration(self, record: IterationRecord) -> None:
         self._write({"kind": "train", **asdict(record)})
@@ -52,7 +56,7 @@ def _cut(path: Path, info: RunInfo) -> None:
     """Drop what an interrupted run wrote after the checkpoint from which this one goes on."""
     if path.is_file():
         with storing(path):
-            lines = path.read_bytes().splitlines(keepends=True)
+            lines = read_regular(path, METRICS_BYTES).splitlines(keepends=True)
         kept = list(_before(lines, info))
         if len(kept) < len(lines):
             write_atomically(path, b"".join(kept))
@@ -67,7 +71,7 @@ def _before(lines: list[bytes], info: RunInfo) -> Iterator[bytes]:
                 if record["kind"] == "train"
                 else record["epoch"] < info.start_epoch
             )
-        except (ValueError, TypeError, KeyError):  # half a line
+        except (ValueError, TypeError, KeyError, RecursionError):  # half a line
             return
         if not done:
             return

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from maml_cli.core.records import Curves, RunInfo, Sink
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
-from maml_cli.storage.files import storing
+from maml_cli.reporting.figures import write_png
 from maml_cli.storage.run_folder import RunFolder
 
 # Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
@@ -40,8 +40,7 @@ class CurvesFile(Sink):
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         if curves is not None:
-            with storing(self._path):
-                curves_figure(curves).savefig(self._path)
+            write_png(curves_figure(curves), self._path)
 
 
 def curves_figure(curves: Curves) -> Figure:

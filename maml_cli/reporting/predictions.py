@@ -12,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from maml_cli.core.plain_text import csv_cell, markdown_cell
+
 RUNNERS_UP = 2
 """How many classes after the first are shown in the terminal; the files have them all."""
 
@@ -69,24 +71,23 @@ def csv_text(predictions: Predictions) -> str:
     each = [f"probability of {name}" for name in predictions.classes]
     truth = ["class"] if predictions.truth is not None else []
     spread = ["spread"] if predictions.spread is not None else []
-    writer.writerow(["picture", *truth, "predicted", "probability", *spread, *each])
+    header = ["picture", *truth, "predicted", "probability", *spread, *each]
+    writer.writerow(map(csv_cell, header))
     for number, name in enumerate(predictions.pictures):
         row = predictions.probabilities[number].tolist()
         predicted, probability = predictions.ranking(number)[0]
         true = [predictions.classes[predictions.truth[number]]] if predictions.truth else []
         width = predictions.spread_of_first(number)
         numbers = [probability, *([] if width is None else [width]), *row]
-        writer.writerow([name, *true, predicted, *(f"{p:.6f}" for p in numbers)])
+        names = map(csv_cell, (name, *true, predicted))
+        writer.writerow([*names, *(f"{p:.6f}" for p in numbers)])
     return file.getvalue()
 
 
 def markdown(predictions: Predictions) -> str:
     """The same as a table, the classes of each picture by falling probability."""
     header = _header(predictions)
-    rows = [
-        [cell.replace("|", "\\|") for cell in row]
-        for row in _rows(predictions, len(predictions.classes))
-    ]
+    rows = [list(map(markdown_cell, row)) for row in _rows(predictions, len(predictions.classes))]
     return str(tabulate(rows, header, tablefmt="github", disable_numparse=True))
 
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from maml_cli.reporting.figures import write_png
 from maml_cli.reporting.predictions import Predictions, score
-from maml_cli.storage.files import storing
 
 Pixels = NDArray[np.uint8]
 """(pictures, channels, height, width)"""
@@ -64,10 +64,10 @@ def write_figure(
 ) -> None:
     """Write the figure as PNG; raises StorageError."""
     figure = predictions_figure(predictions, support=support, labels=labels, queries=queries)
-    with storing(path), warnings.catch_warnings():
+    with warnings.catch_warnings():
         # a name may be in a script that matplotlib's font lacks: boxes here, the tables have it
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(path)
+        write_png(figure, path)
 
 
 def predictions_figure(

@@ -14,7 +14,7 @@ from maml_cli.core.results import RunResults
 from maml_cli.core.scoring import CONFIDENCE_BINS
 from maml_cli.core.types import Episode
 from maml_cli.reporting.calibration import readings, score_cell
-from maml_cli.storage.files import storing
+from maml_cli.reporting.figures import write_png
 from maml_cli.storage.run_folder import RunFolder
 
 # Okabe and Ito's palette, told apart with any colour vision.
@@ -30,8 +30,7 @@ class ReliabilityFile(Sink):
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         if results.test.calibration is not None:
-            with storing(self._path):
-                reliability_figure(results.test.calibration).savefig(self._path)
+            write_png(reliability_figure(results.test.calibration), self._path)
 
 
 def reliability_figure(calibration: Calibration) -> Figure:

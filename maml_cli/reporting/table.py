@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from maml_cli.core.calibration import Calibration
 from maml_cli.core.metric import LOSS
+from maml_cli.core.plain_text import markdown_cell, printable
 from maml_cli.core.records import Curves, RunInfo, Sink
 from maml_cli.core.results import (
     MILESTONES,
@@ -50,17 +51,23 @@ class TableFile(Sink):
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         run = self._info.protocol
-        text = f"# {run.title}\n\n{markdown(results)}\n`{run.command}`\n"
+        text = f"# {markdown_cell(run.title)}\n\n{markdown(results)}\n`{printable(run.command)}`\n"
         write_atomically(RunFolder(self._info.output_dir).table, text)
 
 
 def markdown(results: RunResults) -> str:
     """The tables and, in a sentence, what their numbers are, for `table.md` and for pipes."""
     blocks = [
-        tabulate(table.rows, table.header, tablefmt="github", disable_numparse=True)
+        tabulate(
+            [list(map(markdown_cell, row)) for row in table.rows],
+            list(map(markdown_cell, table.header)),
+            tablefmt="github",
+            disable_numparse=True,
+        )
         for table in tables(results)
     ]
-    return "\n\n".join([*blocks, caption(results), *footnotes(results)]) + "\n"
+    notes = map(markdown_cell, (caption(results), *footnotes(results)))
+    return "\n\n".join([*blocks, *notes]) + "\n"
 
 
 def terminal_tables(results: RunResults) -> list[RichTable]:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-import yaml
-
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.plain_text import printable
 from maml_cli.core.types import Progress
+from maml_cli.core.yaml_text import read_mapping
 from maml_cli.engines.engine import Engine
 from maml_cli.storage.checkpoint import Found
 from maml_cli.storage.files import storing
@@ -55,7 +55,7 @@ class Extension:
 
 def extension(found: Found, experiment: Experiment) -> Extension | None:
     """The extension of the run with this checkpoint, if it is given more epochs."""
-    before: int = yaml.safe_load(found.content["config"])["train"]["epochs"]
+    before: int = read_mapping(found.content["config"])["train"]["epochs"]
     epochs = experiment.train.epochs
     return Extension(before=before, epochs=epochs) if epochs > before else None
 
@@ -70,7 +70,7 @@ def set_aside(files: RunFolder, epochs: int) -> None:
 
 def command_of(found: Found, experiment: Experiment) -> str:
     """The command that repeats the run: its first one, with the epochs that it has now."""
-    command: str = found.content.get("command", experiment.command)
+    command = printable(found.content.get("command") or experiment.command)
     longer = extension(found, experiment)
     return command if longer is None else f"{command} train.epochs={longer.epochs}"
 
@@ -90,4 +90,6 @@ def with_command(found: Found, experiment: Experiment) -> Experiment:
 
 def remarks_of(found: Found | None) -> Sequence[str]:
     """What must be said of the course of a run in every table."""
-    return [] if found is None else [str(remark) for remark in found.content.get("remarks", ())]
+    return (
+        [] if found is None else [printable(remark) for remark in found.content.get("remarks", ())]
+    )

@@ -9,6 +9,7 @@ import torch
 from maml_cli.core.algorithm import MetaParameters, flat
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.machine import usable_threads
 from maml_cli.core.results import RunResults
 from maml_cli.core.stats import Estimate
 from maml_cli.data.task_pool import training_source
@@ -60,7 +61,8 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     with agreed():
         found = _found(checkpoints, experiment, output_dir)
     if found is not None:
-        torch.set_num_threads(found.content["machine"]["threads"])  # sums depend on their number
+        threads = usable_threads(found.content["machine"]["threads"])
+        torch.set_num_threads(threads)  # sums depend on their number
         experiment = with_command(found, experiment)
     parts = assemble(experiment, source, device)
     checkpoints.tidy(found)

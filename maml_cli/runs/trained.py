@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-import yaml
 from torch import Tensor
 
 from maml_cli.core.algorithm import MetaParameters, Sections, flat, misfits, nested
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.limits import CONFIG_BYTES
+from maml_cli.core.machine import usable_threads
 from maml_cli.core.objective import Objective
+from maml_cli.core.plain_text import printable
+from maml_cli.core.regular_files import read_text
 from maml_cli.core.results import Validation
 from maml_cli.core.settings import TrainSettings
+from maml_cli.core.yaml_text import read_mapping
 from maml_cli.reporting.format import count
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
@@ -63,15 +67,18 @@ def load_trained(
     if found.problems:
         raise CheckpointError(*found.problems, "put back a copy, or train the run again")
     content = found.content
-    config = files.config.read_text(encoding="utf-8")
+    try:
+        config = read_text(files.config, CONFIG_BYTES)
+        began = read_mapping(config)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{files.config}: cannot be read ({error})") from error
     require_same_config(content["config"], config, folder)
-    began = yaml.safe_load(config)
     kept = began["eval"]["ensemble"]
     if wanted > kept:
         raise UsageError(
             f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
         )
-    torch.set_num_threads(content["machine"]["threads"])
+    torch.set_num_threads(usable_threads(content["machine"]["threads"]))
     done = content["epoch"]
     return Trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
@@ -83,9 +90,9 @@ def load_trained(
         epochs=done,
         iterations=content["iteration"],
         seconds_per_iteration=content["seconds"] / content["iteration"],
-        command=content.get("command"),
+        command=_shown(content.get("command")),
         remarks=(
-            *content.get("remarks", ()),
+            *map(printable, content.get("remarks", ())),
             *budget_remarks(done, experiment.train, checkpoints, content["scores"]),
         ),
     )
@@ -120,6 +127,10 @@ def started(params: MetaParameters, folder: Path, objective: Objective) -> MetaP
             "(algo.bnwb)",
         )
     return MetaParameters(theta={**params.theta, "model": model}, state=params.state)
+
+
+def _shown(command: str | None) -> str | None:
+    return None if command is None else printable(command)
 
 
 def initialised(

@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import re
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +13,18 @@ import torch
 
 from maml_cli.core.algorithm import MetaParameters, nested
 from maml_cli.core.errors import CheckpointError
+from maml_cli.core.limits import CHECKPOINT_BYTES
 from maml_cli.core.metric import Metric
+from maml_cli.core.regular_files import read_regular
 from maml_cli.core.results import Validation
+from maml_cli.storage.checkpoint_schema import faults
 from maml_cli.storage.files import storing, write_atomically
 
 FORMAT = 2
 KEPT_LAST = 3
 PARTIAL = "partial.pt"
+LEFTOVER = re.compile(r"\.(epoch-\d+|partial)\.pt\.[0-9a-f]+")
+"""A write that was not finished; see `write_atomically`."""
 DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -72,7 +78,7 @@ class Checkpoints:
 
     def load(self, epoch: int, device: torch.device) -> MetaParameters:
         """The meta-parameters after an epoch; raises CheckpointError."""
-        content = read(self._path(epoch))
+        content = whole(self._path(epoch))
         theta, state = nested(content["theta"]), nested(content["state"])
         return MetaParameters(theta=theta, state=state).to(device)
 
@@ -85,10 +91,10 @@ class Checkpoints:
         problems: list[str] = []
         for path in self._newest_first():
             try:
-                content = read(path)
+                content = whole(path)
                 for epoch in self.best(content["scores"]):
                     if self._path(epoch).exists():
-                        read(self._path(epoch))
+                        whole(self._path(epoch))
             except CheckpointError as error:
                 problems += error.messages
             else:
@@ -109,7 +115,8 @@ class Checkpoints:
             for path in newer:
                 path.replace(path.with_name(f"{path.name}.unused"))
             for leftover in self._directory.glob(".*.pt.*"):
-                leftover.unlink()
+                if LEFTOVER.fullmatch(leftover.name):
+                    leftover.unlink()
 
     def _newest_first(self) -> list[Path]:
         return sorted(self._directory.glob("*.pt"), key=_number, reverse=True)
@@ -141,14 +148,38 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
 def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint; never runs code from the file; raises CheckpointError."""
     try:
-        data = path.read_bytes()
+        data = read_regular(path, CHECKPOINT_BYTES)
         data, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
         if hashlib.sha256(data).digest() != digest:
             raise ValueError("its bytes do not have its checksum")
+        _require_stored(data)
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # damage shows as almost any exception, depending on where it is
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        reason = next(iter(str(said).splitlines()), type(error).__name__)
         raise CheckpointError(f"{path}: not a whole checkpoint ({reason})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint of this version (format {FORMAT})")
     return content
+
+
+def whole(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint that holds all that a run needs; raises CheckpointError."""
+    content = read(path)
+    wrong = faults(content)
+    done = _number(path)
+    if not wrong and done not in (content["epoch"], math.inf):
+        wrong = [f"epoch is {content['epoch']}, but the file's name says {done}"]
+    if wrong:
+        raise CheckpointError(f"{path}: not a whole checkpoint ({'; '.join(wrong[:5])})")
+    return content
+
+
+def _require_stored(data: bytes) -> None:
+    """Raise ValueError if the archive would grow when it is read; torch packs nothing."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (
+        sum(member.file_size for member in members) > len(data)
+    ):
+        raise ValueError("it is packed, which a checkpoint is not")

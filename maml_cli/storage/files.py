@@ -2,12 +2,36 @@
 
 import fcntl
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from maml_cli.core.errors import CheckpointError, StorageError
+from maml_cli.core.regular_files import kind, open_regular
 from maml_cli.storage.run_folder import RunFolder
+
+
+def require_own_files(folder: RunFolder) -> None:
+    """Raise CheckpointError if a run's file or folder is a link, a pipe or a device.
+
+    So nothing is read or written outside a folder that another person made.
+    """
+    problems = []
+    for path, wanted in folder.entries():
+        try:
+            status = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}")
+            continue
+        if kind(status) not in ("a file", "a folder"):
+            problems.append(f"{path}: is {kind(status)}, and should be {wanted}")
+    if problems:
+        raise CheckpointError(
+            *problems, "Only regular files and folders are used as a run's; take these away."
+        )
 
 
 @contextmanager
@@ -32,7 +56,7 @@ def locked(directory: Path, *, wait: bool = False) -> Iterator[None]:
     path = RunFolder(directory).lock
     with storing(path):
         directory.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+        file = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with file:
         try:
             with storing(path):
@@ -49,11 +73,11 @@ def locked(directory: Path, *, wait: bool = False) -> Iterator[None]:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write the whole file or leave the old one; makes its folder; raises StorageError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("xb") as file:  # never through a link
                 file.write(content.encode() if isinstance(content, str) else content)
                 file.flush()
                 os.fsync(file.fileno())

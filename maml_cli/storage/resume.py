@@ -7,12 +7,16 @@ from typing import Any
 import yaml
 
 from maml_cli.core.errors import CheckpointError
+from maml_cli.core.limits import CONFIG_BYTES
+from maml_cli.core.plain_text import printable
+from maml_cli.core.regular_files import read_text
 from maml_cli.core.settings import flat
+from maml_cli.core.yaml_text import read_mapping
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
 FREE = (
-    *("resume", "data_dir", "cache_dir", "download", "dataset.path"),
+    *("resume", "data_dir", "cache_dir", "download", "device", "dataset.path"),
     *("train.max_time", "train.on_nonfinite"),
 )
 """Keys that may differ: they do not decide the numbers of a run that goes well. Data may be moved;
@@ -26,7 +30,7 @@ def require_same_config(before: str, now: str, place: object) -> None:
     A run may be trained on: `train.epochs` may have grown. A key that only one of them has,
     at null or false, is one of another version, and changes nothing.
     """
-    old, new = flat(yaml.safe_load(before)), flat(yaml.safe_load(now))
+    old, new = _stored(before, place), flat(read_mapping(now))
     keys = [key for key in {**old, **new} if key not in FREE]
     differing = [
         f"{key}: it has {_shown(old, key)}, now asked for is {_shown(new, key)}"
@@ -50,11 +54,22 @@ def finished(output_dir: Path, config: str) -> str | None:
     if not folder.results.exists():
         return None
     with storing(output_dir):
-        before = folder.config.read_text(encoding="utf-8")
-        table = folder.table.read_text(encoding="utf-8")
+        try:
+            before = read_text(folder.config, CONFIG_BYTES)
+            table = read_text(folder.table, CONFIG_BYTES)
+        except ValueError as error:
+            raise CheckpointError(f"{output_dir}: a file is no text ({error})") from error
     require_same_config(before, config, output_dir)
-    old, new = (flat(yaml.safe_load(text))[EPOCHS] for text in (before, config))
-    return table if old == new else None
+    shown = "".join(f"{printable(line)}\n" for line in table.split("\n")[:-1])
+    return shown if _stored(before, output_dir).get(EPOCHS) == _stored(config, "")[EPOCHS] else None
+
+
+def _stored(config: str, place: object) -> dict[str, Any]:
+    """The configuration, flat; raises CheckpointError."""
+    try:
+        return flat(read_mapping(config))
+    except ValueError as error:
+        raise CheckpointError(f"{place}: the configuration stored there: {error}") from error
 
 
 def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

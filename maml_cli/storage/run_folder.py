@@ -86,6 +86,16 @@ class RunFolder:
         """The same pictures with their predicted classes."""
         return self.path / "predictions.png"
 
+    def entries(self) -> Iterator[tuple[Path, str]]:
+        """Every path that the program reads or writes here, with what it must be if it is there."""
+        files = (self.results, self.table, self.config, self.data, self.metrics, self.scores)
+        pictures = (self.curves, self.losses, self.reliability, self.lock, self.error_log(0))
+        folders = (self.checkpoints, self.tensorboard, self.path / "eval", self.path / "adapt")
+        yield from ((path, "a file") for path in (*files, *pictures))
+        yield from ((path, "a folder") for path in folders)
+        if self.checkpoints.is_dir():
+            yield from ((path, "a file") for path in self.checkpoints.glob("*.pt"))
+
     def error_log(self, rank: int) -> Path:
         """The traceback of a bug in the process with this rank."""
         return self.path / ("error.log" if rank == 0 else f"error-{rank}.log")

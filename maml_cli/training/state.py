@@ -8,6 +8,7 @@ from torch import Tensor
 
 from maml_cli.core.algorithm import MetaParameters, flat, misfits, nested
 from maml_cli.core.errors import CheckpointError
+from maml_cli.training.optimizer_state import load_state
 
 
 class Outcome(NamedTuple):
@@ -56,7 +57,8 @@ class RunState:
     def restore(self, content: dict[str, Any]) -> None:
         """Take over what was stored; raises CheckpointError if the tensors are not the same."""
         stored = MetaParameters(theta=nested(content["theta"]), state=nested(content["state"]))
-        if phrases := misfits(self.params, stored):
+        phrases = misfits(self.params, stored) or load_state(self.optimizer, content["optimizer"])
+        if phrases:
             raise CheckpointError(
                 "the checkpoint has other tensors than this configuration: " + "; ".join(phrases)
             )
@@ -66,7 +68,6 @@ class RunState:
             tensor.copy_(content["theta"][name])
         state = {**self.params.state, **stored.to(device).state}  # empty sections are not stored
         self.params = MetaParameters(theta=self.params.theta, state=state)
-        self.optimizer.load_state_dict(content["optimizer"])
         self.recent = [
             Outcome(
                 loss.to(device), losses.to(device), metrics.to(device), steps, finite.to(device)

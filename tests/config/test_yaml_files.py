@@ -144,7 +144,7 @@ def test_an_experiment_of_ones_own(tmp_path: Path, own_files: Callable) -> None:
         ("a: \0\n", "mine.yaml"),
         ("- 1\n", "algo: must be a mapping of keys to values"),
         ("5\n", "algo=mine: Invalid loaded object type: int"),
-        ("", "algo._target_ names no class"),
+        ("", "algo._target_=None: is no name of a class"),
         ("defaults: 5\n", "algo=mine: Invalid defaults list in 'algo/mine'"),
         ("defaults:\n  - none: x\n", "algo=mine: In 'algo/mine': Could not find 'algo/none/x'"),
         ("defaults:\n  - mine\n", "algo=mine: maximum recursion depth exceeded"),

@@ -117,8 +117,9 @@ def test_what_cannot_be_written_is_named_with_the_way_out(info, results, curves,
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_a_storage_error(info, iteration_record):
-    (info.output_dir / "metrics.jsonl").symlink_to("/dev/full")
+def test_a_full_disk_is_a_storage_error(info, iteration_record, monkeypatch):
+    full = Path("/dev/full").open("wb")  # noqa: SIM115 - the sink closes it
+    monkeypatch.setattr("maml_cli.reporting.metrics.open_regular", lambda *_: full)
     sink = MetricsFile()
     sink.start(info, None)
     with pytest.raises(StorageError, match="No space left"):

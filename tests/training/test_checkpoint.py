@@ -14,8 +14,22 @@ CPU = torch.device("cpu")
 def content(scores: list[float]) -> dict:
     """A run after so many epochs; its weight is the number of epochs."""
     return {
+        "config": "",
+        "machine": {
+            "processes": 1,
+            "threads": 1,
+            "engine": "loop",
+            "device": "cpu",
+            "torch": "2.13",
+        },
+        "iteration": len(scores),
         "epoch": len(scores),
         "scores": dict(enumerate(scores)),
+        "recent_seconds": 0.0,
+        "seconds": 1.0,
+        "skipped": 0,
+        "optimizer": {"state": {}, "param_groups": []},
+        "recent": [],
         "theta": {"model.w": torch.tensor([float(len(scores))])},
         "state": {"running.m": torch.tensor([-float(len(scores))])},
     }
