@@ -191,7 +191,9 @@ def test_a_data_set_of_ones_own_is_told_by_its_episodes(tmp_path, maml_train):
     unfinish()
     lines = Path("curves.csv").read_text().splitlines()
     Path("curves.csv").write_text("\n".join([lines[0], *(f"{line}1" for line in lines[1:])]))
-    assert "the data are not those of the run" in maml_train("resume=run").errors
+    assert (
+        "the data are not those of the run" in maml_train("resume=run", "--module-path", ".").errors
+    )
 
 
 class Keyless:
