@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,18 @@ from maml_cli.commands.train import main
 
 # One core is fastest for tensors this small; nothing above imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def own_modules_are_forgotten() -> Iterator[None]:
+    """Modules that a test finds in a folder of its own are those of no later test."""
+    modules, paths = set(sys.modules), sys.path[:]
+    yield
+    for name in set(sys.modules) - modules:
+        folder = str(Path(getattr(sys.modules[name], "__file__", None) or "").parent)
+        if folder in sys.path and folder not in paths:
+            del sys.modules[name]
+    sys.path[:] = paths
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -136,7 +136,7 @@ def test_samples_have_their_spread(trained, mine, capsys):
     assert adapt(run, mine) == 0
     header, *rows = rows_in(mine / "out")
     assert header[2:5] == ["predicted", "probability", "spread"]
-    spread = torch.softmax(samples(run, steps=2, bn_stats="batch"), -1).std(0)
+    spread = torch.softmax(samples(run, steps=2, bn_stats="support"), -1).std(0)
     predicted = probabilities_in(mine / "out").argmax(1)
     expected = spread[range(len(rows)), predicted].numpy()
     assert expected.min() > 0

@@ -1,6 +1,6 @@
 """One run from its settings to its results: build the parts, fit, test, report."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +50,8 @@ def run(experiment: Experiment, output_dir: Path) -> RunResults:
 
 def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunResults:
     files = RunFolder(output_dir)
+    with agreed():
+        _require_own_config(experiment, files, output_dir)
     with agreed(), in_turn():  # the first prepares the data, the others find them prepared
         device = choose_device(experiment.run.device)
         source = load_to_train(experiment, device, files)
@@ -160,6 +162,16 @@ def _begin(
         per_epoch = experiment.train.iterations_per_epoch
         notes += longer.notes(parts.engine, state.iteration, per_epoch)
     return state, [*notes, *remarks], remarks
+
+
+def _require_own_config(experiment: Experiment, files: RunFolder, output_dir: Path) -> None:
+    """Before any data are read: other settings than the run's would be other data, too."""
+    begun = experiment.run.resume != "never" and files.checkpoints.is_dir()
+    if ranks.is_first() and begun and files.config.is_file():
+        # the checkpoint has the configuration, too, if this file is damaged
+        with suppress(OSError, ValueError):
+            config = files.config.read_text(encoding="utf-8")
+            require_same_config(config, experiment.resolved, output_dir)
 
 
 def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -> Found | None:

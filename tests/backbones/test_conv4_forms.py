@@ -77,7 +77,8 @@ def composed(name, params):
 
 
 def test_every_form_is_here():
-    assert {file.stem for file in (conf_dir() / "backbone").glob("conv4*.yaml")} == set(FORMS)
+    shipped = {file.stem for file in (conf_dir() / "backbone").glob("conv4*.yaml")}
+    assert shipped >= set(FORMS)
 
 
 @pytest.mark.parametrize("norm", [BatchStats, FusedBatchStats])

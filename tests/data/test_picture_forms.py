@@ -56,7 +56,7 @@ def test_omniglot_sees_its_own_drawings_as_it_loads_them(full_size, run_settings
     dataset = Omniglot(**OMNIGLOT, invert=False)
     archive = ZipFiles(full_size / "omniglot" / "images_evaluation.zip")
     tasks = dataset.load(run_settings(data_dir=str(full_size)), torch.device("cpu"))
-    loaded = {t.numpy().tobytes() for s in ("train", "val", "test") for t in tasks._pools[s].images}
+    loaded = {t.numpy().tobytes() for s in ("train", "val", "test") for t in tasks.pools[s].images}
     for name in archive.names[::500]:
         picture = opened(archive.read(name))
         assert dataset.picture_form().decode(picture, None).tobytes() in loaded

@@ -38,7 +38,10 @@ def test_no_data_set_needs_torchvision_to_read_what_is_there(full_size, tmp_path
         omniglot = Omniglot(
             name="omniglot", image_size=28, rotations="episode", rotate_test=False, invert=False
         )
-        sinusoid = Sinusoid(name="sinusoid", max_phase=3.0, reveal=False)
+        sinusoid = Sinusoid(
+            name="sinusoid", max_phase=3.0, min_frequency=1.0, max_frequency=1.0, noise=0.0,
+            relative_noise=False, noisy_queries=True, support_side="both", reveal=False,
+        )
         for settings in (Glyphs(name="glyphs"), omniglot, sinusoid):
             print(len(settings.load(run, torch.device("cpu")).episodes("train", 0, 2).query_x))
     """

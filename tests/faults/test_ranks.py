@@ -193,6 +193,8 @@ def test_a_mistake_is_told_once(tmp_path, arguments, code, message):
 class Unconcerned:
     """A data set that takes any settings."""
 
+    name = "unconcerned"
+
     def check(self, run: object) -> list[str]:
         return []
 
@@ -204,7 +206,7 @@ def experiment(processes: int, **changes: Any) -> Experiment:
         "eval": EXPERIMENT.eval,
         "algo": maml(),
         "dataset": Unconcerned(),
-        "backbone": None,
+        "backbone": EXPERIMENT.backbone,
         "resolved": "",
         "command": "",
         "processes": processes,
