@@ -21,7 +21,8 @@ from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, TaskSource
-from maml_cli.inner.loop import Adaptation, InnerLoop, Point
+from maml_cli.inner.adaptation import Adaptation, Point
+from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.outer_loss import InnerLoopPhase, last_step
 from maml_cli.inner.particles import Particles
 from maml_cli.inner.svgd import (

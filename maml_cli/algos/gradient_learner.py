@@ -14,7 +14,8 @@ from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, 
 from maml_cli.core.autodiff import detached
 from maml_cli.core.schedules import Schedule
 from maml_cli.core.types import Episode, Evaluation, Progress, Tensors
-from maml_cli.inner.loop import Adaptation, InnerLoop, Point
+from maml_cli.inner.adaptation import Adaptation, Point
+from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.norm_policies import ByBatch, ByRunningInputs, NormPolicy, norm_policy
 from maml_cli.inner.outer_loss import InnerLoopPhase
 

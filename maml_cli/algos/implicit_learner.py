@@ -10,8 +10,8 @@ from torch import Tensor
 from maml_cli.algos.gradient_learner import STATISTICS, GradientLearner, stacked
 from maml_cli.core.algorithm import LOG, MetaParameters, Ops, Sections
 from maml_cli.core.types import Episode
+from maml_cli.inner.adaptation import Adaptation, Point
 from maml_cli.inner.implicit import Implicit
-from maml_cli.inner.loop import Adaptation, Point
 from maml_cli.inner.outer_loss import InnerLoopPhase
 
 

@@ -20,10 +20,12 @@ from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
+from maml_cli.inner.adaptation import Point
 from maml_cli.inner.checkpointing import keep_graph, recompute
 from maml_cli.inner.gated_descent import Feedback, GatedDescent
-from maml_cli.inner.loop import InnerLoop, Point, meta_learned
+from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.outer_loss import InnerLoopPhase, last_step
+from maml_cli.inner.parts import meta_learned
 
 GATES, UPDATES = "gates", "updates"
 MEMORY = 0.01

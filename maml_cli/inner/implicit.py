@@ -15,7 +15,7 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 from maml_cli.core.algorithm import MetaParameters, Sections
 from maml_cli.core.autodiff import Autodiff, detached
 from maml_cli.core.types import Episode, Tensors
-from maml_cli.inner.loop import Adaptation
+from maml_cli.inner.adaptation import Adaptation
 
 Begin = Callable[[Sections, Episode, int], Adaptation]
 """Begins a task from theta and its episode, with an order of differentiation."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maml_cli.core.algorithm import Ops
 from maml_cli.core.types import Tensors
-from maml_cli.inner.loop import Adaptation, Point
+from maml_cli.inner.adaptation import Adaptation, Point
 
 
 def log_det(rows: Tensors, damping: float) -> Tensor:
