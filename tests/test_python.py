@@ -3,14 +3,16 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import maml_cli
 from maml_cli.commands.adapt import main as maml_adapt
 from maml_cli.commands.train import main as maml_train
-from maml_cli.core.errors import UsageError, UserError
+from maml_cli.core.errors import DataError, UsageError, UserError
 
 TINY = ("train.epochs=1", "train.iterations_per_epoch=2", "train.tasks_per_batch=1")
 FEW = (*TINY, "eval.val_episodes=2", "eval.test_episodes=2", "eval.ensemble=1")
@@ -69,8 +71,6 @@ def test_a_module_holds_all_it_needs(run, task, tmp_path):
 
 
 def test_it_predicts_as_maml_adapt_does(run, tmp_path):
-    from PIL import Image
-
     generator = torch.Generator().manual_seed(1)
     for name in ("known/a/1", "known/b/1", "known/b/2", "known/c/1", "unknown/1", "unknown/2"):
         path = tmp_path / f"{name}.png"
@@ -91,6 +91,12 @@ def test_it_predicts_as_maml_adapt_does(run, tmp_path):
     queries = model.images(sorted((tmp_path / "unknown").rglob("*.png")))
     found = model.adapt(support, torch.tensor([0, 1, 1, 2])).predict(queries)
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-4, rtol=0)
+
+
+def test_pictures_of_an_unknown_range_are_refused(run, tmp_path):
+    Image.fromarray(np.full((28, 28), 900, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match="convert them to eight bits"):
+        maml_cli.load(run).images([tmp_path / "deep.png"])
 
 
 def test_curves(tmp_path):

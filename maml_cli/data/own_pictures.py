@@ -114,15 +114,11 @@ class OwnTask:
         self.support_pixels, self.query_pixels = np.split(pixels, [len(support)])
         self.support_labels = [n for n, c in enumerate(own.classes) for _ in c.pictures]
 
-        def inputs(pixels: np.ndarray) -> Tensor:
-            scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
-            return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
-
         every = np.concatenate(rows)
         fields = Episode(
-            support_x=inputs(self.support_pixels[every]),
+            support_x=network_inputs(self.support_pixels[every], form),
             support_y=torch.tensor(self.support_labels)[torch.from_numpy(every)],
-            query_x=inputs(self.query_pixels),
+            query_x=network_inputs(self.query_pixels, form),
             query_y=torch.tensor(own.truth or [0] * len(own.queries)),
             classes=torch.arange(self.output_size),
             key=torch.from_numpy(episode_keys(seed, "test", 0, 1)[0]),
@@ -150,6 +146,12 @@ class OwnTask:
 
     def curve_episodes(self, count: int) -> None:
         """None: there is no curve to draw over pictures."""
+
+
+def network_inputs(pixels: NDArray[np.uint8], form: PictureForm) -> Tensor:
+    """Decoded pictures as a network receives them, `(pictures, channels, height, width)`."""
+    scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
+    return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
 
 
 def evened(counts: Sequence[int]) -> list[NDArray[np.int64]]:

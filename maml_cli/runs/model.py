@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from maml_cli.core.algorithm import MetaParameters, flat, misfits, nested
-from maml_cli.core.errors import UsageError
+from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import CLASSIFICATION, Objective, class_balanced
 from maml_cli.core.types import Episode
 from maml_cli.data.files import FolderFiles
 from maml_cli.data.inventory import ImageDataset
-from maml_cli.data.own_pictures import evened
+from maml_cli.data.own_pictures import evened, network_inputs
 from maml_cli.data.pictures import Picture, decoded
+from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.record import read_record
 from maml_cli.data.sampler import episode_keys
 from maml_cli.runs.assembly import Answers, Assembly, assemble, choose_device
@@ -73,10 +74,15 @@ class Model:
         folders = {file.parent: FolderFiles(file.parent) for file in files}
         pictures = [Picture(folders[f.parent], f"{f.parent.name}/{f.name}") for f in files]
         pixels = np.empty((len(files), *form.shape), np.uint8)
-        for place, image in decoded(pictures, form.decode, form.values, "paths"):
-            pixels[place] = image[0]
-        scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
-        return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
+        try:
+            for place, image in decoded(pictures, form.decode, form.values, "paths"):
+                pixels[place] = image[0]
+        except RangeUnknown:
+            raise DataError(
+                f"{self._folder} was trained on pictures of eight bits, and these have more, of "
+                "which no range is known: convert them to eight bits, all in the same way"
+            ) from None
+        return network_inputs(pixels, form)
 
     def adapt(self, support_x: Tensor, support_y: Tensor) -> "AdaptedModel":
         """The model of one task, from its support set.
