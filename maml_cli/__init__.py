@@ -27,7 +27,8 @@ def train(arguments: Sequence[str]) -> dict[str, Any]:
 def load(run: str | PathLike[str], *overrides: str) -> "Model":
     """The networks of a trained run, to adapt to tasks.
 
-    `overrides` are those of `maml-adapt`, KEY=VALUE. Raises UsageError or CheckpointError.
+    `overrides` are settings as `maml-adapt` takes them, such as "eval.inner_steps=10". Raises
+    UsageError or CheckpointError.
     """
     from maml_cli.commands.python import load
 
