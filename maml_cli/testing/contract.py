@@ -17,6 +17,7 @@ from maml_cli.engines.per_task import lean_loop, loop, threads
 from maml_cli.engines.processes import AVAILABLE, Processes
 from maml_cli.engines.recorded import Recorded, traced
 from maml_cli.engines.vmap import Vmap
+from maml_cli.testing.gpu import GPU_ENGINES
 from maml_cli.testing.problems import Problem, Source, classification
 from maml_cli.testing.traps import TRAPS
 
@@ -31,8 +32,9 @@ ENGINES: Mapping[str, EngineOf] = {
     "vmap": Vmap,
     "graph": lambda algorithm: Recorded(Vmap(algorithm), traced),
     **({"processes": lambda algorithm: Processes(algorithm, processes=2)} if AVAILABLE else {}),
+    **(GPU_ENGINES if torch.cuda.is_available() else {}),
 }
-"""Every engine, by the name that `engine=` takes."""
+"""Every engine of this machine, by the name that `engine=` takes."""
 
 EPOCHS = 100
 MOMENTS = (0, 50, 99)
