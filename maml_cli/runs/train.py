@@ -193,4 +193,9 @@ def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -
             "hydra.run.dir=DIR, or resume=auto to go on with it"
         )
     require_same_config(found.content["config"], experiment.resolved, output_dir)
+    if found.content["optimizer"] is None:
+        raise CheckpointError(
+            f"{output_dir}: holds the weights of a finished run and no optimiser, so its training "
+            f"cannot go on; init_from={output_dir} starts a new run from these weights"
+        )
     return found
