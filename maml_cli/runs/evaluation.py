@@ -37,6 +37,8 @@ class Scores(NamedTuple):
     outputs are no predictions."""
     targets: Tensor
     """Of the same queries, `(episodes, queries, ...)`."""
+    classes: Tensor
+    """The classes of each episode, by their numbers in the split, `(episodes, ways)`."""
     samples: int
     """Predictions of each candidate."""
     seconds: float
@@ -74,7 +76,7 @@ def evaluate(
     every = steps_to_score(steps, free=not objective.reported.few_shot)
     whole = course or objective.reported.per_step
     evaluation = Evaluation(every if whole else (steps,), bn_stats)
-    ensemble, single, predictive, true, seconds = [], [], [], [], 0.0
+    ensemble, single, predictive, true, classes, seconds = [], [], [], [], [], 0.0
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
@@ -90,6 +92,7 @@ def evaluate(
             last = [objective.scoring.predictive(samples[:, -1]) for samples in found]
             predictive.append(torch.stack(last).mean(0).cpu())
         true.append(batch.query_y.cpu())
+        classes.append(batch.classes.cpu())
         on_progress(start + count)
     return Scores(
         steps=evaluation.after,
@@ -97,6 +100,7 @@ def evaluate(
         single=torch.cat(single),
         predictive=torch.cat(predictive) if predictive else torch.empty(0),
         targets=torch.cat(true),
+        classes=torch.cat(classes),
         samples=found[0].shape[2],
         seconds=seconds,
     )

@@ -21,6 +21,7 @@ from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import tested
 from maml_cli.runs.evaluation import estimates
 from maml_cli.runs.going_on import extension, remarks_of, set_aside, way_on, with_command
+from maml_cli.runs.keep import require_keepable
 from maml_cli.runs.trained import budget_remarks, initialised, started
 from maml_cli.storage.checkpoint import Checkpoints, Found
 from maml_cli.storage.files import locked, write_atomically
@@ -67,6 +68,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
         torch.set_num_threads(threads)  # sums depend on their number
         experiment = with_command(found, experiment)
     parts = assemble(experiment, source, device)
+    require_keepable(parts)
     checkpoints.tidy(found)
     state, notes, remarks = _begin(parts, found, files)
     if ranks.size() > 1:
@@ -74,7 +76,11 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     from_first(lambda: write_atomically(files.config, experiment.resolved))
     from_first(lambda: keep_record(source, files))
 
-    with standard_reporter() if ranks.is_first() else Reporter(()) as reporter:
+    with (
+        standard_reporter(experiment.eval.keep or ())
+        if ranks.is_first()
+        else Reporter(()) as reporter
+    ):
 
         def evaluating(split: str, done: int, total: int) -> None:
             stop.check()
@@ -187,4 +193,9 @@ def _found(checkpoints: Checkpoints, experiment: Experiment, output_dir: Path) -
             "hydra.run.dir=DIR, or resume=auto to go on with it"
         )
     require_same_config(found.content["config"], experiment.resolved, output_dir)
+    if found.content["optimizer"] is None:
+        raise CheckpointError(
+            f"{output_dir}: holds the weights of a finished run and no optimiser, so its training "
+            f"cannot go on; init_from={output_dir} starts a new run from these weights"
+        )
     return found
