@@ -70,7 +70,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     parts = assemble(experiment, source, device)
     require_keepable(parts)
     checkpoints.tidy(found)
-    state, notes, remarks = _begin(parts, found, files)
+    state, notes, remarks = _begin(parts, found, files, checkpoints)
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
     from_first(lambda: write_atomically(files.config, experiment.resolved))
@@ -140,7 +140,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
 
 def _begin(
-    parts: Assembly, found: Found | None, files: RunFolder
+    parts: Assembly, found: Found | None, files: RunFolder, checkpoints: Checkpoints
 ) -> tuple[RunState, list[str], list[str]]:
     """The run before its next iteration, what to say at its start, and what in every table."""
     experiment, algorithm = parts.experiment, parts.engine.algorithm
@@ -162,6 +162,10 @@ def _begin(
         *other_machine(found.content["machine"], parts.machine),
         f"goes on after iteration {state.iteration} from {found.path}",
     ]
+    best, state.scores = checkpoints.best(state.scores), checkpoints.present(state.scores)
+    if lost := sorted(epoch + 1 for epoch in best if epoch not in state.scores):
+        epochs = ", ".join(map(str, lost))
+        remarks.append(f"the files of epochs {epochs}, among the best so far, were not there")
     if longer := extension(found, experiment):
         from_first(lambda: set_aside(files, longer.before))
         remarks.append(longer.remark())
