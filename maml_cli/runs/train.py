@@ -16,7 +16,7 @@ from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
-from maml_cli.runs.assembly import Assembly, assemble, choose_device
+from maml_cli.runs.assembly import Assembly, assemble, choose_device, device_name
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import tested
 from maml_cli.runs.evaluation import estimates
@@ -64,8 +64,9 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     with agreed():
         found = _found(checkpoints, experiment, output_dir)
     if found is not None:
-        threads = usable_threads(found.content["machine"]["threads"])
-        torch.set_num_threads(threads)  # sums depend on their number
+        machine = found.content["machine"]
+        if machine["device"] == device_name(device):
+            torch.set_num_threads(usable_threads(machine["threads"]))  # sums depend on their number
         experiment = with_command(found, experiment)
     parts = assemble(experiment, source, device)
     require_keepable(parts)
