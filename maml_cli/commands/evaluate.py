@@ -17,6 +17,7 @@ from maml_cli.core.settings import EVAL_ARGUMENTS
 CHANGEABLE = (
     *("ways", "shots", "queries", "seed", "device", "engine", "data_dir", "cache_dir", "download"),
     *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble", "eval.keep"),
+    "eval.course_episodes",
 )
 DECIDED = tuple(
     f"dataset.{name}" for name in ("val_fraction", "test_fraction", "split_seed", "range")
@@ -34,6 +35,7 @@ arguments:
   split=test          or val; new: the classes of dataset.path that the run does not know
   output=DIR          another place for the result; it must be empty or new
   eval.test_episodes  how many episodes (of split=val: eval.val_episodes)
+  eval.course_episodes  on how many of them accuracy after each inner step is measured
   eval.inner_steps    gradient steps at the test (null: as trained)
   eval.bn_stats       batch norm by batch, support, support_and_query or running
   eval.ensemble       how many of the best epochs vote, at most as many as the run has kept
