@@ -19,9 +19,10 @@ CHANGEABLE = (
     *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble"),
 )
 DECIDED = tuple(
-    f"dataset.{name}" for name in ("val_fraction", "test_fraction", "split_seed", "range")
+    f"dataset.{name}"
+    for name in ("val_fraction", "test_fraction", "split_seed", "range", "standardise")
 )
-"""Keys of dataset that would draw another split, or show other pictures, than in training."""
+"""Keys of dataset that would draw another split, or show other numbers, than in training."""
 NEW = "new"
 DESCRIPTION = """\
 Test a run again that maml-train has trained: with more episodes, other inner steps, another kind of
