@@ -24,7 +24,9 @@ class Roles:
 
     def __str__(self) -> str:
         key, inputs, outputs = " and ".join(self.keys), ", ".join(self.inputs), self.outputs
-        return f"rows with the same {key} are a task; inputs: {inputs}; outputs: {', '.join(outputs)}"
+        return (
+            f"rows with the same {key} are a task; inputs: {inputs}; outputs: {', '.join(outputs)}"
+        )
 
 
 class TaskPoints(NamedTuple):
