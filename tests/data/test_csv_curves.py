@@ -277,7 +277,9 @@ def test_a_run_keeps_its_tasks_and_its_scale(run, capsys):
     write_lines(run / "waves.csv", *moved)
     Path("run/results.json").unlink()
     Path("run/table.md").unlink()
-    assert maml_train(["algo=maml", *TINY, "dataset.path=waves.csv", "hydra.run.dir=run"]) == 3
+    with pytest.raises(SystemExit) as ended:
+        maml_train(["algo=maml", *TINY, "dataset.path=waves.csv", "hydra.run.dir=run"])
+    assert ended.value.code == 3
     assert "tasks of train with other points" in capsys.readouterr().err
 
 
