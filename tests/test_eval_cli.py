@@ -1,5 +1,6 @@
 """maml-eval: a trained run tested again, without a change to it."""
 
+import csv
 import hashlib
 import json
 import shutil
@@ -97,6 +98,18 @@ def test_the_first_steps_are_those_of_more_steps(test_again, run):
     assert more["test_per_step"]["mean"][:6] == trained
     assert fewer["test_per_step"]["mean"] == trained[:3]
     assert (more["inner_steps"], fewer["inner_steps"]) == (7, 2)
+
+
+def test_the_course_over_steps_is_that_of_the_best_network_on_episodes_of_its_own_number(
+    test_again, run
+):
+    few = test_again("eval.course_episodes=4")
+    assert few["test"] == results_in(run)["test"]
+    assert (few["test_per_step"]["episodes"], few["test_per_step"]["of"]) == (4, "test_single")
+    alone = test_again("eval.test_episodes=4", "eval.ensemble=1")
+    assert few["test_per_step"] == alone["test_per_step"]
+    assert alone["test_per_step"]["mean"][-1] == alone["test"]["mean"]
+    assert results_in(run)["test_per_step"]["episodes"] == 6  # all that there are
 
 
 def test_an_ensemble_of_one_is_the_single_best(test_again, run):
@@ -288,3 +301,34 @@ def test_a_run_that_lacks_keys_of_later_versions_is_tested_as_before(run, tmp_pa
     (old / "config.yaml").write_text("".join(kept))
     assert main([f"run={old}", f"output={tmp_path / 'again'}"]) == 0
     assert results_in(tmp_path / "again")["test"] == results_in(run)["test"]
+
+
+def test_what_is_kept_of_every_query_agrees_with_the_results(test_again, tmp_path):
+    results = test_again("eval.keep=[predictions,features,pca]")
+    (output,) = tmp_path.iterdir()
+    rows = list(csv.DictReader((output / "predictions.csv").read_text().splitlines()))
+    assert len(rows) == 6 * 3 * 2
+    right = [row["class"] == row["predicted"] for row in rows]
+    assert np.mean(right) == pytest.approx(results["test"]["mean"])
+    nll = [-np.log(float(row[f"probability of {row['label']}"])) for row in rows]
+    found = results["calibration"]["raw"]["scores"]["nll"]["mean"]
+    assert np.mean(nll) == pytest.approx(found, rel=1e-3)
+    with np.load(output / "features.npz") as features:
+        assert features["after"].shape[:2] == features["label"].shape == (6, 6)
+        assert not np.array_equal(features["before"], features["after"])
+        names = features["class_names"][features["class"]].flatten().tolist()
+    assert names == [row["class"] for row in rows]
+    for name in ("classes.md", "confusion.csv", "confusion.png", "pca.png"):
+        assert (output / name).is_file()
+
+
+def test_what_cannot_be_kept_is_refused_in_words(run, tmp_path, capsys, monkeypatch):
+    again = [f"run={run}", f"output={tmp_path / 'output'}"]
+    monkeypatch.setattr("maml_cli.core.settings.find_spec", lambda _: None)
+    assert main([*again, "eval.keep=[tsne]"]) == 2
+    assert 'pip install "maml-train[map]"' in capsys.readouterr().err
+    assert main([*again, "eval.keep=[prediction]"]) == 2
+    assert "each predictions, features, pca or tsne" in capsys.readouterr().err
+    assert maml_train(["algo=maml", "dataset=sinusoid", "eval.keep=[features]"]) == 2
+    assert "it is about classes, and dataset=sinusoid has none" in capsys.readouterr().err
+    assert not (tmp_path / "output").exists()

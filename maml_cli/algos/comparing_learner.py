@@ -87,6 +87,12 @@ class ComparingLearner(Algorithm):
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         return self.comparer.predict(fixed, episode, evaluation, ops)
 
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        return self.comparer.features(fixed, episode, evaluation, ops)
+
 
 class ComparingSettings(AlgorithmDefaults):
     """What the settings of the metric methods share, to derive from."""

@@ -99,10 +99,20 @@ class GradientLearner(Algorithm):
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
+        return self._begun(params, episode, evaluation, ops).predict(evaluation.after)
+
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        return self._begun(params, episode, evaluation, ops).features(evaluation.after)
+
+    def _begun(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Adaptation:
+        """The task at its start, as an evaluation sees it."""
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         policy = norm_policy(evaluation.bn_stats, ByRunningInputs())
-        task = self.inner.begin(fixed, episode, ops, policy=policy, order=1)
-        return task.predict(evaluation.after)
+        return self.inner.begin(fixed, episode, ops, policy=policy, order=1)
 
     def learned_rates(self, params: MetaParameters) -> dict[str, list[float]]:
         return self.inner.rule.learned_rates(params.theta.get(self.inner.learned, {}))

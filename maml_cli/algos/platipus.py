@@ -4,8 +4,9 @@ Source: Finn, Xu & Levine 2018, "Probabilistic model-agnostic meta-learning", al
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Annotated, Any, Literal
 
 import torch
@@ -21,6 +22,7 @@ from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import Schedule, outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource, Tensors
+from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.norm_policies import BY_NAME
 from maml_cli.inner.rates import ConstantRate, LearnedRates
@@ -94,17 +96,28 @@ class PlatipusLearner(Algorithm):
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
         """Each sample adapts from its own draw of p. Source: algorithm 2."""
+        drawn = self._drawn(params, episode, evaluation, ops)
+        tasks = islice(drawn, self.samples)
+        return torch.cat([task.predict(evaluation.after) for task in tasks], 1)
+
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        """Of the first sample."""
+        first = next(self._drawn(params, episode, evaluation, ops))
+        return first.features(evaluation.after)
+
+    def _drawn(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Iterator[Adaptation]:
+        """The task at one start after the other, each drawn from p."""
         theta = detached(params.theta)
         prior = self._mean(theta, "prior_lr", episode, ops, bn_stats=evaluation.bn_stats, order=1)
         policy = BY_NAME[evaluation.bn_stats]
-
-        def sample(number: int) -> Tensor:
+        for number in count():
             drawn = _draw(prior, theta["prior"], episode.key, number)
             start = MetaParameters(theta={"model": {**theta["model"], **drawn}}, state={})
-            task = self.inner.begin(start, episode, ops, policy=policy, order=1)
-            return task.predict(evaluation.after)
-
-        return torch.cat([sample(number) for number in range(self.samples)], 1)
+            yield self.inner.begin(start, episode, ops, policy=policy, order=1)
 
     def _mean(
         self,

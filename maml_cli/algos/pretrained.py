@@ -21,6 +21,7 @@ from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, constant, outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
+from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.norm_policies import ByRunning, norm_policy
 from maml_cli.inner.rates import ConstantRate
@@ -41,6 +42,12 @@ class Downstream(Protocol):
         """Query outputs, `(evaluation steps, samples, queries, outputs)`."""
         ...
 
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        """The features of the queries, `(evaluation steps, queries, ...)`."""
+        ...
+
 
 @dataclass(frozen=True)
 class FineTuning:
@@ -51,10 +58,18 @@ class FineTuning:
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
+        return self._begun(params, episode, evaluation, ops).predict(evaluation.after)
+
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        return self._begun(params, episode, evaluation, ops).features(evaluation.after)
+
+    def _begun(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Adaptation:
         policy = norm_policy(evaluation.bn_stats, RUNNING)
-        return self.inner.begin(params, episode, ops, policy=policy, order=1).predict(
-            evaluation.after
-        )
+        return self.inner.begin(params, episode, ops, policy=policy, order=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +127,12 @@ class PretrainedLearner(Algorithm):
     ) -> Tensor:
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         return self.downstream.predict(fixed, episode, evaluation, ops)
+
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        return self.downstream.features(fixed, episode, evaluation, ops)
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)

@@ -227,6 +227,14 @@ class ReadingLearner(Algorithm):
         outputs = self.reader.answer(weights, memory, query.x)
         return outputs.expand(len(evaluation.after), 1, -1, -1)
 
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        """What the reader is given of each query."""
+        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        query = self._embedded(fixed, episode, evaluation.bn_stats, ops)[1].x
+        return query.expand(len(evaluation.after), *query.shape)
+
     def _embedded(
         self, params: MetaParameters, episode: Episode, bn_stats: BatchNormStats, ops: Ops
     ) -> tuple[Examples, Examples, dict[str, Tensor]]:

@@ -29,6 +29,7 @@ from maml_cli.core.network import Network
 from maml_cli.core.schedules import Schedule, linear
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
+from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.feeds import Minibatches
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.norm_policies import BY_NAME, ByBatch
@@ -104,12 +105,22 @@ class ReptileLearner(Algorithm):
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
+        return self._begun(params, episode, evaluation, ops).predict(evaluation.after)
+
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        return self._begun(params, episode, evaluation, ops).features(evaluation.after)
+
+    def _begun(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Adaptation:
+        """The task at its start, as an evaluation sees it."""
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         policy = BY_NAME[evaluation.bn_stats]
-        task = self.evaluated.begin(
+        return self.evaluated.begin(
             fixed, episode, ops, policy=policy, order=1, memory=_memory(params.state)
         )
-        return task.predict(evaluation.after)
 
 
 def _memory(sections: Sections) -> Sections:

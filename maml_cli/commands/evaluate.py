@@ -16,7 +16,8 @@ from maml_cli.core.settings import EVAL_ARGUMENTS
 
 CHANGEABLE = (
     *("ways", "shots", "queries", "seed", "device", "engine", "data_dir", "cache_dir", "download"),
-    *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble"),
+    *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble", "eval.keep"),
+    "eval.course_episodes",
 )
 DECIDED = tuple(
     f"dataset.{name}"
@@ -35,9 +36,11 @@ arguments:
   split=test          or val; new: the classes of dataset.path that the run does not know
   output=DIR          another place for the result; it must be empty or new
   eval.test_episodes  how many episodes (of split=val: eval.val_episodes)
+  eval.course_episodes  on how many of them accuracy after each inner step is measured
   eval.inner_steps    gradient steps at the test (null: as trained)
   eval.bn_stats       batch norm by batch, support, support_and_query or running
   eval.ensemble       how many of the best epochs vote, at most as many as the run has kept
+  eval.keep           files about every query: [predictions,features,pca,tsne] or some of them
   shots, queries, seed, ways (where the head allows), dataset=NAME, dataset.KEY, data_dir,
   cache_dir, download, device, engine: as for maml-train
 What is not given is as the run has it; the run's own test is thus repeated to the last digit.
@@ -47,6 +50,7 @@ examples:
   maml-eval run=outputs/omniglot/maml/NAME eval.inner_steps=10 eval.bn_stats=support
   maml-eval run=outputs/omniglot/maml/NAME shots=5 seed=1
   maml-eval run=outputs/omniglot/maml/NAME dataset=glyphs
+  maml-eval run=outputs/omniglot/maml/NAME eval.keep=[predictions]
 
 Exit codes: 0 done, 2 usage, 3 data, 4 checkpoint, 6 storage, 130 interrupted.
 """

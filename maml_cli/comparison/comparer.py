@@ -1,6 +1,7 @@
 """A network and a comparison, as they answer the queries of a task without any inner step."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -60,6 +61,16 @@ class Comparer:
         policy = norm_policy(evaluation.bn_stats, ByRunning())
         scores, _, _ = self.apart(params, episode, ops, policy)
         return scores.expand(len(evaluation.after), 1, -1, -1)
+
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        """The network's features of the queries, `(evaluation steps, queries, ...)`, all alike."""
+        policy = norm_policy(evaluation.bn_stats, ByRunning())
+        network = partial(self.network.features, params.theta["model"])
+        running = params.state.get(self.running[1], {})
+        found, _ = policy.queries(network, episode, ops, running)
+        return found.expand(len(evaluation.after), *found.shape)
 
     def _classes(self, params: MetaParameters, episode: Episode, support: Tensor) -> object:
         compare = params.theta.get(COMPARE, {})

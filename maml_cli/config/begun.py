@@ -99,7 +99,7 @@ def saved_config(folder: Path) -> DictConfig:
     except (ValueError, OmegaConfBaseException) as error:
         raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     for key, value in _own(tuple(os.environ.get(name) for name in ENVIRONMENT)).items():
-        if config.get(key) != value:
+        if key in config and config[key] != value:
             _say(key, str(config.get(key)), str(value))
         config[key] = value
     if lost := lost_modules(config.get(name) for name in COMPONENTS):

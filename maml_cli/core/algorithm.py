@@ -190,6 +190,20 @@ class Algorithm(ABC):
         `samples` is 1 for an algorithm without randomness.
         """
 
+    def features(
+        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
+    ) -> Tensor:
+        """What the network makes of one task's queries, `(evaluation steps, queries, ...)`.
+
+        A learner may leave this out; its features can then not be kept (`eval.keep`).
+        """
+        raise NotImplementedError
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the learner says what the features of a query are."""
+        return type(self).features is not Algorithm.features
+
     def learned_rates(self, params: MetaParameters) -> dict[str, list[float]]:
         """The learned inner rates per tensor and step, to log; empty if none are learned."""
         return {}

@@ -92,7 +92,8 @@ class Experiment:
         """What valid settings cannot do together, one sentence each; touches no data."""
         kinds = self._check_kinds()
         tasks = [] if kinds else self.dataset.check(self.run)
-        return tasks + self.algo.check(self) + kinds + self._check_processes()
+        kept = self.eval.check_keep(self.dataset.name, self.run.ways)
+        return tasks + self.algo.check(self) + kinds + kept + self._check_processes()
 
     def _check_kinds(self) -> list[str]:
         """That problems meet optimisers, and few-shot tasks few-shot learners."""

@@ -109,6 +109,42 @@ class Curves(NamedTuple):
     """What x and y are."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Queries:
+    """What a test keeps of its queries: E episodes of W classes, with Q queries each."""
+
+    labels: NDArray[np.integer]
+    """(E, Q): the true label, 0 to W-1."""
+    classes: NDArray[np.integer]
+    """(E, W): the class that a label stands for, by its number in the split."""
+    names: Sequence[str]
+    """The name of each class of the split."""
+    files: Sequence[Sequence[str]] | None
+    """The file of each query; None if the data come from no files."""
+    probabilities: NDArray[np.floating]
+    """(E, Q, W): the ensemble's, of each label; nan where an output is not finite."""
+    features: Sequence[NDArray[np.floating]]
+    """(E, Q, ...) of the best network: before the adaptation and, if it changes them, after it.
+
+    Empty if nobody asked for them."""
+
+    @property
+    def truth(self) -> NDArray[np.integer]:
+        """(E, Q): the number of each query's class."""
+        return np.take_along_axis(self.classes, self.labels, 1)
+
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """(E, Q): whether all outputs are finite."""
+        finite: NDArray[np.bool_] = np.isfinite(self.probabilities).all(-1)
+        return finite
+
+    @property
+    def predicted(self) -> NDArray[np.integer]:
+        """(E, Q): the number of the most probable class; without meaning if not `answered`."""
+        return np.take_along_axis(self.classes, self.probabilities.argmax(-1), 1)
+
+
 class ScoredEpisodes(NamedTuple):
     """The test, episode by episode."""
 
@@ -120,6 +156,8 @@ class ScoredEpisodes(NamedTuple):
     """The ensemble's scores as probabilities: `raw`, if it has any, and `fitted`."""
     milestones: Mapping[int, Sequence[float]]
     """On optimisation problems, the loss after the steps that tables tell of; else empty."""
+    queries: Queries | None = None
+    """What `eval.keep` asks for."""
 
 
 class Sink:

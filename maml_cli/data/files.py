@@ -39,6 +39,12 @@ class Files(Protocol):
         ...
 
 
+def location(files: Files, name: str) -> str:
+    """Where a file is: its path, or the archive and its name there."""
+    inside_folder = files.path.is_dir()
+    return str(files.path.parent / name) if inside_folder else f"{files.path}: {name}"
+
+
 class FolderFiles:
     """The files in and below a folder, links followed but not back up.
 

@@ -69,7 +69,7 @@ class Glyphs:
             pieces=lambda: enumerate(rendered(CHARACTERS, SAMPLES)),
         )
         pools = {
-            split: image_pool(images[classes], device, "none")
+            split: image_pool(images[classes], device, "none", [CHARACTERS[c] for c in classes])
             for split, classes in split_classes().items()
         }
         form = self.picture_form()

@@ -1,6 +1,6 @@
 """Few-shot classification episodes from images that lie in memory as bytes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from maml_cli.core.types import Episode, Split
 from maml_cli.data.record import DataRecord
 from maml_cli.data.sampler import (
     Classes,
+    ImageIndices,
     Indices,
     episode_keys,
     episode_words,
@@ -23,6 +24,7 @@ from maml_cli.data.sampler import (
 )
 
 QUARTER_TURNS = 4
+TURNED = ("", *(f" turned by {90 * k} degrees" for k in range(1, QUARTER_TURNS)))
 
 Rotations = Literal["episode", "classes", "none"]
 """`episode`: each class of an episode is turned by a k * 90 degrees of its own; `classes`: a class
@@ -41,20 +43,39 @@ class ImagePool:
     images: Tensor
     classes: Classes
     turns: int = 1
+    labels: Sequence[str] = ()
+    """The name of each class; empty: the classes have no names."""
+    file: Callable[[int], str] | None = None
+    """Names the file of a row; None: the images come from no files."""
 
 
-def image_pool(images: NDArray[np.uint8], device: torch.device, rotations: Rotations) -> ImagePool:
+def image_pool(
+    images: NDArray[np.uint8],
+    device: torch.device,
+    rotations: Rotations,
+    labels: Sequence[str] = (),
+    file: Callable[[int, int], str] | None = None,
+) -> ImagePool:
     """The pool of `(classes, images_per_class, channels, height, width)`, on the device.
 
-    Turned copies are made, counter-clockwise, where rotations need them: turning once here takes
-    four times the bytes, and no time when episodes are drawn.
+    `labels` names the classes, and `file(c, i)` the file of image i of class c. Turned copies are
+    made, counter-clockwise, where rotations need them: turning once here takes four times the
+    bytes, and no time when episodes are drawn.
     """
+    number, per_class = images.shape[:2]
     tensor = torch.from_numpy(images).to(device)
     if rotations != "none":
         tensor = torch.cat([tensor.rot90(k, dims=(-2, -1)) for k in range(QUARTER_TURNS)])
     turns = QUARTER_TURNS if rotations == "episode" else 1
-    counts = np.full(len(tensor) // turns, tensor.shape[1], np.int64)
-    return ImagePool(images=tensor.flatten(0, 1), classes=consecutive(counts), turns=turns)
+    if rotations == "classes":
+        labels = [f"{name}{turn}" for turn in TURNED for name in labels]
+    return ImagePool(
+        images=tensor.flatten(0, 1),
+        classes=consecutive(np.full(len(tensor) // turns, per_class, np.int64)),
+        turns=turns,
+        labels=labels,
+        file=file and (lambda row: file(*divmod(row % (number * per_class), per_class))),
+    )
 
 
 def consecutive(counts: Indices) -> Classes:
@@ -176,20 +197,10 @@ class ImageTasks:
 
     def raw_episodes(self, split: str, start: int, count: int) -> Episode:
         """The same, with pixels as bytes."""
-        pool = self.pools[split]
-        ways, shots, queries = self._ways_in(split), self._shots_in(split), self._queries_in(split)
-        size = words_per_episode(pool.classes, ways)
-        rows = image_indices(
-            episode_words(self._seed, split, start, count, size),
-            pool.classes,
-            ways=ways,
-            shots=shots,
-            queries=queries,
-            turns=pool.turns,
-            turn_stride=len(pool.images) // pool.turns,
-        )
+        pool, rows = self.pools[split], self._rows(split, start, count)
         support, query, classes = (torch.from_numpy(r).to(self._device) for r in rows)
-        labels = self._labels[:ways]
+        shots, queries = self._shots_in(split), self._queries_in(split)
+        labels = self._labels[: self._ways_in(split)]
         return Episode(
             support_x=pool.images[support],
             support_y=labels.repeat_interleave(shots).expand(count, -1),
@@ -198,6 +209,33 @@ class ImageTasks:
             classes=classes,
             key=torch.from_numpy(episode_keys(self._seed, split, start, count)).to(self._device),
         )
+
+    def _rows(self, split: str, start: int, count: int) -> ImageIndices:
+        """Which rows of the split's pool the episodes consist of."""
+        pool, ways = self.pools[split], self._ways_in(split)
+        size = words_per_episode(pool.classes, ways)
+        return image_indices(
+            episode_words(self._seed, split, start, count, size),
+            pool.classes,
+            ways=ways,
+            shots=self._shots_in(split),
+            queries=self._queries_in(split),
+            turns=pool.turns,
+            turn_stride=len(pool.images) // pool.turns,
+        )
+
+    def class_names(self, split: str) -> Sequence[str]:
+        """The name of each class of the split, by its number; empty if they have none."""
+        return self.pools[split].labels
+
+    def query_files(self, split: str, start: int, count: int) -> list[list[str]] | None:
+        """The files of the queries of these episodes; None if the images come from no files."""
+        file = self.pools[split].file
+        if file is None:
+            return None
+        return [
+            [file(row) for row in rows] for rows in self._rows(split, start, count).query.tolist()
+        ]
 
     def curve_episodes(self, count: int) -> None:
         """None: there is no curve to draw over images."""

@@ -1,6 +1,7 @@
 """Omniglot: 1,623 handwritten characters, each drawn by 20 people (Lake et al. 2015)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,14 @@ from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Split
 from maml_cli.data.cache import Cached, cached_images
 from maml_cli.data.content import content_digest
-from maml_cli.data.files import Files
+from maml_cli.data.files import Files, location
 from maml_cli.data.images import QUARTER_TURNS, ImageTasks, Rotations, image_pool, shortfalls
 from maml_cli.data.inventory import Inventory
 from maml_cli.data.omniglot_alphabets import ALPHABETS
 from maml_cli.data.omniglot_files import (
     DRAWINGS,
     HOME,
+    Character,
     as_drawing,
     characters,
     decoded,
@@ -84,8 +86,15 @@ class Omniglot:
         refuse_new(self.name, binding)
         parts = self._parts(_root(run), run.download)
         images, checksum = self._images(parts, Path(run.cache_dir))
+        known = characters(parts)
         pools = {
-            split: image_pool(images[classes], device, self._rotations_in(split))
+            split: image_pool(
+                images[classes],
+                device,
+                self._rotations_in(split),
+                [known[c].label for c in classes],
+                partial(_drawing, [known[c] for c in classes]),
+            )
             for split, classes in split_classes().items()
         }
         form = self.picture_form()
@@ -100,7 +109,7 @@ class Omniglot:
                 name="omniglot",
                 images=images,
                 checksum=checksum,
-                labels=[character.label for character in characters(parts)],
+                labels=[character.label for character in known],
                 splits=split_classes(),
             ),
         )
@@ -160,6 +169,10 @@ class Omniglot:
             shape=(len(classes), DRAWINGS, 1, self.image_size, self.image_size),
             pieces=lambda: enumerate(decoded(classes, self.image_size)),
         )
+
+
+def _drawing(classes: Sequence[Character], number: int, drawing: int) -> str:
+    return location(classes[number].files, classes[number].drawings[drawing])
 
 
 def _root(run: RunSettings) -> Path:

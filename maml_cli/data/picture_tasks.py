@@ -13,6 +13,7 @@ from maml_cli.core.types import Split
 from maml_cli.data.cache import Cached, Pieces, cached_images, remember, remembered
 from maml_cli.data.content import content_digest
 from maml_cli.data.faults import SHOWN
+from maml_cli.data.files import location
 from maml_cli.data.images import ImagePool, ImageTasks, consecutive, shortfalls
 from maml_cli.data.pictures import (
     Picture,
@@ -117,6 +118,8 @@ def picture_tasks(
                 np.array([places[c.label] for c in members], np.int64),
                 np.array([len(c.pictures) for c in members], np.int64),
             ),
+            labels=[c.label for c in members],
+            file=lambda row: location(*pictures[row]),
         )
         for split, members in splits.items()
     }

@@ -59,6 +59,14 @@ class PerTask(Engine):
 
         return torch.stack(list(self._run(one_task, tasks_of(episodes))))
 
+    def features(self, params: MetaParameters, episodes: Episode, evaluation: Evaluation) -> Tensor:
+        """The features of the queries, `(tasks, evaluation steps, queries, ...)`, as constants."""
+
+        def one_task(episode: Episode) -> Tensor:
+            return self.algorithm.features(params, episode, evaluation, self._ops).detach()
+
+        return torch.stack(list(self._run(one_task, tasks_of(episodes))))
+
 
 def tasks_of(episodes: Episode) -> list[Episode]:
     """The episodes of a batch."""

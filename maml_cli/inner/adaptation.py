@@ -1,6 +1,6 @@
 """One task on its way through an inner loop, step by step."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -220,8 +220,10 @@ class Adaptation:
         """The network's outputs for inputs x, or for features that were computed before."""
         if "features" in inputs:
             return self._parts.network.head(inputs["phi"], inputs["features"])
-        model = self._parts.view.at({**inputs["model"], **inputs["phi"]}, number)
-        return self._parts.network.outputs(model, x, norm)
+        return self._parts.network.outputs(self._model(inputs, number), x, norm)
+
+    def _model(self, inputs: Mapping[str, Any], number: int) -> Tensors:
+        return self._parts.view.at({**inputs["model"], **inputs["phi"]}, number)
 
     def _running_at(self, number: int) -> Tensors:
         averages = self._parts.averages
@@ -229,11 +231,28 @@ class Adaptation:
 
     def predict(self, after: tuple[int, ...]) -> Tensor:
         """Query outputs after so many steps each, `(evaluation steps, 1, queries, outputs)`."""
-        point, outputs = self.start, []
+        outputs = [self.answer(point, number)[0] for point, number in self._points(after)]
+        return torch.stack(outputs).unsqueeze(1)
+
+    def features(self, after: tuple[int, ...]) -> Tensor:
+        """Query features after so many steps each, `(evaluation steps, queries, ...)`."""
+        return torch.stack([self._features(point, number) for point, number in self._points(after)])
+
+    def _features(self, point: Point, number: int) -> Tensor:
+        if "features" in self._query:
+            computed: Tensor = self._query["features"]
+            return computed
+        model = self._model({"phi": point.phi, **self._query}, number)
+        network = partial(self._parts.network.features, model)
+        running = self._running_at(number)
+        return self._policy.queries(network, self._episode, self._ops, running)[0]
+
+    def _points(self, after: tuple[int, ...]) -> Iterator[tuple[Point, int]]:
+        """The task after so many steps each, with the number of the step before (or 0)."""
+        point = self.start
         if 0 in after:
-            outputs.append(self.answer(point, 0)[0])
+            yield point, 0
         for number in range(after[-1]):
             point = self.step(point, number)
             if number + 1 in after:
-                outputs.append(self.answer(point, number)[0])
-        return torch.stack(outputs).unsqueeze(1)
+                yield point, number

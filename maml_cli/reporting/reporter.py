@@ -13,8 +13,10 @@ from maml_cli.core.records import (
     Sink,
 )
 from maml_cli.core.results import RunResults
+from maml_cli.core.settings import Keep
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
+from maml_cli.reporting.kept import kept_files
 from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.metrics import MetricsFile
 from maml_cli.reporting.plots import CurvesFile
@@ -76,8 +78,11 @@ class Reporter(Sink):
         self.close()
 
 
-def standard_reporter() -> Reporter:
-    """Everything a run writes and shows: the results first, the console that names them last."""
+def standard_reporter(keep: Sequence[Keep] = ()) -> Reporter:
+    """Everything a run writes and shows: the results first, the console that names them last.
+
+    `keep` is `eval.keep`.
+    """
     return Reporter(
         [
             ScoresFile(),
@@ -87,6 +92,7 @@ def standard_reporter() -> Reporter:
             CurvesFile(),
             LossesFile(),
             ReliabilityFile(),
+            *kept_files(keep),
             TensorBoard(),
             Console(),
         ]

@@ -12,6 +12,7 @@ from maml_cli.core.scoring import EpisodeScores, Scoring
 from maml_cli.runs.assembly import Assembly
 from maml_cli.runs.bound_data import splits_of
 from maml_cli.runs.evaluation import Scores, milestones
+from maml_cli.runs.keep import kept_queries
 
 
 class Tested(NamedTuple):
@@ -46,7 +47,7 @@ def tested(
     by_episode: Mapping[str, EpisodeScores] = {}
     if scoring is not None:
         calibration, by_episode = calibrate(scoring, scores["val"], scores[split])
-    found = scores[split]
+    found, best = scores[split], candidates[0]
     told = {} if objective.reported.few_shot else milestones(found)
     return Tested(
         parts.evaluation(found, split, calibration=calibration, candidates=len(candidates)),
@@ -55,8 +56,9 @@ def tested(
             single=found.single[:, -1].tolist(),
             calibration=by_episode,
             milestones={step: losses.tolist() for step, losses in told.items()},
+            queries=kept_queries(parts, best, split, found) if settings.keep else None,
         ),
-        parts.curves(candidates[0], math.nan if calibration is None else calibration.value),
+        parts.curves(best, math.nan if calibration is None else calibration.value),
     )
 
 

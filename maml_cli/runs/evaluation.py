@@ -27,16 +27,22 @@ class Scores(NamedTuple):
     """The metric of every episode after some inner steps, `(episodes, len(steps))`."""
 
     steps: tuple[int, ...]
-    """After how many inner steps, ascending."""
+    """After how many inner steps, ascending; all but the last only if the metric is reported so."""
     ensemble: Tensor
     """Of the candidates' averaged outputs."""
     single: Tensor
     """Of the first candidate alone."""
+    course_steps: tuple[int, ...]
+    """After how many inner steps `course` is."""
+    course: Tensor
+    """The first candidate alone on the first episodes, `(course episodes, len(course_steps))`."""
     predictive: Tensor
     """What the ensemble says of the queries after the last step (`core/scoring.py`); empty if
     outputs are no predictions."""
     targets: Tensor
     """Of the same queries, `(episodes, queries, ...)`."""
+    classes: Tensor
+    """The classes of each episode, by their numbers in the split, `(episodes, ways)`."""
     samples: int
     """Predictions of each candidate."""
     seconds: float
@@ -60,29 +66,36 @@ def evaluate(
     episodes: int,
     steps: int,
     bn_stats: BatchNormStats,
-    course: bool,
+    course_episodes: int,
     on_progress: Callable[[int], None],
 ) -> Scores:
     """Score the candidates on the first `episodes` episodes of a split; changes nothing.
 
-    Scored is the end of the adaptation, and with `course` what comes before it. Where the metric is
-    reported per step, the course is always scored.
+    Each candidate answers the queries once, after the last inner step. On the first
+    `course_episodes` episodes, the first candidate also answers them after earlier steps. If the
+    metric is reported per step, every candidate does so on all episodes.
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
     objective = source.objective
-    every = steps_to_score(steps, free=not objective.reported.few_shot)
-    whole = course or objective.reported.per_step
-    evaluation = Evaluation(every if whole else (steps,), bn_stats)
-    ensemble, single, predictive, true, seconds = [], [], [], [], 0.0
+    every = Evaluation(steps_to_score(steps, free=not objective.reported.few_shot), bn_stats)
+    once = every if objective.reported.per_step else Evaluation((steps,), bn_stats)
+    ensemble, single, predictive, true, classes, seconds = [], [], [], [], [], 0.0
+    course = []
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
+        first = every if start < course_episodes else once
         started = time.perf_counter()
-        found = [engine.predict(c, batch, evaluation) for c in candidates]
+        found = [engine.predict(candidates[0], batch, first)]
+        found += [engine.predict(c, batch, once) for c in candidates[1:]]
         seconds += time.perf_counter() - started
+        if start < course_episodes:
+            whole = objective.metric(objective.combine(found[0]), targets)
+            course.append(whole[: course_episodes - start].cpu())
+        found = [samples[:, -len(once.after) :] for samples in found]
         outputs = torch.stack([objective.combine(samples) for samples in found])
         ensemble.append(objective.metric(outputs.mean(0), targets).cpu())
         single.append(objective.metric(outputs[0], targets).cpu())
@@ -90,13 +103,17 @@ def evaluate(
             last = [objective.scoring.predictive(samples[:, -1]) for samples in found]
             predictive.append(torch.stack(last).mean(0).cpu())
         true.append(batch.query_y.cpu())
+        classes.append(batch.classes.cpu())
         on_progress(start + count)
     return Scores(
-        steps=evaluation.after,
+        steps=once.after,
         ensemble=torch.cat(ensemble),
         single=torch.cat(single),
+        course_steps=every.after,
+        course=torch.cat(course) if course else torch.empty(0, len(every.after)),
         predictive=torch.cat(predictive) if predictive else torch.empty(0),
         targets=torch.cat(true),
+        classes=torch.cat(classes),
         samples=found[0].shape[2],
         seconds=seconds,
     )

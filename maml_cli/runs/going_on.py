@@ -63,7 +63,8 @@ def extension(found: Found, experiment: Experiment) -> Extension | None:
 def set_aside(files: RunFolder, epochs: int) -> None:
     """Rename the results of a run that is trained on: nothing is lost, and it is not done."""
     with storing(files.path):
-        for path in (files.results, files.table, files.scores):
+        kept = (files.predictions_csv, files.classes, files.confusion, files.features)
+        for path in (files.results, files.table, files.scores, *kept):
             if path.exists():
                 path.replace(path.with_name(f"{path.stem}-{epochs}-epochs{path.suffix}"))
 

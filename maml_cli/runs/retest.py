@@ -8,6 +8,7 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.results import Retest, RunResults, Split
 from maml_cli.reporting.console import Console
+from maml_cli.reporting.kept import kept_files
 from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reliability import ReliabilityFile
@@ -18,6 +19,7 @@ from maml_cli.reporting.table import TableFile
 from maml_cli.runs.assembly import assemble, choose_device
 from maml_cli.runs.bound_data import load_to_test
 from maml_cli.runs.calibrate import tested
+from maml_cli.runs.keep import require_keepable
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
@@ -37,6 +39,7 @@ def retest(
     source, said = load_to_test(experiment, device, RunFolder(folder), split, new=new)
     trained = load_trained(folder, experiment, source.objective, device)
     parts = assemble(experiment, source, device)
+    require_keepable(parts)
     best = trained.candidates[0]
     carried = parts.engine.algorithm.carried
     if problems := misfits(parts.fresh(), best, apart_from=carried):
@@ -50,7 +53,8 @@ def retest(
     write_atomically(RunFolder(output_dir).config, experiment.resolved)
 
     files = (ScoresFile(), ResultsFile(), TableFile(), CurvesFile(), LossesFile())
-    with Reporter([*files, ReliabilityFile(), Console()]) as reporter:
+    kept = kept_files(experiment.eval.keep or ())
+    with Reporter([*files, ReliabilityFile(), *kept, Console()]) as reporter:
         protocol, environment = parts.protocol(best), parts.environment()
         protocol = replace(
             protocol,

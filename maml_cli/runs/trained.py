@@ -82,9 +82,9 @@ def load_trained(
     done = content["epoch"]
     return Trained(
         candidates=[checkpoints.load(e, device) for e in checkpoints.best(content["scores"])],
-        train_ways=began["train_ways"] or began["ways"],
-        train_shots=began["train_shots"] or began["shots"],
-        train_queries=began["train_queries"] or began["queries"],
+        train_ways=began.get("train_ways") or began["ways"],
+        train_shots=began.get("train_shots") or began["shots"],
+        train_queries=began.get("train_queries") or began["queries"],
         bn_stats=began["eval"]["bn_stats"],
         validation=checkpoints.validation(content["scores"]),
         epochs=done,

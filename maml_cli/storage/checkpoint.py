@@ -51,11 +51,11 @@ class Checkpoints:
     def save(self, content: Mapping[str, Any]) -> None:
         """Keep the run after its last epoch; drop what is neither recent nor among the best."""
         epoch: int = content["epoch"]
-        write(self._path(epoch - 1), content)
+        write(self.path(epoch - 1), content)
         kept = {*self.best(content["scores"]), *range(epoch - KEPT_LAST, epoch)}
         with storing(self._directory):
             for old in set(content["scores"]) - kept:
-                self._path(old).unlink(missing_ok=True)
+                self.path(old).unlink(missing_ok=True)
             (self._directory / PARTIAL).unlink(missing_ok=True)
 
     def save_partial(self, content: Mapping[str, Any]) -> None:
@@ -66,6 +66,11 @@ class Checkpoints:
         """The best epochs (from 0), best first; of equal ones the earlier first."""
         ranked = sorted(scores, key=lambda epoch: (self._cost(scores[epoch]), epoch))
         return ranked[: self._keep]
+
+    def present(self, scores: Mapping[int, float]) -> dict[int, float]:
+        """The scores; of the epochs that are still here, if a file of the best ones is missing."""
+        here = {epoch: score for epoch, score in scores.items() if self.path(epoch).is_file()}
+        return dict(scores) if here.keys() >= {*self.best(scores)} else here
 
     def hopeful(self, scores: Mapping[int, float], patience: int | None) -> bool:
         """Whether one of the last `patience` epochs is the best of all; None: always."""
@@ -78,7 +83,7 @@ class Checkpoints:
 
     def load(self, epoch: int, device: torch.device) -> MetaParameters:
         """The meta-parameters after an epoch; raises CheckpointError."""
-        content = whole(self._path(epoch))
+        content = whole(self.path(epoch))
         theta, state = nested(content["theta"]), nested(content["state"])
         return MetaParameters(theta=theta, state=state).to(device)
 
@@ -93,8 +98,8 @@ class Checkpoints:
             try:
                 content = whole(path)
                 for epoch in self.best(content["scores"]):
-                    if self._path(epoch).exists():
-                        whole(self._path(epoch))
+                    if self.path(epoch).exists():
+                        whole(self.path(epoch))
             except CheckpointError as error:
                 problems += error.messages
             else:
@@ -121,7 +126,8 @@ class Checkpoints:
     def _newest_first(self) -> list[Path]:
         return sorted(self._directory.glob("*.pt"), key=_number, reverse=True)
 
-    def _path(self, epoch: int) -> Path:
+    def path(self, epoch: int) -> Path:
+        """The file of the run after an epoch (from 0), whether it is there or not."""
         return self._directory / f"epoch-{epoch + 1:04d}.pt"
 
     def _cost(self, score: float) -> float:

@@ -45,7 +45,7 @@ def _machine(value: Any) -> bool:
 
 
 def _optimizer(value: Any) -> bool:
-    return (
+    return value is None or (
         isinstance(value, dict)
         and isinstance(value.get("state"), dict)
         and isinstance(value.get("param_groups"), list)
@@ -77,7 +77,7 @@ ENTRIES: Mapping[str, tuple[Check, str]] = {
     "skipped": (_count, "a whole number from 0 up"),
     "theta": (_tensors, "tensors by name"),
     "state": (_tensors, "tensors by name"),
-    "optimizer": (_optimizer, "the state of an optimiser"),
+    "optimizer": (_optimizer, "the state of an optimiser, or null where only weights are kept"),
     "recent": (_recent, "a list of outcomes"),
 }
 """Each entry that a checkpoint must have, how it is checked, and what it is in words."""

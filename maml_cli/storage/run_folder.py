@@ -78,7 +78,7 @@ class RunFolder:
 
     @property
     def predictions_csv(self) -> Path:
-        """Class probabilities of a user's own pictures."""
+        """Class probabilities of a user's own pictures, or of the queries of a test."""
         return self.path / "predictions.csv"
 
     @property
@@ -86,12 +86,38 @@ class RunFolder:
         """The same pictures with their predicted classes."""
         return self.path / "predictions.png"
 
+    @property
+    def classes(self) -> Path:
+        """The test accuracy class by class."""
+        return self.path / "classes.md"
+
+    @property
+    def confusion(self) -> Path:
+        """Which classes are taken for which, as a CSV file."""
+        return self.path / "confusion.csv"
+
+    @property
+    def confusion_figure(self) -> Path:
+        """The same as a picture."""
+        return self.path / "confusion.png"
+
+    @property
+    def features(self) -> Path:
+        """The features of the queries of a test, as arrays of numpy."""
+        return self.path / "features.npz"
+
+    def feature_map(self, method: str) -> Path:
+        """The features of some queries in two dimensions, as a picture."""
+        return self.path / f"{method}.png"
+
     def entries(self) -> Iterator[tuple[Path, str]]:
         """Every path that the program reads or writes here, with what it must be if it is there."""
         files = (self.results, self.table, self.config, self.data, self.metrics, self.scores)
         pictures = (self.curves, self.losses, self.reliability, self.lock, self.error_log(0))
+        kept = (self.predictions_csv, self.classes, self.confusion, self.confusion_figure)
+        arrays = (self.features, self.feature_map("pca"), self.feature_map("tsne"))
         folders = (self.checkpoints, self.tensorboard, self.path / "eval", self.path / "adapt")
-        yield from ((path, "a file") for path in (*files, *pictures))
+        yield from ((path, "a file") for path in (*files, *pictures, *kept, *arrays))
         yield from ((path, "a folder") for path in folders)
         if self.checkpoints.is_dir():
             yield from ((path, "a file") for path in self.checkpoints.glob("*.pt"))

@@ -195,3 +195,23 @@ def test_only_the_splits_that_lack_images_are_named(run_settings):
         'shots=300 + queries=1 needs 301 images per class, but split "train" of pictures has 300 '
         'and split "val" of pictures has 300: lower one of them.'
     ]
+
+
+@pytest.mark.parametrize("rotations", ["none", "episode", "classes"])
+def test_queries_have_the_names_of_their_class_and_file(run_settings, rotations):
+    """The pixels tell class and image; the file of a turned image is that of the image."""
+    images = corner_images(3, 2)
+    pool = image_pool(images, CPU, rotations, ["a", "b", "c"], lambda c, i: f"{'abc'[c]}/{i}")
+    run = run_settings(ways=3, shots=1, queries=1)
+    source = ImageTasks({"test": pool}, run, scale=[1.0], shift=[0.0], checksum="")
+    names = source.class_names("test")
+    assert len(names) == (12 if rotations == "classes" else 3)
+    files, episodes = source.query_files("test", 5, 4), source.episodes("test", 5, 4)
+    for episode in range(4):
+        labels = episodes.query_y[episode].tolist()
+        for file, x, label in zip(files[episode], episodes.query_x[episode], labels, strict=True):
+            c, i, k = decode(x)
+            assert file == f"{'abc'[c]}/{i}"
+            turned = f" turned by {90 * k} degrees" if k and rotations == "classes" else ""
+            assert names[episodes.classes[episode, label]] == f"{'abc'[c]}{turned}"
+    assert tasks(images, rotations, run).query_files("train", 0, 1) is None
