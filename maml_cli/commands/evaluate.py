@@ -20,9 +20,10 @@ CHANGEABLE = (
     "eval.course_episodes",
 )
 DECIDED = tuple(
-    f"dataset.{name}" for name in ("val_fraction", "test_fraction", "split_seed", "range")
+    f"dataset.{name}"
+    for name in ("val_fraction", "test_fraction", "split_seed", "range", "standardise")
 )
-"""Keys of dataset that would draw another split, or show other pictures, than in training."""
+"""Keys of dataset that would draw another split, or show other numbers, than in training."""
 NEW = "new"
 DESCRIPTION = """\
 Test a run again that maml-train has trained: with more episodes, other inner steps, another kind of

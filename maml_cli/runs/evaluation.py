@@ -186,17 +186,18 @@ def fitted_curves(
         return numbers
 
     return Curves(
-        x=array(episodes.query_x[0]),
+        x=array(episodes.query_x),
         truth=array(episodes.query_y),
         predictions=array(outputs.transpose(0, 1)),
         samples=array(samples[:, -1].transpose(0, 1)),
         support_x=array(episodes.support_x),
         support_y=array(episodes.support_y),
-        bands=_bands(samples[:, -1], variance),
+        bands=bands(samples[:, -1], variance),
+        axes=getattr(source, "axes", ("x", "y")),
     )
 
 
-def _bands(samples: Tensor, variance: float) -> NDArray[np.float64] | None:
+def bands(samples: Tensor, variance: float) -> NDArray[np.float64] | None:
     """The ends of the central 90 and 50 % bands, `(4, episodes, points)`, ascending."""
     if not (variance > 0 and samples.isfinite().all()):
         return None
