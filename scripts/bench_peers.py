@@ -34,7 +34,7 @@ def peer_step(peer: str, case: Case, params: MetaParameters, htym: Path | None) 
 
 
 def _htym(case: Case, params: MetaParameters, path: Path | None) -> Step:
-    """The official MAML++ code, unchanged, with the settings of its own configuration files."""
+    """The official MAML++ code, unchanged, with the settings of the case."""
     if path is None:
         raise ValueError("no path of the official code")
     system = official_system(path, case.experiment, case.image, params)
@@ -64,7 +64,8 @@ class _Network(nn.Module):
         return self.head(self.body(x))
 
 
-def _tasks(episodes: Episode) -> list[Episode]:
+def tasks_of(episodes: Episode) -> list[Episode]:
+    """The episodes of a batch."""
     return [Episode(*fields) for fields in zip(*episodes, strict=True)]
 
 
@@ -78,7 +79,7 @@ def _higher(case: Case, params: MetaParameters, _: Path | None) -> Step:
     def step(episodes: Episode) -> float:
         outer.zero_grad()
         total = 0.0
-        for task in _tasks(episodes):
+        for task in tasks_of(episodes):
             with higher.innerloop_ctx(network, inner, copy_initial_weights=False) as (phi, descent):
                 loss = torch.zeros(())
                 for _ in range(STEPS):
@@ -104,7 +105,7 @@ def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
         total = 0.0
         start: Any = torchopt.extract_state_dict(network, by="reference")
         inner_start: Any = torchopt.extract_state_dict(inner, by="reference")
-        for task in _tasks(episodes):
+        for task in tasks_of(episodes):
             loss = torch.zeros(())
             for _ in range(STEPS):
                 inner.step(F.cross_entropy(network(task.support_x), task.support_y))
@@ -119,7 +120,7 @@ def _torchopt(case: Case, params: MetaParameters, _: Path | None) -> Step:
     return step
 
 
-def _body(case: Case, params: MetaParameters) -> nn.Module:
+def body_of(case: Case, params: MetaParameters) -> nn.Module:
     """Our network without a head as a torch module, with our weights; batch norms learn."""
     theta, channels = params.theta["model"], case.image[0]
     layers: list[nn.Module] = []
@@ -138,11 +139,11 @@ def _easyfsl(case: Case, params: MetaParameters, _: Path | None) -> Step:
     import_torchvision("torchvision")  # which easyfsl imports
     from easyfsl.methods import PrototypicalNetworks
 
-    learner = PrototypicalNetworks(_body(case, params))
+    learner = PrototypicalNetworks(body_of(case, params))
     outer = torch.optim.Adam(learner.parameters(), lr=1e-3)
 
     def step(episodes: Episode) -> float:
-        (task,) = _tasks(episodes)
+        (task,) = tasks_of(episodes)
         outer.zero_grad()
         learner.process_support_set(task.support_x, task.support_y)
         distances = learner(task.query_x)  # minus the plain ones
@@ -158,11 +159,11 @@ def _learn2learn(case: Case, params: MetaParameters, _: Path | None) -> Step:
     import_torchvision("torchvision")  # which learn2learn imports
     from learn2learn.nn import PrototypicalClassifier
 
-    network, classifier = _body(case, params), PrototypicalClassifier()
+    network, classifier = body_of(case, params), PrototypicalClassifier()
     outer = torch.optim.Adam(network.parameters(), lr=1e-3)
 
     def step(episodes: Episode) -> float:
-        (task,) = _tasks(episodes)
+        (task,) = tasks_of(episodes)
         outer.zero_grad()
         features = network(torch.cat([task.support_x, task.query_x]))
         support, query = features.split([len(task.support_x), len(task.query_x)])

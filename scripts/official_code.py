@@ -99,12 +99,15 @@ def train_step(system: Any, episodes: Episode, ways: int, epoch: int) -> float:
     return loss
 
 
-def accuracies(system: Any, episodes: Episode, ways: int) -> list[float]:
-    """Of each episode's queries after the last inner step."""
-    _, outputs = system.run_validation_iter(_batch(episodes, ways))
+def validate(system: Any, episodes: Episode, ways: int) -> tuple[float, list[float]]:
+    """The loss of the batch and each episode's accuracy, both after the last inner step."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        losses, outputs = system.run_validation_iter(_batch(episodes, ways))
     found = np.stack(outputs).argmax(-1) == episodes.query_y.cpu().numpy()
     rates: list[float] = found.mean(-1).tolist()
-    return rates
+    loss: float = losses["loss"].item()
+    return loss, rates
 
 
 def _batch(episodes: Episode, ways: int) -> list[NDArray[Any]]:

@@ -100,6 +100,18 @@ def test_the_first_steps_are_those_of_more_steps(test_again, run):
     assert (more["inner_steps"], fewer["inner_steps"]) == (7, 2)
 
 
+def test_the_course_over_steps_is_that_of_the_best_network_on_episodes_of_its_own_number(
+    test_again, run
+):
+    few = test_again("eval.course_episodes=4")
+    assert few["test"] == results_in(run)["test"]
+    assert (few["test_per_step"]["episodes"], few["test_per_step"]["of"]) == (4, "test_single")
+    alone = test_again("eval.test_episodes=4", "eval.ensemble=1")
+    assert few["test_per_step"] == alone["test_per_step"]
+    assert alone["test_per_step"]["mean"][-1] == alone["test"]["mean"]
+    assert results_in(run)["test_per_step"]["episodes"] == 6  # all that there are
+
+
 def test_an_ensemble_of_one_is_the_single_best(test_again, run):
     results = test_again("eval.ensemble=1")
     assert results["test"] == results_in(run)["test_single"] | {"ensemble": 1}

@@ -46,7 +46,9 @@ def test_the_folder_alone_is_enough(stopped, maml_train, tmp_path):
 
 def test_what_else_is_typed_must_agree(stopped, maml_train):
     free = "train.max_time=null"
-    assert maml_train(*TINY, f"resume={stopped}", "seed=7", free).code == 0
+    ended = maml_train(*TINY, f"resume={stopped}", "seed=7", free, "engine=loop")
+    assert ended.code == 0
+    assert "engine was graph, is loop: the run goes on" in ended.err
     other = maml_train(*TINY, f"resume={stopped}", "seed=8")
     assert other.code == 4
     assert other.errors[1:] == ["seed: it has 7, now asked for is 8"]

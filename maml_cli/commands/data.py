@@ -37,6 +37,7 @@ examples:
   maml-data dataset=mini_imagenet data_dir=DIR            DIR holds mini-imagenet/
   maml-data dataset=omniglot download=true                fetch Omniglot into data_dir
   maml-data dataset=image_folder dataset.path=DIR         your own pictures, DIR/CLASS/IMAGE
+  maml-data dataset=curves dataset.path=FILE.csv          points of your own
   maml-data dataset=image_folder dataset.path=DIR ways=10 shots=5 queries=5
                                                           are they enough for such episodes?
 
@@ -75,13 +76,14 @@ def _main(overrides: Sequence[str], arguments: argparse.Namespace) -> None:
         raise UsageError(*problems)
     composer = Composer(overrides, extra_dir=extra)
     experiment = build(composer.compose(overrides), command="")
-    from maml_cli.data.inventory import ImageDataset
+    from maml_cli.data.inventory import FileDataset, ImageDataset
 
     dataset = experiment.dataset
+    if isinstance(dataset, FileDataset):
+        Console().print(_summary(dataset.name, dataset.inventory(experiment.run)), soft_wrap=True)
     if not isinstance(dataset, ImageDataset):
         _load(experiment)
         return
-    Console().print(_summary(dataset.name, dataset.inventory(experiment.run)), soft_wrap=True)
     _prepare(dataset, experiment, sheet or Path("outputs", dataset.name, "contact-sheet.png"))
 
 
@@ -103,10 +105,10 @@ def _load(experiment: Experiment) -> None:
 
 
 def _summary(name: str, inventory: Inventory) -> Table:
-    """Where the images are, a row per split, and what is not as it should be."""
+    """Where the data are, a row per split, and what is not as it should be."""
     table = Table(title=name, title_justify="left", title_style="bold", caption_justify="left")
     table.add_column("split")
-    for column in ("classes", "images per class", "images"):
+    for column in inventory.titles:
         table.add_column(column, justify="right")
     for split, counts in inventory.counts.items():
         table.add_row(split, *_amounts(counts, inventory.expected.get(split)))

@@ -17,11 +17,13 @@ from maml_cli.core.settings import EVAL_ARGUMENTS
 CHANGEABLE = (
     *("ways", "shots", "queries", "seed", "device", "engine", "data_dir", "cache_dir", "download"),
     *("dataset", "dataset.*", "eval.inner_steps", "eval.bn_stats", "eval.ensemble", "eval.keep"),
+    "eval.course_episodes",
 )
 DECIDED = tuple(
-    f"dataset.{name}" for name in ("val_fraction", "test_fraction", "split_seed", "range")
+    f"dataset.{name}"
+    for name in ("val_fraction", "test_fraction", "split_seed", "range", "standardise")
 )
-"""Keys of dataset that would draw another split, or show other pictures, than in training."""
+"""Keys of dataset that would draw another split, or show other numbers, than in training."""
 NEW = "new"
 DESCRIPTION = """\
 Test a run again that maml-train has trained: with more episodes, other inner steps, another kind of
@@ -34,6 +36,7 @@ arguments:
   split=test          or val; new: the classes of dataset.path that the run does not know
   output=DIR          another place for the result; it must be empty or new
   eval.test_episodes  how many episodes (of split=val: eval.val_episodes)
+  eval.course_episodes  on how many of them accuracy after each inner step is measured
   eval.inner_steps    gradient steps at the test (null: as trained)
   eval.bn_stats       batch norm by batch, support, support_and_query or running
   eval.ensemble       how many of the best epochs vote, at most as many as the run has kept

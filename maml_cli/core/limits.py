@@ -45,6 +45,8 @@ ARCHIVE_RATIO = 100
 honest one."""
 ARCHIVE_SLACK_BYTES = 256 * MIB
 """Small archives may be packed better."""
+TABLE_BYTES = 256 * MIB
+"""Of a CSV file: five million points of two inputs and an output."""
 PICKLE_STEPS = 20_000_000
 """Instructions of a pickle of pictures: ten seconds; the cached Mini-ImageNet has 200,000."""
 

@@ -92,7 +92,7 @@ class Curves(NamedTuple):
     """Fitted curves on E tasks: P grid points, K support points, S inner steps."""
 
     x: NDArray[np.floating]
-    """(P,)"""
+    """(E, P)"""
     truth: NDArray[np.floating]
     """(E, P)"""
     predictions: NDArray[np.floating]
@@ -105,6 +105,8 @@ class Curves(NamedTuple):
     """(samples, E, P): what the last fit is the mean of."""
     bands: NDArray[np.floating] | None
     """(4, E, P): the ends of the central 90 and 50 % bands, ascending; None without a variance."""
+    axes: tuple[str, str] = ("x", "y")
+    """What x and y are."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,14 +122,23 @@ class EvaluationResult:
     single: Course
     """Of the best network alone. `results.json` keeps its last value alone, unless the metric is
     reported per step; then the course has this one step."""
+    course: Course | None = None
+    """Of the best network alone on the first episodes, after each inner step. None if the metric is
+    reported per step, if there are no inner steps, and in results of earlier versions: there
+    `ensemble` has all steps."""
     not_finite: int = 0
     """Episodes in which an output of the ensemble is inf or nan, and so counts as wrong."""
     descents: Descents | None = None
     """Of optimisation problems; None for few-shot tasks."""
 
     @property
+    def by_step(self) -> Course:
+        """The metric after each inner step, as tables and charts show it."""
+        return self.course or self.ensemble
+
+    @property
     def episodes(self) -> int:
-        """How many episodes every estimate is over."""
+        """How many episodes every estimate is over, but for `course`."""
         return self.ensemble.last.n
 
     @property

@@ -20,6 +20,9 @@ from maml_cli.core.results import (
 )
 from maml_cli.core.stats import Estimate
 
+BEST = "test_single"
+"""Whose course `test_per_step` is: the best network's. Earlier versions have the ensemble's."""
+
 
 def encoded(results: RunResults) -> str:
     """The results as the text of `results.json`."""
@@ -60,7 +63,8 @@ def encoded(results: RunResults) -> str:
             **_recorded("not_finite", test.not_finite or None),
         },
         "test_single": score(test.single) | {"episodes": test.episodes},
-        "test_per_step": _course(test.ensemble),
+        "test_per_step": _course(test.by_step)
+        | ({"episodes": test.course.last.n, "of": BEST} if test.course else {}),
         **_descents(test.descents),
         **({"learned": results.learned} if results.learned else {}),
         **({"calibration": calibration_json.encoded(test.calibration)} if test.calibration else {}),
@@ -84,7 +88,7 @@ def decoded(text: str) -> RunResults:
 
     Earlier versions did not write `train_ways`, `train_shots`, `train_queries` and
     `iterations_skipped` and `calibration`. Without `task_pool`, the supply of training tasks was
-    endless.
+    endless. Without `of`, `test_per_step` is the ensemble's, of all episodes.
     """
     entries = JsonObject.parse(text)
     best = entries.object("val")
@@ -193,7 +197,10 @@ def _metric(entries: JsonObject) -> Metric:
 def _evaluation(entries: JsonObject) -> EvaluationResult:
     test, single = entries.object("test"), entries.object("test_single")
     episodes, per_step = test.integer("episodes"), "steps" in test
-    ensemble = _read_course(test if per_step else entries.object("test_per_step"), episodes)
+    steps = test if per_step else entries.object("test_per_step")
+    of_best = "of" in steps and steps.text("of") == BEST
+    course = _read_course(steps, steps.integer("episodes")) if of_best else None
+    ensemble = course or _read_course(steps, episodes)
     last = ensemble.inner_steps
     if entries.integer("inner_steps") != last:
         raise ValueError(
@@ -201,7 +208,8 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
             f"{'test' if per_step else 'test_per_step'}.steps is {last}"
         )
     if not per_step:
-        ensemble = Course(estimates={**ensemble.estimates, last: _read_end(test, episodes)})
+        earlier = {} if course else ensemble.estimates
+        ensemble = Course(estimates={**earlier, last: _read_end(test, episodes)})
     return EvaluationResult(
         split=_split(entries) if "split" in entries else "test",
         bn_stats=entries.text_or_null("bn_stats"),
@@ -213,6 +221,7 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
         single=_read_course(single, episodes)
         if per_step
         else Course(estimates={last: _read_end(single, episodes)}),
+        course=course,
         not_finite=test.integer_or_absent("not_finite") or 0,
         descents=_read_descents(entries),
     )
@@ -245,7 +254,8 @@ def _require_possible(results: RunResults) -> None:
     """Raise ValueError for a mean that its metric cannot have, or an interval below zero."""
     test, unit = results.test, results.metric.unit
     found = {
-        **{f"the test after step {step}": e for step, e in test.ensemble.estimates.items()},
+        **{f"test_per_step after step {n}": e for n, e in test.by_step.estimates.items()},
+        "the test": test.ensemble.last,
         **{f"test_single after step {step}": e for step, e in test.single.estimates.items()},
         "val": Estimate(results.validation.mean, 0.0, 0),
     }

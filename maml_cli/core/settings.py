@@ -164,6 +164,14 @@ class EvalSettings:
 
     val_episodes: Annotated[int, Field(ge=2, description="validation episodes after each epoch")]
     test_episodes: Annotated[int, Field(ge=2, description="test episodes at the end")]
+    course_episodes: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            description="test episodes on which accuracy after each inner step is measured, of the "
+            "best epoch alone; null: all",
+        ),
+    ]
     ensemble: Annotated[int, Field(ge=1, description="best checkpoints whose logits are averaged")]
     inner_steps: Annotated[
         int | None, Field(ge=0, le=100_000, description="adaptation steps; null: as trained")

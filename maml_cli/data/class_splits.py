@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -11,13 +12,23 @@ from maml_cli.core.types import Split
 from maml_cli.data.images import shortfalls
 from maml_cli.data.picture_tasks import Splits, counts, refuse_shortfalls
 from maml_cli.data.pictures import PictureClass
-from maml_cli.data.record import Binding, classes_in_words, some
+from maml_cli.data.record import CLASSES, Binding, Nouns, some
 from maml_cli.data.sampler import SPLITS
 
 
+class Labelled(Protocol):
+    """A class of pictures, or a task of points."""
+
+    @property
+    def label(self) -> str: ...
+
+
+Member = TypeVar("Member", bound=Labelled)
+
+
 def split_by_seed(
-    classes: Sequence[PictureClass], *, val: float, test: float, seed: int
-) -> dict[str, list[PictureClass]]:
+    classes: Sequence[Member], *, val: float, test: float, seed: int
+) -> dict[str, list[Member]]:
     """The classes in an order drawn by the seed: first test, then val, the rest is train."""
     order = np.random.RandomState(seed).permutation(len(classes))
     tests, vals = round(test * len(classes)), round(val * len(classes))
@@ -31,14 +42,16 @@ def split_by_seed(
 
 def bound_splits(
     path: str,
-    given: Splits,
-    classes: Sequence[PictureClass],
+    given: Mapping[str, Sequence[Member]],
+    classes: Sequence[Member],
     binding: Binding,
     remarks: list[str],
-) -> dict[str, list[PictureClass]]:
+    *,
+    nouns: Nouns = CLASSES,
+) -> dict[str, list[Member]]:
     """The splits that a run was trained with, or those that its test needs.
 
-    `given` are splits by folders or lists, `classes` are all where nothing splits them. With a test
+    `given` are splits by the user, `classes` are all where nothing splits them. With a test
     come the validation classes that are there: probabilities are calibrated on them. Raises
     DataError if nothing is there of what is needed. What is left out is added to the remarks.
     """
@@ -49,10 +62,9 @@ def bound_splits(
     new = [c for c in everything if homes.get(c.label) is None]
     if binding.new and binding.split:
         if not new:
-            raise DataError(
-                f"dataset.path={path}: split=new, but the run knows all {len(everything)} classes"
-            )
-        number = classes_in_words(len(new))
+            every = nouns.amount(len(everything))
+            raise DataError(f"dataset.path={path}: split=new, but the run knows all {every}")
+        number = nouns.amount(len(new))
         remarks.append(f"tested on {number} that the run does not know: {_labels(new)}")
         return {binding.split: new}
     if given:
@@ -64,15 +76,15 @@ def bound_splits(
             )
         return {split: list(given[split]) for split in useful if split in given}
     if len(new) == len(everything) and binding.split:
-        remarks.append(f"no class is split or known to the run: all {len(new)} are tested")
+        remarks.append(f"no {nouns.one} is split or known to the run: all {len(new)} are tested")
         return {binding.split: new}
     if record is None:
         return {}
     own = {split: [c for c in everything if homes[c.label] == split] for split in useful}
     if new:
         remarks.append(
-            f"left out: {classes_in_words(len(new))} that the run's own split does not have: "
-            f"{_labels(new)}; maml-eval split=new tests on new classes"
+            f"left out: {nouns.amount(len(new))} that the run's own split does not have: "
+            f"{_labels(new)}; maml-eval split=new tests on new {nouns.many}"
         )
     return own
 
@@ -151,5 +163,5 @@ def _fractions_that_do(splits: Mapping[str, Sequence[PictureClass]], run: RunSet
     )
 
 
-def _labels(classes: Sequence[PictureClass]) -> str:
+def _labels(classes: Sequence[Labelled]) -> str:
     return some([c.label for c in classes])

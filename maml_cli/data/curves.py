@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
@@ -15,9 +14,8 @@ from maml_cli.core import noise
 from maml_cli.core.objective import REGRESSION
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Episode
+from maml_cli.data.columns import Column, Columns, Numbers
 from maml_cli.data.sampler import Words, episode_keys, episode_words, uniform
-
-Numbers = NDArray[np.float64]
 
 _GRID_POINTS = 201
 
@@ -66,15 +64,27 @@ class CurveFamily(ABC):
 
     def check(self, run: RunSettings) -> list[str]:
         """What these run settings ask for that a curve does not have."""
-        return [
-            f"{key}={ways} asks for classes, but {self.name} is regression: set {key}={rule}."
-            for key, ways, rule in (("ways", run.ways, "1"), ("train_ways", run.train_ways, "null"))
-            if ways not in (1, None)
-        ]
+        return ways_problems(self.name, run)
+
+    def columns(self, trained: Columns | None) -> Columns:
+        """Its input x and output y, which networks see as they are; with `reveal` others too."""
+        low, high = self.inputs
+        told = self.parameters(np.zeros((1, self.words), np.uint64)).size if self.reveal else 0
+        inputs = [Column("x", low=low, high=high)]
+        return Columns(inputs + [Column(f"parameter {n + 1}") for n in range(told)], [Column("y")])
 
     def load(self, run: RunSettings, device: torch.device) -> "CurveTasks":
         """The tasks; nothing is read or downloaded."""
         return CurveTasks(self, run, device)
+
+
+def ways_problems(name: str, run: RunSettings) -> list[str]:
+    """One sentence for each key that asks a regression for classes."""
+    return [
+        f"{key}={ways} asks for classes, but {name} is regression: set {key}={rule}."
+        for key, ways, rule in (("ways", run.ways, "1"), ("train_ways", run.train_ways, "null"))
+        if ways not in (1, None)
+    ]
 
 
 class CurveTasks:

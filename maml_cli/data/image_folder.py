@@ -25,7 +25,7 @@ from maml_cli.data.layouts import Layout, layout_of, sources_in
 from maml_cli.data.picture_tasks import Splits, counts, picture_tasks, refuse_shared
 from maml_cli.data.pictures import Broken, Fit, PictureClass, PictureForm, Recipe, standardised
 from maml_cli.data.pixel_values import ValueRange
-from maml_cli.data.record import UNBOUND, Binding, classes_in_words, some
+from maml_cli.data.record import CLASSES, UNBOUND, Binding, some
 from maml_cli.data.sampler import SPLITS
 
 HELP = (
@@ -187,7 +187,7 @@ class ImageFolder:
             classes = self._large(classes)
             if small:
                 remarks.append(
-                    f"left out: {classes_in_words(len(small))} with fewer than {self.min_images} "
+                    f"left out: {CLASSES.amount(len(small))} with fewer than {self.min_images} "
                     f"pictures: {some(small)}"
                 )
         if binding.record is not None or binding.split is not None:

@@ -7,7 +7,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from maml_cli.core.settings import STRICT
-from maml_cli.data.curves import CurveFamily, Numbers
+from maml_cli.data.columns import Numbers
+from maml_cli.data.curves import CurveFamily
 from maml_cli.data.sampler import Words, uniform
 
 INPUTS = (-2.0, 2.0)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from maml_cli.core.errors import CheckpointError, DataError, UsageError
 from maml_cli.core.types import TaskSource
 from maml_cli.data.cache import remember, remembered
+from maml_cli.data.columns import Column, Columns
 from maml_cli.data.pixel_values import ValueRange
 from maml_cli.data.sampler import SPLITS
 
@@ -25,8 +26,27 @@ EPISODES = 8
 """So many episodes of each split stand for data that have no record of their own."""
 
 
+class Nouns(NamedTuple):
+    """What the members of a split are called, and their parts."""
+
+    one: str
+    many: str
+    parts: str
+
+    def amount(self, number: int) -> str:
+        """`1 class`, `2 classes`."""
+        return f"1 {self.one}" if number == 1 else f"{number} {self.many}"
+
+
+CLASSES = Nouns("class", "classes", "pictures")
+TASKS = Nouns("task", "tasks", "points")
+
+
 class ClassFacts(NamedTuple):
-    """One class: its number of pictures, and a digest of them as decoded."""
+    """One class: its number of pictures, and a digest of them as decoded.
+
+    Or one task of a regression: its number of points, and a digest of them.
+    """
 
     pictures: int
     digest: str
@@ -41,9 +61,16 @@ class DataRecord:
     train_classes: int
     """Classes in training, or 1 for regression."""
     splits: Mapping[str, Mapping[str, ClassFacts]] = field(default_factory=dict)
-    """By split and label; empty for data that are no pictures."""
+    """By split and label; empty for data that are computed."""
     values: ValueRange | None = None
     """Of pictures of more than eight bits a colour, as found in training."""
+    columns: Columns | None = None
+    """Of a regression from a file, as found in training."""
+
+    @property
+    def nouns(self) -> Nouns:
+        """What the splits consist of."""
+        return CLASSES if self.columns is None else TASKS
 
     def home(self, label: str) -> str | None:
         """The split that has the class."""
@@ -55,6 +82,7 @@ class DataRecord:
             "checksum": self.checksum,
             "train_classes": self.train_classes,
             "values": self.values,
+            "columns": None if self.columns is None else self.columns._asdict(),
             "splits": self.splits,
         }
         return json.dumps(content, indent=1, ensure_ascii=True) + "\n"
@@ -64,11 +92,12 @@ class DataRecord:
         """The record in such a text; raises ValueError."""
         content = json.loads(text)
         try:
-            values = content["values"]
+            values, columns = content["values"], content.get("columns")
             return cls(
                 checksum=str(content["checksum"]),
                 train_classes=int(content["train_classes"]),
                 values=None if values is None else _range(*values),
+                columns=None if columns is None else _columns(columns),
                 splits={
                     str(split): {str(c): ClassFacts(int(n), str(d)) for c, (n, d) in found.items()}
                     for split, found in content["splits"].items()
@@ -76,6 +105,13 @@ class DataRecord:
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"an entry is missing or mistyped: {error}") from error
+
+
+def _columns(content: Any) -> Columns:
+    def read(part: str) -> list[Column]:
+        return [Column(str(name), *map(float, numbers)) for name, *numbers in content[part]]
+
+    return Columns(read("inputs"), read("outputs"))
 
 
 def _range(low: Any, high: Any, every: Any) -> ValueRange:
@@ -174,21 +210,21 @@ def changes(before: DataRecord, now: DataRecord, splits: Sequence[str] = SPLITS)
     """What of these splits is not as it was, one phrase each; empty where all is the same."""
     if not before.splits or not now.splits:
         return [] if before.checksum == now.checksum else ["the data are not those of the run"]
-    phrases = []
+    phrases, nouns = [], now.nouns
     for split in splits:
         was, is_now = before.splits.get(split, {}), now.splits.get(split, {})
         gone = [label for label in was if label not in is_now]
         new = [label for label in is_now if label not in was]
         other = [
-            f"{label} ({was[label].pictures} pictures, now {is_now[label].pictures})"
+            f"{label} ({was[label].pictures} {nouns.parts}, now {is_now[label].pictures})"
             if was[label].pictures != is_now[label].pictures
             else label
             for label in was
             if label in is_now and was[label] != is_now[label]
         ]
         phrases += [
-            f"{classes_in_words(len(labels))} of {split} {what}: {some(labels)}"
-            for labels, what in ((gone, "gone"), (new, "new"), (other, "with other pictures"))
+            f"{nouns.amount(len(labels))} of {split} {what}: {some(labels)}"
+            for labels, what in ((gone, "gone"), (new, "new"), (other, f"with other {nouns.parts}"))
             if labels
         ]
     return phrases
@@ -196,6 +232,7 @@ def changes(before: DataRecord, now: DataRecord, splits: Sequence[str] = SPLITS)
 
 def refuse_trained(before: DataRecord, now: DataRecord, split: str) -> None:
     """Raise DataError if a class to be tested has the very pictures of a training class."""
+    nouns = now.nouns
     trained = {facts: label for label, facts in before.splits.get("train", {}).items()}
     tested = now.splits.get(split, {})
     known = [
@@ -205,8 +242,9 @@ def refuse_trained(before: DataRecord, now: DataRecord, split: str) -> None:
     ]
     if known:
         raise DataError(
-            f"{classes_in_words(len(known))} to be tested with the pictures of a class that the "
-            f"run was trained on: {some(known)}; a test needs classes that training has not seen"
+            f"{nouns.amount(len(known))} to be tested with the {nouns.parts} of a {nouns.one} that "
+            f"the run was trained on: {some(known)}; a test needs {nouns.many} that training has "
+            "not seen"
         )
 
 
@@ -214,8 +252,3 @@ def some(names: Sequence[str]) -> str:
     """The first few, and how many more."""
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def classes_in_words(number: int) -> str:
-    """`1 class`, `2 classes`."""
-    return "1 class" if number == 1 else f"{number} classes"

@@ -8,7 +8,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from maml_cli.core.settings import STRICT, RunSettings
-from maml_cli.data.curves import CurveFamily, Numbers
+from maml_cli.data.columns import Numbers
+from maml_cli.data.curves import CurveFamily
 from maml_cli.data.sampler import Words, uniform
 
 AMPLITUDES = (0.1, 5.0)

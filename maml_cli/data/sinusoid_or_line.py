@@ -6,7 +6,8 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from maml_cli.core.settings import STRICT
-from maml_cli.data.curves import CurveFamily, Numbers
+from maml_cli.data.columns import Numbers
+from maml_cli.data.curves import CurveFamily
 from maml_cli.data.sampler import Words, uniform
 from maml_cli.data.sinusoid import AMPLITUDES, INPUTS
 

@@ -24,14 +24,14 @@ def choose_engine(
 
     On a CPU that is `graph` for networks without convolutions. Convolutions with a kernel for each
     task are slow there if batched: `processes`, or `threads` where processes cannot be had or there
-    is one core only. On a GPU it is `vmap`, until `graph` has been measured on one.
+    is one core only. On a GPU every network is fastest by `graph`, which is not for torchrun.
     """
     on_gpu, alone = device.type == "cuda", ranks.size() == 1
     if name == "auto" and not batches:
         return "loop"
     if name == "auto":
         if on_gpu or not convolutional:
-            return "vmap" if on_gpu or not alone else "graph"
+            return "graph" if alone else "vmap"
         shared = processes.AVAILABLE and torch.get_num_threads() > 1 and alone
         return "processes" if shared else "threads"
     problems = {

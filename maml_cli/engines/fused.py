@@ -82,10 +82,10 @@ class NormaliseAndPool(Function):
     def forward(ctx: Any, c: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         # torch's batch-norm kernels sum naively in this layout: a hundred times the rounding error
         mean = c.mean((0, 2, 3))
-        var = (c - _per_channel(mean)).square_().mean((0, 2, 3))
+        var = (c - per_channel(mean)).square_().mean((0, 2, 3))
         inv_std = (var + eps).rsqrt()
         peaks, index = F.max_pool2d(c, 2, return_indices=True)
-        pooled = peaks.sub_(_per_channel(mean)).mul_(_per_channel(inv_std))
+        pooled = peaks.sub_(per_channel(mean)).mul_(per_channel(inv_std))
         ctx.save_for_backward(c, mean, inv_std, pooled, index)
         ctx.mark_non_differentiable(mean, var)
         ctx.set_materialize_grads(False)
@@ -123,8 +123,8 @@ class _NormaliseAndPoolBackward(Function):
         # - r z mean(g p) - r mean(g) is linear in c
         tilt = -inv_std.square() * along_mean
         level = -inv_std * cotangent_mean - tilt * mean
-        out = _at_peaks(cotangent * _per_channel(inv_std), c, index)
-        return out.addcmul_(c, _per_channel(tilt)).add_(_per_channel(level))
+        out = _at_peaks(cotangent * per_channel(inv_std), c, index)
+        return out.addcmul_(c, per_channel(tilt)).add_(per_channel(level))
 
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Any, ...]:
@@ -139,19 +139,20 @@ class _NormaliseAndPoolBackward(Function):
         u_mean = _sum(u) / n
         k = inv_std * (_sum(u * c) / n - mean * u_mean)
         u_peaks = _from_peaks(u, index)
-        cotangent_bar = torch.addcmul(u_peaks - _per_channel(u_mean), pooled, _per_channel(-k))
-        cotangent_bar.mul_(_per_channel(inv_std))
+        cotangent_bar = torch.addcmul(u_peaks - per_channel(u_mean), pooled, per_channel(-k))
+        cotangent_bar.mul_(per_channel(inv_std))
         square = inv_std.square()
         t_mean = _sum(u_peaks * cotangent) / n - u_mean * cotangent_mean - k * along_mean
         tilt = square * inv_std * (2 * k * along_mean - t_mean)
         level = square * (along_mean * u_mean + k * cotangent_mean) - tilt * mean
-        c_bar = _at_peaks(cotangent * _per_channel(-square * k), c, index)
-        c_bar.addcmul_(u, _per_channel(-square * along_mean))
-        c_bar.addcmul_(c, _per_channel(tilt)).add_(_per_channel(level))
+        c_bar = _at_peaks(cotangent * per_channel(-square * k), c, index)
+        c_bar.addcmul_(u, per_channel(-square * along_mean))
+        c_bar.addcmul_(c, per_channel(tilt)).add_(per_channel(level))
         return cotangent_bar, c_bar, None, None, None, None
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """The same values in `LAYOUT`."""
     x = x.contiguous(memory_format=LAYOUT)
     if x.shape[1] > 1:
         return x
@@ -161,7 +162,8 @@ def _channels_last(x: Tensor) -> Tensor:
     return x.as_strided(x.shape, (height * width, 1, width, 1))
 
 
-def _per_channel(values: Tensor) -> Tensor:
+def per_channel(values: Tensor) -> Tensor:
+    """`(channels,)`, to be combined with `(batch, channels, height, width)`."""
     return values.view(1, -1, 1, 1)
 
 
@@ -184,17 +186,25 @@ def _from_peaks(values: Tensor, index: Tensor) -> Tensor:
     return by_place.gather(1, places).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
+def without_sign(kernel: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """The kernel times the sign of the gain, in `LAYOUT`, and that sign.
+
+    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
+    both change sign.
+    """
+    sign = torch.copysign(torch.ones_like(gain), gain.detach())
+    return (kernel * sign.view(-1, 1, 1, 1)).contiguous(memory_format=LAYOUT), sign
+
+
 def block(
     x: Tensor, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`max_pool(batch_norm(convolve(x, kernel)))`, and the batch's mean and biased variance.
 
-    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
-    both change sign. Twice differentiable by reverse mode; not for functional transforms.
+    Twice differentiable by reverse mode; not for functional transforms.
     """
-    sign = torch.copysign(torch.ones_like(gain), gain.detach())
-    signed = (kernel * sign.view(-1, 1, 1, 1)).contiguous(memory_format=LAYOUT)
-    c = Convolve.apply(_channels_last(x), signed)
+    signed, sign = without_sign(kernel, gain)
+    c = Convolve.apply(channels_last(x), signed)
     pooled, mean, var = NormaliseAndPool.apply(c, eps)
-    y = torch.addcmul(_per_channel(bias), pooled, _per_channel(gain * sign))
+    y = torch.addcmul(per_channel(bias), pooled, per_channel(gain * sign))
     return y, mean * sign, var

@@ -13,6 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from maml_cli.core.algorithm import MetaParameters, Phase, TaskStep
+from maml_cli.core.errors import UsageError
 from maml_cli.core.types import Episode, Evaluation
 from maml_cli.engines.engine import Engine
 
@@ -28,7 +29,7 @@ class Recorded(Engine):
     """Replays what a batch of tasks says, computed by another engine when it was recorded.
 
     It is recorded again when the phase changes, or the shape of any tensor: of tensors only the
-    values may differ between replays.
+    values may differ between replays. Raises UsageError where an iteration cannot be recorded.
     """
 
     def __init__(self, engine: Engine, record: Record) -> None:
@@ -62,7 +63,13 @@ class Recorded(Engine):
             tensors, self._form = tree_flatten(found)
             return tensors
 
-        return self._record(step, values)
+        try:
+            return self._record(step, values)
+        except RuntimeError as error:
+            raise UsageError(
+                f"engine=graph cannot record an iteration of this algorithm ({error}): set "
+                "engine=vmap, which computes the same"
+            ) from error
 
 
 def traced(function: Function, example: list[Tensor]) -> Function:

@@ -214,9 +214,10 @@ class Adam:
 
     def memory(self, phi: Tensors) -> Sections:
         zeros = {n: torch.zeros_like(p) for n, p in phi.items()}
-        count = torch.zeros((), dtype=torch.float64)  # 1 - b^t loses digits in float32
-        if phi:
-            count = count.to(next(iter(phi.values())).device)
+        device = next(iter(phi.values())).device if phi else None
+        count = torch.zeros(
+            (), dtype=torch.float64, device=device
+        )  # float32 loses digits of 1 - b^t
         means = {"mean": zeros} if self.beta1 else {}
         return means | {"square": zeros, "count": {"steps": count}}
 

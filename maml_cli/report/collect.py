@@ -29,7 +29,7 @@ from maml_cli.storage.run_folder import (
 )
 
 T = TypeVar("T")
-MACHINE = (*FREE, "seed", "device", "engine", "algo.recompute")
+MACHINE = (*FREE, "seed", "algo.recompute")
 """Settings in which runs of one protocol may differ."""
 
 

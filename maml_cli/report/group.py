@@ -70,8 +70,8 @@ class Group:
 
     @cached_property
     def course(self) -> dict[int, Estimate]:
-        """The ensemble's metric after each inner step that all runs have."""
-        by_run = [run.results.test.ensemble.estimates for run in self.runs]
+        """The metric after each inner step that all runs have; see `EvaluationResult.course`."""
+        by_run = [run.results.test.by_step.estimates for run in self.runs]
         shared = set.intersection(*(set(course) for course in by_run))
         return {step: over_runs([course[step] for course in by_run]) for step in sorted(shared)}
 

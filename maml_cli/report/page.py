@@ -153,7 +153,17 @@ def _per_step(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> 
         steps=True,
         points=[line for line in points if line.x],
     )
-    return Chart("After each inner step", svg)
+    return Chart(f"After each inner step{_of_course(groups)}", svg)
+
+
+def _of_course(groups: Sequence[Group]) -> str:
+    """Whose course it is and over what, if it is not the ensemble's on all episodes."""
+    told = {
+        "" if course is None else f", the best epoch alone on {course.last.n:,} test episodes"
+        for group in groups
+        for course in [group.first.test.course]
+    }
+    return told.pop() if len(told) == 1 else " (see the table of each run)"
 
 
 def _differences(comparisons: Sequence[Comparison]) -> Chart:

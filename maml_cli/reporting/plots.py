@@ -60,7 +60,7 @@ def curves_figure(curves: Curves) -> Figure:
             draw_task(panel, curves, task)
         else:
             panel.set_visible(False)
-    label_axes(figure, panels[0, 0])
+    label_axes(figure, panels[0, 0], axes=curves.axes)
     return figure
 
 
@@ -83,23 +83,23 @@ def draw_task(panel: Axes, curves: Curves, task: int) -> None:
     last = len(curves.predictions) - 1
     styles = {0: BEFORE, 1: FIRST, last: LAST} if last > 0 else {0: BEFORE}
     _draw_bands(panel, curves, task)
-    panel.plot(curves.x, curves.truth[task], label="truth", **TRUTH)
+    panel.plot(curves.x[task], curves.truth[task], label="truth", **TRUTH)
     if len(curves.samples) > 1:
         drawn = curves.samples[:SAMPLES_DRAWN, task].T
         label = [f"{drawn.shape[1]} of {len(curves.samples)} samples"]
-        panel.plot(curves.x, drawn, label=label + [None] * (drawn.shape[1] - 1), **SAMPLE)
+        panel.plot(curves.x[task], drawn, label=label + [None] * (drawn.shape[1] - 1), **SAMPLE)
     for step, style in styles.items():
-        panel.plot(curves.x, curves.predictions[step, task], label=_steps(step), **style)
+        panel.plot(curves.x[task], curves.predictions[step, task], label=_steps(step), **style)
     panel.plot(curves.support_x[task], curves.support_y[task], label="support", **SUPPORT)
     first, end = np.square(curves.predictions[[0, last], task] - curves.truth[task]).mean(-1)
     panel.set_title(f"mse {first:.3g} → {end:.3g}{_inside(curves, task)}", fontsize=10)
     panel.grid(alpha=0.25)
 
 
-def label_axes(figure: Figure, *panels: Axes) -> None:
+def label_axes(figure: Figure, *panels: Axes, axes: tuple[str, str] = ("x", "y")) -> None:
     """Axis labels, and a legend of what the panels show."""
-    figure.supxlabel("x", fontsize=10)
-    figure.supylabel("y", fontsize=10)
+    figure.supxlabel(axes[0], fontsize=10, parse_math=False)
+    figure.supylabel(axes[1], fontsize=10, parse_math=False)
     shown = {
         label: handle
         for panel in panels
@@ -116,7 +116,7 @@ def _draw_bands(panel: Axes, curves: Curves, task: int) -> None:
         return
     for label, ((low, high), tint) in BANDS.items():
         ends = curves.bands[low, task], curves.bands[high, task]
-        panel.fill_between(curves.x, *ends, label=label, color=tint, linewidth=0)
+        panel.fill_between(curves.x[task], *ends, label=label, color=tint, linewidth=0)
 
 
 def _inside(curves: Curves, task: int) -> str:

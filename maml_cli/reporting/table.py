@@ -113,10 +113,11 @@ def tables(results: RunResults) -> list[Table]:
         shown(test.ensemble.last),
         shown(test.single.last),
     )
-    by_step = [(str(step), shown(e)) for step, e in test.ensemble.estimates.items()]
+    by_step = [(str(step), shown(e)) for step, e in test.by_step.estimates.items()]
+    heading = columns[0] if test.course is None else columns[1]
     return [
         Table(("algo", "dataset", "ways", "shots", *columns), [row]),
-        Table(("inner steps", columns[0]), by_step),
+        *([Table(("inner steps", heading), by_step)] if len(by_step) > 1 else []),
         *probabilities,
     ]
 
@@ -168,6 +169,9 @@ def caption(results: RunResults) -> str:
         parts.append(f"training draws from {pool} only")
     if not results.metric.per_step:
         parts.append(count(test.inner_steps, "inner step", "inner steps"))
+    if test.course is not None and test.course.last.n < test.episodes:
+        few = count(test.course.last.n, "episode", "episodes")
+        parts.append(f"accuracy after each of them over the first {few}")
     if test.bn_stats is not None:
         parts.append(f"batch norm by {BATCH_NORM[test.bn_stats]}")
     parts += [

@@ -98,9 +98,12 @@ class Assembly:
     ) -> Scores:
         """The candidates' scores by the experiment's `eval` settings; see `evaluate`.
 
-        `on_progress` is told the split, how many episodes are done and how many there are. Raises
-        DivergedError if there is no episode whose outputs are finite.
+        With `course`, accuracy is also measured after earlier inner steps. `on_progress` is told
+        the split, how many episodes are done and how many there are. Raises DivergedError if there
+        is no episode whose outputs are finite.
         """
+        settings = self.experiment.eval
+        by_step = course and self.steps > 0 and not self.source.objective.reported.per_step
         scores = evaluate(
             self.engine,
             candidates,
@@ -108,8 +111,8 @@ class Assembly:
             split=split,
             episodes=episodes,
             steps=self.steps,
-            bn_stats=self.experiment.eval.bn_stats,
-            course=course,
+            bn_stats=settings.bn_stats,
+            course_episodes=min(settings.course_episodes or episodes, episodes) if by_step else 0,
             on_progress=lambda done: on_progress(split, done, episodes),
         )
         if scores.not_finite == episodes:
@@ -213,6 +216,7 @@ class Assembly:
             ensemble_size=candidates,
             calibration=calibration,
             single=course(scores.steps, scores.single),
+            course=course(scores.course_steps, scores.course) if len(scores.course) else None,
             not_finite=scores.not_finite,
             descents=None
             if self.source.objective.reported.few_shot

@@ -8,7 +8,7 @@ from maml_cli.core.errors import DataError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.types import Episode, TaskSource
 from maml_cli.data.images import ImageTasks
-from maml_cli.data.inventory import ImageDataset
+from maml_cli.data.inventory import FileDataset
 from maml_cli.data.keyed import keyed
 from maml_cli.data.record import (
     UNBOUND,
@@ -27,7 +27,7 @@ from maml_cli.storage.run_folder import RunFolder
 def load(experiment: Experiment, device: torch.device, binding: Binding = UNBOUND) -> TaskSource:
     """The episodes of an experiment, as the binding asks; raises DataError or UsageError."""
     dataset = experiment.dataset
-    if isinstance(dataset, ImageDataset):
+    if isinstance(dataset, FileDataset):
         return dataset.load(experiment.run, device, binding)
     return keyed(dataset.load(experiment.run, device), experiment.run.seed)
 
@@ -80,7 +80,7 @@ def load_to_test(
 
 def splits_of(source: TaskSource) -> tuple[str, ...]:
     """Those that the source has."""
-    return source.splits if isinstance(source, ImageTasks) else SPLITS
+    return getattr(source, "splits", SPLITS)
 
 
 def preview(source: TaskSource) -> Episode:

@@ -27,11 +27,15 @@ class Scores(NamedTuple):
     """The metric of every episode after some inner steps, `(episodes, len(steps))`."""
 
     steps: tuple[int, ...]
-    """After how many inner steps, ascending."""
+    """After how many inner steps, ascending; all but the last only if the metric is reported so."""
     ensemble: Tensor
     """Of the candidates' averaged outputs."""
     single: Tensor
     """Of the first candidate alone."""
+    course_steps: tuple[int, ...]
+    """After how many inner steps `course` is."""
+    course: Tensor
+    """The first candidate alone on the first episodes, `(course episodes, len(course_steps))`."""
     predictive: Tensor
     """What the ensemble says of the queries after the last step (`core/scoring.py`); empty if
     outputs are no predictions."""
@@ -62,29 +66,36 @@ def evaluate(
     episodes: int,
     steps: int,
     bn_stats: BatchNormStats,
-    course: bool,
+    course_episodes: int,
     on_progress: Callable[[int], None],
 ) -> Scores:
     """Score the candidates on the first `episodes` episodes of a split; changes nothing.
 
-    Scored is the end of the adaptation, and with `course` what comes before it. Where the metric is
-    reported per step, the course is always scored.
+    Each candidate answers the queries once, after the last inner step. On the first
+    `course_episodes` episodes, the first candidate also answers them after earlier steps. If the
+    metric is reported per step, every candidate does so on all episodes.
     The ensemble's outputs are the mean of the candidates' outputs (logits, for classes), as in the
     official MAML++ code.
     """
     objective = source.objective
-    every = steps_to_score(steps, free=not objective.reported.few_shot)
-    whole = course or objective.reported.per_step
-    evaluation = Evaluation(every if whole else (steps,), bn_stats)
+    every = Evaluation(steps_to_score(steps, free=not objective.reported.few_shot), bn_stats)
+    once = every if objective.reported.per_step else Evaluation((steps,), bn_stats)
     ensemble, single, predictive, true, classes, seconds = [], [], [], [], [], 0.0
+    course = []
     on_progress(0)
     for start in range(0, episodes, EPISODES_AT_ONCE):
         count = min(EPISODES_AT_ONCE, episodes - start)
         batch = source.episodes(split, start, count)
         targets = batch.query_y.unsqueeze(1)
+        first = every if start < course_episodes else once
         started = time.perf_counter()
-        found = [engine.predict(c, batch, evaluation) for c in candidates]
+        found = [engine.predict(candidates[0], batch, first)]
+        found += [engine.predict(c, batch, once) for c in candidates[1:]]
         seconds += time.perf_counter() - started
+        if start < course_episodes:
+            whole = objective.metric(objective.combine(found[0]), targets)
+            course.append(whole[: course_episodes - start].cpu())
+        found = [samples[:, -len(once.after) :] for samples in found]
         outputs = torch.stack([objective.combine(samples) for samples in found])
         ensemble.append(objective.metric(outputs.mean(0), targets).cpu())
         single.append(objective.metric(outputs[0], targets).cpu())
@@ -95,9 +106,11 @@ def evaluate(
         classes.append(batch.classes.cpu())
         on_progress(start + count)
     return Scores(
-        steps=evaluation.after,
+        steps=once.after,
         ensemble=torch.cat(ensemble),
         single=torch.cat(single),
+        course_steps=every.after,
+        course=torch.cat(course) if course else torch.empty(0, len(every.after)),
         predictive=torch.cat(predictive) if predictive else torch.empty(0),
         targets=torch.cat(true),
         classes=torch.cat(classes),
@@ -173,17 +186,18 @@ def fitted_curves(
         return numbers
 
     return Curves(
-        x=array(episodes.query_x[0]),
+        x=array(episodes.query_x),
         truth=array(episodes.query_y),
         predictions=array(outputs.transpose(0, 1)),
         samples=array(samples[:, -1].transpose(0, 1)),
         support_x=array(episodes.support_x),
         support_y=array(episodes.support_y),
-        bands=_bands(samples[:, -1], variance),
+        bands=bands(samples[:, -1], variance),
+        axes=getattr(source, "axes", ("x", "y")),
     )
 
 
-def _bands(samples: Tensor, variance: float) -> NDArray[np.float64] | None:
+def bands(samples: Tensor, variance: float) -> NDArray[np.float64] | None:
     """The ends of the central 90 and 50 % bands, `(4, episodes, points)`, ascending."""
     if not (variance > 0 and samples.isfinite().all()):
         return None

@@ -16,7 +16,7 @@ from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
-from maml_cli.runs.assembly import Assembly, assemble, choose_device
+from maml_cli.runs.assembly import Assembly, assemble, choose_device, device_name
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import tested
 from maml_cli.runs.evaluation import estimates
@@ -64,13 +64,14 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     with agreed():
         found = _found(checkpoints, experiment, output_dir)
     if found is not None:
-        threads = usable_threads(found.content["machine"]["threads"])
-        torch.set_num_threads(threads)  # sums depend on their number
+        machine = found.content["machine"]
+        if machine["device"] == device_name(device):
+            torch.set_num_threads(usable_threads(machine["threads"]))  # sums depend on their number
         experiment = with_command(found, experiment)
     parts = assemble(experiment, source, device)
     require_keepable(parts)
     checkpoints.tidy(found)
-    state, notes, remarks = _begin(parts, found, files)
+    state, notes, remarks = _begin(parts, found, files, checkpoints)
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
     from_first(lambda: write_atomically(files.config, experiment.resolved))
@@ -140,7 +141,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
 
 def _begin(
-    parts: Assembly, found: Found | None, files: RunFolder
+    parts: Assembly, found: Found | None, files: RunFolder, checkpoints: Checkpoints
 ) -> tuple[RunState, list[str], list[str]]:
     """The run before its next iteration, what to say at its start, and what in every table."""
     experiment, algorithm = parts.experiment, parts.engine.algorithm
@@ -162,6 +163,10 @@ def _begin(
         *other_machine(found.content["machine"], parts.machine),
         f"goes on after iteration {state.iteration} from {found.path}",
     ]
+    best, state.scores = checkpoints.best(state.scores), checkpoints.present(state.scores)
+    if lost := sorted(epoch + 1 for epoch in best if epoch not in state.scores):
+        epochs = ", ".join(map(str, lost))
+        remarks.append(f"the files of epochs {epochs}, among the best so far, were not there")
     if longer := extension(found, experiment):
         from_first(lambda: set_aside(files, longer.before))
         remarks.append(longer.remark())

@@ -67,6 +67,11 @@ class Checkpoints:
         ranked = sorted(scores, key=lambda epoch: (self._cost(scores[epoch]), epoch))
         return ranked[: self._keep]
 
+    def present(self, scores: Mapping[int, float]) -> dict[int, float]:
+        """The scores; of the epochs that are still here, if a file of the best ones is missing."""
+        here = {epoch: score for epoch, score in scores.items() if self.path(epoch).is_file()}
+        return dict(scores) if here.keys() >= {*self.best(scores)} else here
+
     def hopeful(self, scores: Mapping[int, float], patience: int | None) -> bool:
         """Whether one of the last `patience` epochs is the best of all; None: always."""
         return not scores or patience is None or max(scores) - self.best(scores)[0] < patience

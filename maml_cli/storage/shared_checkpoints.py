@@ -32,6 +32,10 @@ class SharedCheckpoints(Checkpoints):
     def newest(self) -> Found | None:
         return from_first(super().newest)
 
+    def present(self, scores: Mapping[int, float]) -> dict[int, float]:
+        of_first = super().present
+        return from_first(lambda: of_first(scores))
+
     def tidy(self, found: Found | None) -> None:
         clear = super().tidy
         from_first(lambda: clear(found))

@@ -1,6 +1,7 @@
 """Engines on a GPU whose results can be compared with the CPU's."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -26,7 +27,8 @@ class OnGpu(Engine):
         self.name = f"{engine.name} on the GPU"
 
     def step(self, params: MetaParameters, episodes: Episode, phase: Phase) -> TaskStep:
-        return _sent(self._engine.step(params.to(_GPU), _sent(episodes, _GPU), phase), _CPU)
+        there = replace(params.to(_GPU), inputs=_sent(params.inputs, _GPU))
+        return _sent(self._engine.step(there, _sent(episodes, _GPU), phase), _CPU)
 
     def predict(self, params: MetaParameters, episodes: Episode, evaluation: Evaluation) -> Tensor:
         return self._engine.predict(params.to(_GPU), _sent(episodes, _GPU), evaluation).to(_CPU)

@@ -18,6 +18,7 @@ from maml_cli.core.results import Retest, RunResults
 KEPT = sorted((Path(__file__).parents[2] / "docs" / "results").glob("*.json"))
 ERRORS = course({0: (3.5, 0.25), 1: (0.5, 0.125)})
 SINUSOID = changed(OMNIGLOT, metric=MSE, ways=1, bn_stats=None, ensemble=ERRORS, single=ERRORS)
+FEWER = course({0: (0.25, 0.125), 2: (0.75, 0.25)}, episodes=100)
 RETEST = Retest(run="outputs/run", trained_by=None, epochs=3)
 
 
@@ -28,12 +29,13 @@ RETEST = Retest(run="outputs/run", trained_by=None, epochs=3)
         SINUSOID,
         changed(OMNIGLOT, train_ways=20, task_pool=200_000),
         changed(OMNIGLOT, split="val", retest=RETEST, iterations_skipped=None),
+        changed(OMNIGLOT, ensemble=course({2: (0.9, 0.01)}), course=FEWER),
         changed(OMNIGLOT, calibration=CALIBRATED),
         changed(SINUSOID, calibration=BANDS),
     ],
     ids=[
         *("accuracy", "error", "other tasks in training", "tested again"),
-        *("probabilities", "bands"),
+        *("a course of its own episodes", "probabilities", "bands"),
     ],
 )
 def test_results_come_back_as_they_were(results: RunResults) -> None:
@@ -69,6 +71,15 @@ def test_of_the_single_network_the_file_keeps_the_end_alone() -> None:
     text = changed(OMNIGLOT, single=whole).to_json()
     assert RunResults.from_json(text) == OMNIGLOT
     assert json.loads(text)["test_single"] == {"mean": 0.88, "ci95": 0.01, "episodes": 600}
+
+
+def test_the_course_of_the_best_network_is_told_from_that_of_the_ensemble() -> None:
+    of_best = changed(OMNIGLOT, ensemble=course({2: (0.9, 0.01)}), course=FEWER)
+    told = json.loads(of_best.to_json())["test_per_step"]
+    assert (told["of"], told["episodes"]) == ("test_single", 100)
+    assert (told["steps"], told["mean"]) == ([0, 2], [0.25, 0.75])
+    assert (of_best.test.by_step, OMNIGLOT.test.by_step) == (FEWER, OMNIGLOT.test.ensemble)
+    assert "of" not in json.loads(OMNIGLOT.to_json())["test_per_step"]
 
 
 def test_what_diverged_is_null() -> None:

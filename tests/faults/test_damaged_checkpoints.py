@@ -9,6 +9,7 @@ import random
 import shutil
 import zipfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -192,3 +193,19 @@ def test_only_unfinished_writes_are_deleted(broken_off):
     checkpoints.tidy(checkpoints.newest())
     assert not (checkpoints_dir / ".epoch-0005.pt.77").exists()
     assert (checkpoints_dir / "notes.txt").read_text() == "mine"
+
+
+def test_best_epochs_whose_files_are_gone_take_no_part(tmp_path, run_to, monkeypatch):
+    run, ensemble = tmp_path / "run", "eval.ensemble=4"
+    with monkeypatch.context() as fault:
+        fault.setattr(Checkpoints, "load", Mock(side_effect=CheckpointError("broken off")))
+        assert run_to(run, ensemble).code == 4
+    for gone in (1, 3):
+        (run / "checkpoints" / f"epoch-000{gone}.pt").unlink()
+    ended = run_to(run, ensemble)
+    assert ended.code == 0
+    said = "the files of epochs 1, 3, among the best so far, were not there"
+    assert said in ended.err
+    table = (run / "table.md").read_text()
+    assert said in table
+    assert "averages the outputs of 2 epochs" in table

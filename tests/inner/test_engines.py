@@ -31,7 +31,9 @@ def machine(monkeypatch):
         (CPU, True, {"size": 2}, "threads"),
         (CPU, False, {}, "graph"),
         (CPU, False, {"size": 2}, "vmap"),
-        (GPU, True, {}, "vmap"),
+        (GPU, True, {}, "graph"),
+        (GPU, False, {}, "graph"),
+        (GPU, True, {"size": 2}, "vmap"),
     ],
 )
 def test_what_is_chosen(machine, device, convolutional, has, chosen):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from problems import TRAIN, Learner, at_epoch, conv4, double, image_batch, images, maml, shipped
 
+from maml_cli.core.errors import UsageError
 from maml_cli.engines.recorded import Recorded, traced
 from maml_cli.engines.vmap import Vmap
 
@@ -72,3 +73,13 @@ def test_replays_are_the_steps_of_the_learner(name, network, record):
         params.state.update(expected.state)
     for expected, found in seen:  # only now: a later replay must not have changed an earlier step
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_what_cannot_be_recorded_is_said():
+    def waits(*_):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    engine = Vmap(LEARNERS["maml"].build(NETWORKS["mlp"].build(SOURCE.input_shape), SOURCE, TRAIN))
+    recorded = Learner(Recorded(engine, waits))
+    with pytest.raises(UsageError, match=r"not permitted when .*: set engine=vmap"):
+        recorded.meta_gradient(double(recorded.init(0)), BATCH, at_epoch(0))

@@ -106,7 +106,7 @@ def curves():
     truth = np.array([[0.0, 1.0, 2.0], [3.0, 3.0, 3.0]])
     predictions = np.stack([truth + 2, truth + 1, truth])
     return Curves(
-        x=np.array([-1.0, 0.0, 1.0]),
+        x=np.array([[-1.0, 0.0, 1.0]] * 2),
         truth=truth,
         predictions=predictions,
         support_x=np.array([[0.5], [-0.5]]),

@@ -27,6 +27,7 @@ def test_one_inner_step_is_named_once(curves):
 
 def test_panels_without_a_task_are_hidden(curves):
     three = curves._replace(
+        x=np.zeros((3, 3)),
         truth=np.zeros((3, 3)),
         predictions=np.zeros((2, 3, 3)),
         support_x=np.zeros((3, 1)),

@@ -2,7 +2,7 @@ from dataclasses import replace
 from math import nan
 from typing import get_args
 
-from results import BANDS, CALIBRATED, OMNIGLOT, changed
+from results import BANDS, CALIBRATED, OMNIGLOT, changed, course
 
 from maml_cli.core.results import RunResults
 from maml_cli.core.settings import BatchNormStats
@@ -125,3 +125,15 @@ def test_what_is_not_finite_is_counted_in_a_remark():
     assert "† training passed over 3 iterations whose loss or gradient was not finite" in text
     assert "ensemble of 5 †" in text
     assert RunResults.from_json(results.to_json()) == results
+
+
+def test_a_course_of_fewer_episodes_is_told_to_be_of_the_best_network(results):
+    of_best = course({0: (0.25, 0.125), 2: (0.75, 0.25)}, episodes=100)
+    told = markdown(changed(results, ensemble=course({2: (0.9765, 0.0031)}), course=of_best))
+    assert "| inner steps   | test accuracy, single best   |" in told
+    assert "| 0             | 25.00 ± 12.50 %" in told
+    assert "2 inner steps; accuracy after each of them over the first 100 episodes;" in told
+
+
+def test_a_course_of_one_step_has_no_table(results):
+    assert "inner steps  " not in markdown(changed(results, ensemble=course({0: (0.9, 0.01)})))
