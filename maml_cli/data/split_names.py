@@ -11,9 +11,9 @@ _SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 
 
 def split_of(name: str) -> str | None:
-    """The split that a folder or list of this name holds: `val` for `Validation` or `meta-val`."""
+    """The split that a folder or list holds: `val` for `Validation`, `meta-val`, `val_images`."""
     plain = re.sub(r"[^a-z]", "", name.lower()).removeprefix("meta")
-    return _SPLIT_OF.get(plain)
+    return _SPLIT_OF.get(re.sub("(set|images|data)$", "", plain))
 
 
 def split_at_end(name: str) -> str | None:

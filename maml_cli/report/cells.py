@@ -15,7 +15,7 @@ SHORT = "‡"
 """Marks the numbers of runs with fewer iterations than the published ones."""
 NONE = "–"
 LEGEND = {
-    MARK: "incomplete data",
+    MARK: "with a remark, below the table of its task",
     SHORT: "fewer iterations than published",
     "↓": "worse than published, beyond our interval",
     "↑": "better than published, beyond our interval",

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, ScalarFormatter
+from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter, StrMethodFormatter
 
 from maml_cli.core.metric import Metric
 
@@ -86,6 +86,7 @@ def lines(
         else:
             axes.set_yscale("log")
             axes.set_ylim(top=_highest(series, axes.get_ylim()[1]))
+            _plain_numbers(axes)
         axes.locator_params(axis="x", nbins=6, integer=True)
         last = max(max(line.x) for line in series)
         if steps and last > 10:
@@ -152,6 +153,14 @@ def _keep_room_for_ten(axes: Axes, last: float) -> None:
     axes.set_xscale("symlog", linthresh=10)
     axes.set_xticks([step for step in (0, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if step <= last])
     axes.xaxis.set_major_formatter(ScalarFormatter())
+
+
+def _plain_numbers(axes: Axes) -> None:
+    """Labels such as 0.2 on a logarithmic axis; a page would show the usual formulas raw."""
+    low, high = axes.get_ylim()
+    plain = StrMethodFormatter("{x:g}")
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
 
 
 def _highest(series: Sequence[Line], limit: float) -> float:

@@ -156,7 +156,7 @@ def _begin(
     optimizer = algorithm.optimizer(list(flat(params.theta).values()))
     state = RunState(params=params, optimizer=optimizer)
     if found is None:
-        return state, [*remarks], remarks
+        return state, [], remarks
     state.restore(found.content)
     notes = [
         *found.problems,
@@ -172,7 +172,7 @@ def _begin(
         remarks.append(longer.remark())
         per_epoch = experiment.train.iterations_per_epoch
         notes += longer.notes(parts.engine, state.iteration, per_epoch)
-    return state, [*notes, *remarks], remarks
+    return state, notes, remarks
 
 
 def _require_own_config(experiment: Experiment, files: RunFolder, output_dir: Path) -> None:

@@ -35,6 +35,7 @@ def splits(layout: Layout) -> dict[str, list[str]]:
         ("training", "validation", "testing"),
         ("base", "valid", "novel"),
         ("meta-train", "meta_val", "metatest"),
+        ("train_set", "val_images", "test data"),
         ("TRAIN", "dev", "eval"),
     ],
 )

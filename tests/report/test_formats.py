@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from maml_cli.report import formats
+from maml_cli.core.metric import MSE
+from maml_cli.report import charts, formats
 from maml_cli.report.analysis import Report, analyse
 from maml_cli.report.collect import collect
 from maml_cli.report.page import page
@@ -165,3 +166,12 @@ def test_the_page_draws_what_a_run_wrote(make_run: MakeRun, tmp_path: Path) -> N
     assert "Learning curves over time" in text
     assert "0.321" in text
     assert "0.123" not in text
+
+
+def test_a_logarithmic_axis_has_plain_numbers() -> None:
+    line = charts.Line("MAML", [0, 1, 2], [3.0, 0.4, 0.02])
+    narrow = charts.Line("MAML", [0, 1, 2], [3.0, 2.5, 2.1])
+    wide, close = (charts.lines([series], x="", y="", metric=MSE) for series in (line, narrow))
+    assert "mathdefault" not in wide + close
+    assert re.search(r">0\.1</text>", wide)
+    assert re.search(r">2</text>", close)
