@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from bench import our_engine, paired
 from bench_cases import CASES, MINI, STEPS, Case, batch_of
-from bench_peers import Step, body_of, htym_system, tasks_of
+from bench_peers import Step, body_of, tasks_of
+from official_code import official_system, validate
 from tabulate import tabulate
 from torch import nn
 
@@ -51,15 +52,8 @@ def ours(engine: Engine, params: MetaParameters, after: tuple[int, ...]) -> Step
 
 def official(case: Case, params: MetaParameters, path: Path) -> Step:
     """The official MAML++ code's validation of a batch."""
-    system = htym_system(case, params, path)
-
-    def answer(episodes: Episode) -> float:
-        names = ("support_x", "query_x", "support_y", "query_y")
-        batch = [getattr(episodes, n).unflatten(1, (case.ways, -1)).numpy() for n in names]
-        losses, _ = system.run_validation_iter(batch)
-        return losses["loss"].item()
-
-    return answer
+    system = official_system(path, case.experiment, case.image, params)
+    return lambda episodes: validate(system, episodes, case.ways)[0]
 
 
 def plain_loop(case: Case, params: MetaParameters, steps: int) -> Step:

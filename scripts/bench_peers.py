@@ -1,11 +1,6 @@
 """The other side of `bench.py`: the same iteration by other code, from our weights."""
 
-import contextlib
 import importlib.util
-import io
-import sys
-import types
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from bench_cases import STEPS, Case
+from official_code import official_system, train_step
 from torch import Tensor, nn
 
 from maml_cli.core.algorithm import MetaParameters
@@ -37,76 +33,12 @@ def peer_step(peer: str, case: Case, params: MetaParameters, htym: Path | None) 
     return PEERS[peer].build(case, params, htym)
 
 
-def htym_system(case: Case, params: MetaParameters, path: Path | None) -> Any:
-    """The official MAML++ code, unchanged, with the settings of its own configuration files."""
-    sys.path.insert(0, str(path))
-    from few_shot_learning_system import MAMLFewShotClassifier
-
-    algo = case.experiment.algo
-    settings = types.SimpleNamespace(
-        batch_size=case.tasks,
-        use_cuda=False,
-        seed=0,
-        num_classes_per_set=case.ways,
-        task_learning_rate=algo.inner_lr,
-        number_of_training_steps_per_iter=STEPS,
-        number_of_evaluation_steps_per_iter=STEPS,
-        learnable_per_layer_per_step_inner_loop_learning_rate=algo.lslr,
-        meta_learning_rate=1e-3,
-        min_learning_rate=1e-5,
-        total_epochs=100,
-        enable_inner_loop_optimizable_bn_params=False,
-        use_multi_step_loss_optimization=algo.msl,
-        multi_step_loss_num_epochs=algo.msl_epochs,
-        second_order=algo.order == 2,
-        first_order_to_second_order_epoch=-1,
-        per_step_bn_statistics=algo.bnwb,
-        learnable_bn_gamma=True,
-        learnable_bn_beta=True,
-        norm_layer="batch_norm",
-        cnn_num_filters=case.filters,
-        num_stages=4,
-        max_pooling=True,
-        conv_padding=1,
-        dataset_name="imagenet" if case.image[0] == 3 else "omniglot",
-    )
-    with contextlib.redirect_stdout(io.StringIO()):
-        system = MAMLFewShotClassifier((2, *case.image), torch.device("cpu"), settings)
-    ours = {_htym_name(n): t for n, t in params.theta["model"].items()}
-    state = system.classifier.state_dict()
-    system.classifier.load_state_dict({**state, **{n: t.clone() for n, t in ours.items()}})
-    return system
-
-
 def _htym(case: Case, params: MetaParameters, path: Path | None) -> Step:
-    system = htym_system(case, params, path)
-
-    def step(episodes: Episode) -> float:
-        per_class = (case.ways, -1)
-        batch = [
-            t.unflatten(1, per_class)
-            for t in (
-                episodes.support_x,
-                episodes.query_x,
-                episodes.support_y,
-                episodes.query_y,
-            )
-        ]
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            losses, _ = system.run_train_iter([t.numpy() for t in batch], epoch=0)
-        return losses["loss"].item()
-
-    return step
-
-
-def _htym_name(name: str) -> str:
-    """Our parameter's name in the official code."""
-    parts = name.split(".")
-    if parts[0] == "head":
-        return f"layer_dict.linear.{'weights' if parts[1] == 'weight' else 'bias'}"
-    kind = {"conv": "conv", "norm": "norm_layer"}[parts[2]]
-    return f"layer_dict.conv{parts[1]}.{kind}.{parts[3]}"
+    """The official MAML++ code, unchanged, with the settings of the case."""
+    if path is None:
+        raise ValueError("no path of the official code")
+    system = official_system(path, case.experiment, case.image, params)
+    return lambda episodes: train_step(system, episodes, case.ways, epoch=0)
 
 
 class _Network(nn.Module):

@@ -1,6 +1,6 @@
 """A trained run in Python: adapt it to examples, ask for predictions, take them as a module."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from maml_cli.core.algorithm import MetaParameters, flat, misfits, nested
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.objective import CLASSIFICATION, Objective, class_balanced
+from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective, class_balanced
 from maml_cli.core.types import Episode
+from maml_cli.data.columns import Column, Columns, CurveDataset
 from maml_cli.data.files import FolderFiles
 from maml_cli.data.inventory import ImageDataset
 from maml_cli.data.own_pictures import evened, network_inputs
@@ -24,6 +25,9 @@ from maml_cli.data.sampler import episode_keys
 from maml_cli.runs.assembly import Answers, Assembly, assemble, choose_device
 from maml_cli.runs.trained import load_trained
 from maml_cli.storage.run_folder import RunFolder
+
+Scales = Mapping[str, Tensor]
+"""Of `inputs` and `outputs`, where they are numbers with names: see `_scale`."""
 
 
 @dataclass(kw_only=True)
@@ -52,11 +56,15 @@ class Model:
         self._device = choose_device(experiment.run.device)
         dataset = experiment.dataset
         self._classes = isinstance(dataset, ImageDataset)
-        self._objective = (
-            CLASSIFICATION
-            if self._classes
-            else dataset.load(experiment.run, self._device).objective
-        )
+        self._columns: Columns | None = None
+        if self._classes:
+            self._objective = CLASSIFICATION
+        elif isinstance(dataset, CurveDataset):
+            record = read_record(RunFolder(folder).data)
+            self._objective = REGRESSION
+            self._columns = dataset.columns(record.columns if record else None)
+        else:
+            self._objective = dataset.load(experiment.run, self._device).objective
         trained = load_trained(folder, experiment, self._objective, self._device)
         self._candidates, self.remarks = trained.candidates, trained.remarks
 
@@ -89,7 +97,8 @@ class Model:
 
         For classes, `support_x` is `(examples, channels, height, width)` and `support_y` holds
         labels 0 to ways-1, in any order and as many of each as there are. For curves both are
-        `(points, numbers)`. Raises UsageError if that does not fit the run.
+        `(points, numbers)`, in the units of the data set. Raises UsageError if that does not fit
+        the run.
         """
         if len(support_x) != len(support_y) or not len(support_x):
             raise UsageError(
@@ -101,6 +110,17 @@ class Model:
             outputs = int(support_y.max()) + 1
         else:
             objective, outputs = self._objective, support_y.shape[-1]
+        scales: Scales = {}
+        if self._columns is not None:
+            given = support_x.shape[-1], support_y.shape[-1]
+            if given != (wanted := tuple(map(len, self._columns))):
+                raise UsageError(
+                    f"support_x and support_y have {given[0]} and {given[1]} numbers for each "
+                    f"point; the run was trained on {wanted[0]} and {wanted[1]}"
+                )
+            scales = {n: _scale(part) for n, part in self._columns._asdict().items()}
+            support_x = _seen(support_x, scales["inputs"]).float()
+            support_y = _seen(support_y, scales["outputs"]).float()
         # a classifier of all training classes has a head of theirs; nobody else asks their number
         head = self._candidates[0].theta.get("model", {}).get("head.weight", ())
         task = GivenTask(
@@ -118,7 +138,20 @@ class Model:
             )
         support = support_x.to(self._device), support_y.to(self._device)
         key = torch.from_numpy(episode_keys(run.seed, "test", 0, 1)[0]).to(self._device)
-        return AdaptedModel(AdaptedModule(parts, self._candidates, *support, key))
+        return AdaptedModel(AdaptedModule(parts, self._candidates, *support, key, scales=scales))
+
+
+def _scale(columns: Sequence[Column]) -> Tensor:
+    """Mean and deviation of each column, `(2, columns)`; doubles, as means may be large."""
+    pairs = [(c.mean, c.deviation) for c in columns]
+    return torch.tensor(pairs, dtype=torch.float64).T
+
+
+def _seen(values: Tensor, scale: Tensor) -> Tensor:
+    """The numbers as a network sees them."""
+    mean, deviation = scale.to(values.device)
+    found: Tensor = (values - mean) / deviation
+    return found
 
 
 class AdaptedModel:
@@ -150,6 +183,9 @@ class AdaptedModule(nn.Module):
     support_x: Tensor
     support_y: Tensor
     key: Tensor
+    inputs: Tensor
+    """For curves: mean and deviation of each input, `(2, inputs)`."""
+    outputs: Tensor
 
     def __init__(
         self,
@@ -158,8 +194,13 @@ class AdaptedModule(nn.Module):
         support_x: Tensor,
         support_y: Tensor,
         key: Tensor,
+        *,
+        scales: Scales,
     ) -> None:
         super().__init__()
+        for name, scale in scales.items():
+            self.register_buffer(name, scale.to(key.device))
+        self._scaled = bool(scales)
         self._parts = parts
         self._names = [(list(flat(c.theta)), list(flat(c.state))) for c in candidates]
         for number, candidate in enumerate(candidates):
@@ -176,8 +217,12 @@ class AdaptedModule(nn.Module):
         return not self.support_y.is_floating_point()
 
     def forward(self, query_x: Tensor) -> Tensor:
-        outputs: Tensor = self.answers(query_x).outputs[0]
-        return outputs
+        if not self._scaled:
+            return self.answers(query_x).outputs[0]
+        outputs = self.answers(_seen(query_x.to(self.inputs.device), self.inputs)).outputs[0]
+        mean, deviation = self.outputs
+        original: Tensor = outputs * deviation + mean
+        return original.to(outputs.dtype)
 
     def answers(self, query_x: Tensor) -> Answers:
         """The outputs, with their samples if the learner draws any."""

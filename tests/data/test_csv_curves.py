@@ -8,14 +8,19 @@ import pytest
 import torch
 from point_files import write_fields, write_lines, write_waves
 
+import maml_cli
 from maml_cli.commands.data import main as maml_data
 from maml_cli.commands.evaluate import main as maml_eval
 from maml_cli.commands.train import main as maml_train
+from maml_cli.config.trained import trained_experiment
+from maml_cli.core.algorithm import MetaParameters, nested
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.settings import RunSettings
+from maml_cli.core.types import Evaluation
 from maml_cli.data.csv_curves import CsvCurves
 from maml_cli.data.point_tasks import PointTasks
 from maml_cli.data.sampler import SPLITS
+from maml_cli.runs.assembly import assemble
 
 CPU = torch.device("cpu")
 TINY = [
@@ -281,6 +286,30 @@ def test_a_run_keeps_its_tasks_and_its_scale(run, capsys):
         maml_train(["algo=maml", *TINY, "dataset.path=waves.csv", "hydra.run.dir=run"])
     assert ended.value.code == 3
     assert "tasks of train with other points" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("run")
+def test_in_python_a_run_takes_and_gives_the_units_of_its_file():
+    source = loaded(Path("waves.csv"))
+    episode = source.episodes("test", 0, 1)
+    columns = json.loads(Path("run/data.json").read_text())["columns"]
+    ((_, x_mean, x_std, *_),), ((_, y_mean, y_std, *_),) = columns["inputs"], columns["outputs"]
+    Path("waves.csv").unlink()
+    x, query = (field[0].double() * x_std + x_mean for field in episode[0:4:2])
+    y = episode.support_y[0].double() * y_std + y_mean
+    trained = maml_cli.load("run")
+    found = trained.adapt(x, y).predict(query)
+    experiment = trained_experiment(Path("run"), [], changeable=[], others=[], command="")
+    parts = assemble(experiment, source, CPU)
+    checkpoint = torch.load("run/checkpoints/epoch-0001.pt", weights_only=True)
+    params = MetaParameters(theta=nested(checkpoint["theta"]), state=nested(checkpoint["state"]))
+    expected = parts.engine.predict(params, episode, Evaluation((parts.steps,), "batch"))[0, 0, 0]
+    torch.testing.assert_close(
+        found.double(), expected.double() * y_std + y_mean, atol=1e-3, rtol=0
+    )
+    assert (found - 1000).abs().max() < 500  # in the units of the file
+    with pytest.raises(UsageError, match="have 2 and 1 numbers for each point"):
+        trained.adapt(x.expand(-1, 2), y)
 
 
 def test_maml_data_says_what_is_there(tmp_path, capsys):
