@@ -12,6 +12,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/study.sh"
 
 images=${IMAGES:-fashion_mnist}
+problem=(dataset=digits_mlp "dataset.images=$images" dataset.start=usual)
 quadratics=(train.epochs=100)
 mlp=(train.epochs=50)
 if [ "$budget" = short ]; then
@@ -32,11 +33,12 @@ test_again() {
     done
 }
 study() {
-    train quadratics/lstm_optimizer algo=lstm_optimizer dataset=quadratics algo.ca=true "${quadratics[@]}"
-    train digits_mlp/lstm_optimizer algo=lstm_optimizer dataset=digits_mlp "dataset.images=$images" "${mlp[@]}"
+    train quadratics/lstm_optimizer algo=lstm_optimizer dataset=quadratics algo.ca=true \
+        "${quadratics[@]}"
+    train digits_mlp/lstm_optimizer algo=lstm_optimizer "${problem[@]}" "${mlp[@]}"
     for optimiser in sgd momentum nesterov rmsprop adam; do
         train "quadratics/$optimiser" "algo=$optimiser" dataset=quadratics
-        train "digits_mlp/$optimiser" "algo=$optimiser" dataset=digits_mlp "dataset.images=$images"
+        train "digits_mlp/$optimiser" "algo=$optimiser" "${problem[@]}"
     done
     test_again 200_steps eval.inner_steps=200
     test_again 40_units "dataset.hidden=[40]"

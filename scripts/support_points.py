@@ -10,6 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 from tabulate import tabulate
 from torch import Tensor
@@ -22,6 +23,8 @@ from maml_cli.runs.assembly import assemble, choose_device
 from maml_cli.runs.trained import load_trained
 
 QUERIES = 100
+TOP = 3
+"""The axis ends at so many times the largest error without support points."""
 
 
 def first(episodes: Episode, points: int) -> Episode:
@@ -62,6 +65,10 @@ def figure(curves: dict[str, list[Estimate]]) -> Figure:
         low, high = ([e.mean + sign * e.ci95 for e in course] for sign in (-1, 1))
         axes.fill_between(places, low, high, alpha=0.2)
     axes.set(xlabel="support points", ylabel="mean squared error", yscale="log")
+    means = np.array([[e.mean for e in course] for course in curves.values()])
+    axes.set_ylim(top=TOP * float(np.nanmax(means[:, 0])))
+    if hidden := int(np.sum(~(means < axes.get_ylim()[1]))):
+        axes.set_title(f"{hidden} means of runs that diverged lie above", fontsize="small")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     return chart

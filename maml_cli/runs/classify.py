@@ -38,7 +38,10 @@ def classify(
     """
     dataset = experiment.dataset
     if not isinstance(dataset, ImageDataset):
-        raise UsageError(f"run={folder}: was trained on {dataset.name}, which has no pictures")
+        raise UsageError(
+            f"run={folder}: was trained on {dataset.name}, which has no pictures; in Python, "
+            "maml_cli.load(run).adapt(support_x, support_y) takes points"
+        )
     own = find_own_pictures(support, query)
     device = choose_device(experiment.run.device)
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
