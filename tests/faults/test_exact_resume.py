@@ -52,7 +52,8 @@ def test_every_algorithm_goes_on_exactly(monkeypatch, tmp_path, tmp_path_factory
 
 def test_a_recorded_run_goes_on_exactly(monkeypatch, tmp_path, maml_train):
     """It records again in its second epoch, where its multi-step loss has other weights."""
-    stop_and_go_on(monkeypatch, maml_train, tmp_path, arguments_for("mamlpp", "sinusoid"), [30])
+    words = [*arguments_for("mamlpp", "sinusoid"), "engine=graph"]
+    stop_and_go_on(monkeypatch, maml_train, tmp_path, words, [30])
 
 
 @pytest.mark.faults_full
