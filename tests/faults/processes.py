@@ -24,7 +24,6 @@ ALGORITHMS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TINY = (
     *("train.epochs=4", "train.iterations_per_epoch=13", "train.tasks_per_batch=2"),
     *("eval.val_episodes=4", "eval.test_episodes=4"),
-    "engine=vmap",  # a recording takes longer than these few iterations
 )
 FEW_STEPS = 2
 """More take longer to record, and are interrupted in the same way."""
