@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import minimize_scalar
+from scipy.special import gammaln, xlog1py, xlogy
 from torch import Tensor
 
 from maml_cli.core.calibration import Reading, Reliability
@@ -71,6 +70,8 @@ class Scoring(ABC):
 
     def fit(self, predictive: Tensor, targets: Tensor) -> float:
         """The value of least negative log-likelihood; nan if outputs are not finite."""
+        from scipy.optimize import minimize_scalar
+
         low, high = self.limits(predictive, targets)
         if not (predictive.isfinite().all() and math.isfinite(high)):
             return math.nan
@@ -252,7 +253,9 @@ def _ece_by_chance(count: NDArray[np.float64], confidence: NDArray[np.float64]) 
     """
     p = np.clip(confidence / count, 0.0, 1.0)
     m = np.minimum(np.floor(count * p) + 1, count)
-    deviation = 2 * m * (1 - p) * stats.binom.pmf(m, count, p)
+    ways = gammaln(count + 1) - gammaln(m + 1) - gammaln(count - m + 1)
+    exactly_m = np.exp(ways + xlogy(m, p) + xlog1py(count - m, -p))
+    deviation = 2 * m * (1 - p) * exactly_m
     return float(deviation.sum() / count.sum())
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtrit
 
 
 class Estimate(NamedTuple):
@@ -24,5 +24,5 @@ def estimate(values: ArrayLike) -> Estimate:
     array = np.asarray(values, dtype=np.float64)
     n = array.size
     with np.errstate(invalid="ignore"):  # one episode may diverge; that is a result, no mistake
-        half_width = stats.t.ppf(0.975, n - 1) * array.std(ddof=1) / n**0.5
+        half_width = stdtrit(n - 1, 0.975) * array.std(ddof=1) / n**0.5
     return Estimate(float(array.mean()), float(half_width), n)

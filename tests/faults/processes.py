@@ -20,10 +20,7 @@ from maml_cli.config import check
 from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
 
-ALGORITHMS, DATA_SETS = (
-    sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    for group in ("algo", "dataset")
-)
+ALGORITHMS = sorted(path.stem for path in (conf_dir() / "algo").glob("*.yaml"))
 TINY = (
     *("train.epochs=4", "train.iterations_per_epoch=13", "train.tasks_per_batch=2"),
     *("eval.val_episodes=4", "eval.test_episodes=4"),
