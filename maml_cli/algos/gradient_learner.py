@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from maml_cli.algos.adapting import Adapting
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Sections
 from maml_cli.core.autodiff import detached
 from maml_cli.core.schedules import Schedule
@@ -26,7 +27,7 @@ Penalty = Callable[[Adaptation, Point, int, Ops], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradientLearner(Algorithm):
+class GradientLearner(Adapting, Algorithm):
     """Learns a start from which gradient descent on a support set does well on its queries.
 
     theta holds `model` and, if rates are learned, `inner_lr`; state holds the running statistics
@@ -96,20 +97,9 @@ class GradientLearner(Algorithm):
         averages = self.inner.averages
         return state if averages is None else averages.updated(state, outputs[STATISTICS])
 
-    def predict(
-        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
-    ) -> Tensor:
-        return self._begun(params, episode, evaluation, ops).predict(evaluation.after)
-
-    def features(
-        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
-    ) -> Tensor:
-        return self._begun(params, episode, evaluation, ops).features(evaluation.after)
-
-    def _begun(
+    def begun(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Adaptation:
-        """The task at its start, as an evaluation sees it."""
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         policy = norm_policy(evaluation.bn_stats, ByRunningInputs())
         return self.inner.begin(fixed, episode, ops, policy=policy, order=1)

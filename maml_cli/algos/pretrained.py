@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
+from maml_cli.algos.adapting import Adapting
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Phase, Sections
 from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
@@ -50,22 +51,12 @@ class Downstream(Protocol):
 
 
 @dataclass(frozen=True)
-class FineTuning:
+class FineTuning(Adapting):
     """The inner loop on the support set, from where its `start` makes of the network."""
 
     inner: InnerLoop
 
-    def predict(
-        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
-    ) -> Tensor:
-        return self._begun(params, episode, evaluation, ops).predict(evaluation.after)
-
-    def features(
-        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
-    ) -> Tensor:
-        return self._begun(params, episode, evaluation, ops).features(evaluation.after)
-
-    def _begun(
+    def begun(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Adaptation:
         policy = norm_policy(evaluation.bn_stats, RUNNING)

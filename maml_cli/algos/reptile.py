@@ -12,6 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 from torch import Tensor
 
+from maml_cli.algos.adapting import Adapting
 from maml_cli.core.algorithm import (
     LOG,
     Algorithm,
@@ -41,7 +42,7 @@ MEMORY = ("square", "count")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReptileLearner(Algorithm):
+class ReptileLearner(Adapting, Algorithm):
     """Learns a start from which few minibatch steps on a support set do well on its queries.
 
     theta holds `model`; state holds the inner optimiser's memory at the start of a task. With
@@ -102,20 +103,9 @@ class ReptileLearner(Algorithm):
     def next_state(self, state: Sections, outputs: Sections) -> Sections:
         return _memory(outputs if self.together else state)
 
-    def predict(
-        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
-    ) -> Tensor:
-        return self._begun(params, episode, evaluation, ops).predict(evaluation.after)
-
-    def features(
-        self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
-    ) -> Tensor:
-        return self._begun(params, episode, evaluation, ops).features(evaluation.after)
-
-    def _begun(
+    def begun(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Adaptation:
-        """The task at its start, as an evaluation sees it."""
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         policy = BY_NAME[evaluation.bn_stats]
         return self.evaluated.begin(
