@@ -72,6 +72,16 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def mlflow(self) -> Path:
+        """The folder of MLflow's store."""
+        return self.path / "mlflow"
+
+    @property
+    def wandb(self) -> Path:
+        """The folder that Weights & Biases makes in the run's."""
+        return self.path / "wandb"
+
+    @property
     def lock(self) -> Path:
         """Locked while a process writes to the folder."""
         return self.path / ".lock"
@@ -110,14 +120,19 @@ class RunFolder:
         """The features of some queries in two dimensions, as a picture."""
         return self.path / f"{method}.png"
 
+    def pictures(self) -> tuple[Path, ...]:
+        """The pictures that a run may have made."""
+        maps = (self.feature_map("pca"), self.feature_map("tsne"))
+        return (self.curves, self.losses, self.reliability, self.confusion_figure, *maps)
+
     def entries(self) -> Iterator[tuple[Path, str]]:
         """Every path that the program reads or writes here, with what it must be if it is there."""
         files = (self.results, self.table, self.config, self.data, self.metrics, self.scores)
-        pictures = (self.curves, self.losses, self.reliability, self.lock, self.error_log(0))
-        kept = (self.predictions_csv, self.classes, self.confusion, self.confusion_figure)
-        arrays = (self.features, self.feature_map("pca"), self.feature_map("tsne"))
-        folders = (self.checkpoints, self.tensorboard, self.path / "eval", self.path / "adapt")
-        yield from ((path, "a file") for path in (*files, *pictures, *kept, *arrays))
+        kept = (self.predictions_csv, self.classes, self.confusion, self.features)
+        others = (self.lock, self.error_log(0))
+        loggers = (self.tensorboard, self.mlflow, self.wandb)
+        folders = (self.checkpoints, *loggers, self.path / "eval", self.path / "adapt")
+        yield from ((path, "a file") for path in (*files, *self.pictures(), *kept, *others))
         yield from ((path, "a folder") for path in folders)
         if self.checkpoints.is_dir():
             yield from ((path, "a file") for path in self.checkpoints.glob("*.pt"))
