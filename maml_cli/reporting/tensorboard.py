@@ -22,8 +22,8 @@ IMAGE_BATCH = 4
 class TensorBoard(Sink):
     """Writes `tensorboard/`; the step of every scalar is the number of outer updates done.
 
-    Only that of `test_course` is the number of an optimiser's steps on test problems. The pictures are
-    those that the sinks before it wrote into the run's folder.
+    Only that of `test_course` is the number of an optimiser's steps on test problems. The pictures
+    are those that the sinks before it wrote into the run's folder.
     """
 
     def __init__(self) -> None:

@@ -92,9 +92,7 @@ def test_a_regression_shows_its_picture_and_its_last_step(
 ):
     pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     Image.fromarray(pixels).save(regression.output_dir / "curves.png")
-    events = record(
-        regression, POINTS, iteration_record, epoch_record, results=regression_results
-    )
+    events = record(regression, POINTS, iteration_record, epoch_record, results=regression_results)
     assert events.Tags()["images"] == ["curves"]
     (shown,) = events.Images("curves")
     assert shown.step == regression_results.iterations
