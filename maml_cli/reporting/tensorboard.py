@@ -3,15 +3,15 @@
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
 from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
+from maml_cli.reporting.figures import read_png
 from maml_cli.reporting.images import episode_grid
-from maml_cli.reporting.losses import losses_figure
-from maml_cli.reporting.plots import curves_figure
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
@@ -22,7 +22,8 @@ IMAGE_BATCH = 4
 class TensorBoard(Sink):
     """Writes `tensorboard/`; the step of every scalar is the number of outer updates done.
 
-    Only that of `test_course` is the number of an optimiser's steps on test problems.
+    Only that of `test_course` is the number of an optimiser's steps on test problems. The pictures
+    are those that the sinks before it wrote into the run's folder.
     """
 
     def __init__(self) -> None:
@@ -81,11 +82,9 @@ class TensorBoard(Sink):
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         step, metric = results.iterations, self._info.metric.name
-        if curves is not None:
-            self._writer.add_figure("curves", curves_figure(curves), step)
+        for picture in filter(Path.is_file, RunFolder(self._info.output_dir).pictures):
+            self._writer.add_image(picture.stem, read_png(picture), step, dataformats="HWC")
         if (descents := results.test.descents) is not None:
-            figure = losses_figure(results.test, descents, self._info.protocol.title)
-            self._writer.add_figure("losses", figure, step)
             for steps, estimate in results.test.single.estimates.items():
                 spread = descents.spread[steps]
                 scalars = {"mean": estimate.mean, "median": spread.median}

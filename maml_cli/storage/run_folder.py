@@ -110,14 +110,19 @@ class RunFolder:
         """The features of some queries in two dimensions, as a picture."""
         return self.path / f"{method}.png"
 
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """Every picture that a training may draw."""
+        maps = (self.feature_map("pca"), self.feature_map("tsne"))
+        return (self.curves, self.losses, self.reliability, self.confusion_figure, *maps)
+
     def entries(self) -> Iterator[tuple[Path, str]]:
         """Every path that the program reads or writes here, with what it must be if it is there."""
         files = (self.results, self.table, self.config, self.data, self.metrics, self.scores)
-        pictures = (self.curves, self.losses, self.reliability, self.lock, self.error_log(0))
-        kept = (self.predictions_csv, self.classes, self.confusion, self.confusion_figure)
-        arrays = (self.features, self.feature_map("pca"), self.feature_map("tsne"))
+        kept = (self.predictions_csv, self.classes, self.confusion, self.features)
+        notes = (self.lock, self.error_log(0))
         folders = (self.checkpoints, self.tensorboard, self.path / "eval", self.path / "adapt")
-        yield from ((path, "a file") for path in (*files, *pictures, *kept, *arrays))
+        yield from ((path, "a file") for path in (*files, *self.pictures, *kept, *notes))
         yield from ((path, "a folder") for path in folders)
         if self.checkpoints.is_dir():
             yield from ((path, "a file") for path in self.checkpoints.glob("*.pt"))
