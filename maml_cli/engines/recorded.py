@@ -73,8 +73,12 @@ class Recorded(Engine):
 
 
 def traced(function: Function, example: list[Tensor]) -> Function:
-    """The function's tensor operations in a row, as torch.fx writes them down; for a CPU."""
-    graph = make_fx(function)(example)
+    """The function's tensor operations in a row, as torch.fx writes them down; for a CPU.
+
+    Nothing is computed meanwhile: the tensors have shapes and no values. So a function that reads a
+    value back raises RuntimeError, where its graph would hold an old value.
+    """
+    graph = make_fx(function, tracing_mode="fake")(example)
     graph.graph.eliminate_dead_code()
     graph.recompile()
 

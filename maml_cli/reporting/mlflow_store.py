@@ -66,7 +66,7 @@ class MlflowStore(Logger):
     def finish(self, results: RunResults, curves: Curves | None) -> None:
         super().finish(results, curves)
         files = RunFolder(self.info.output_dir)
-        for path in (files.config, files.table, files.results, *files.pictures()):
+        for path in (files.config, files.table, files.results, *files.pictures):
             if path.is_file():
                 self._keep(path.name, path.read_bytes())
         with self._storing():

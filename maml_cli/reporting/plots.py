@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from maml_cli.core.records import Curves, RunInfo, Sink
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
-from maml_cli.reporting.figures import write_png
+from maml_cli.reporting.figures import Margins, write_png
 from maml_cli.storage.run_folder import RunFolder
 
 # Okabe and Ito's palette, told apart with any colour vision; the dashes tell them apart in grey.
@@ -30,6 +30,8 @@ SAMPLE: dict[str, Any] = {"color": "#0072B2", "linewidth": 0.6, "alpha": 0.6}
 BANDS = {"90 % band": ((0, 3), "#D6E8F5"), "50 % band": ((1, 2), "#A3CBE8")}
 """Which of the ends that `Curves.bands` has, and the tint."""
 SAMPLES_DRAWN = 10
+LEGEND = 0.5
+"""Inches above the panels for a legend of two rows."""
 
 
 class CurvesFile(Sink):
@@ -53,8 +55,11 @@ def curves_figure(curves: Curves) -> Figure:
     tasks = len(curves.truth)
     columns = ceil(sqrt(tasks))
     rows = -(-tasks // columns)
-    figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.7), dpi=120, layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    figure = Figure(figsize=(4.2 * columns, 2.9 * rows + 0.7), dpi=120)
+    grid = Margins(top=LEGEND + 0.35, down=0.35).grid(figure, rows, columns)
+    panels = figure.subplots(
+        rows, columns, squeeze=False, sharex=True, sharey=True, gridspec_kw=grid
+    )
     for task, panel in enumerate(panels.flat):
         if task < tasks:
             draw_task(panel, curves, task)
@@ -68,8 +73,11 @@ def side_by_side(fits: Mapping[str, Curves]) -> Figure:
     """The same test tasks as fitted by several learners, by name: a column for each."""
     tasks = min(len(curves.truth) for curves in fits.values())
     size = 4.2 * len(fits), 2.9 * tasks + 0.9
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
-    panels = figure.subplots(tasks, len(fits), squeeze=False, sharex=True, sharey="row")
+    figure = Figure(figsize=size, dpi=120)
+    grid = Margins(top=LEGEND + 0.55, across=0.35, down=0.35).grid(figure, tasks, len(fits))
+    panels = figure.subplots(
+        tasks, len(fits), squeeze=False, sharex=True, sharey="row", gridspec_kw=grid
+    )
     for column, (name, curves) in enumerate(fits.items()):
         for task in range(tasks):
             draw_task(panels[task, column], curves, task)
@@ -98,17 +106,15 @@ def draw_task(panel: Axes, curves: Curves, task: int) -> None:
 
 def label_axes(figure: Figure, *panels: Axes, axes: tuple[str, str] = ("x", "y")) -> None:
     """Axis labels, and a legend of what the panels show."""
-    figure.supxlabel(axes[0], fontsize=10, parse_math=False)
-    figure.supylabel(axes[1], fontsize=10, parse_math=False)
+    figure.supxlabel(axes[0], y=0.1 / figure.get_figheight(), fontsize=10, parse_math=False)
+    figure.supylabel(axes[1], x=0.1 / figure.get_figwidth(), fontsize=10, parse_math=False)
     shown = {
         label: handle
         for panel in panels
         for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
     columns = min(len(shown), 4)
-    figure.legend(
-        shown.values(), shown.keys(), loc="outside upper center", ncols=columns, frameon=False
-    )
+    figure.legend(shown.values(), shown.keys(), loc="upper center", ncols=columns, frameon=False)
 
 
 def _draw_bands(panel: Axes, curves: Curves, task: int) -> None:

@@ -14,7 +14,7 @@ from maml_cli.core.results import RunResults
 from maml_cli.core.scoring import CONFIDENCE_BINS
 from maml_cli.core.types import Episode
 from maml_cli.reporting.calibration import readings, score_cell
-from maml_cli.reporting.figures import write_png
+from maml_cli.reporting.figures import Margins, write_png
 from maml_cli.storage.run_folder import RunFolder
 
 # Okabe and Ito's palette, told apart with any colour vision.
@@ -42,9 +42,12 @@ def reliability_figure(calibration: Calibration) -> Figure:
     shown = readings(calibration)
     classes = "ece" in calibration.fitted.scores
     height = 5.4 if classes else 4.4
-    figure = Figure(figsize=(4.4 * len(shown) + 0.4, height), dpi=120, layout="constrained")
+    figure = Figure(figsize=(4.4 * len(shown) + 0.4, height), dpi=120)
     rows = [3.0, 1.0] if classes else [1.0]
-    panels = figure.subplots(len(rows), len(shown), squeeze=False, sharex=True, height_ratios=rows)
+    grid = Margins(top=0.7, across=0.85, right=0.35).grid(figure, len(rows), len(shown))
+    panels = figure.subplots(
+        len(rows), len(shown), squeeze=False, sharex=True, height_ratios=rows, gridspec_kw=grid
+    )
     for column, (name, reading) in enumerate(shown.items()):
         draw = _draw_classes if classes else _draw_bands
         draw(panels[:, column], reading)

@@ -65,7 +65,7 @@ class WandbRun(Logger):
         import wandb
 
         super().finish(results, curves)
-        pictures = RunFolder(self.info.output_dir).pictures()
+        pictures = RunFolder(self.info.output_dir).pictures
         made = {path.stem: wandb.Image(str(path)) for path in pictures if path.is_file()}
         self._log(results.iterations, made)
         self._end(exit_code=0)

@@ -120,8 +120,9 @@ class RunFolder:
         """The features of some queries in two dimensions, as a picture."""
         return self.path / f"{method}.png"
 
+    @property
     def pictures(self) -> tuple[Path, ...]:
-        """The pictures that a run may have made."""
+        """Every picture that a training may draw."""
         maps = (self.feature_map("pca"), self.feature_map("tsne"))
         return (self.curves, self.losses, self.reliability, self.confusion_figure, *maps)
 
@@ -129,10 +130,10 @@ class RunFolder:
         """Every path that the program reads or writes here, with what it must be if it is there."""
         files = (self.results, self.table, self.config, self.data, self.metrics, self.scores)
         kept = (self.predictions_csv, self.classes, self.confusion, self.features)
-        others = (self.lock, self.error_log(0))
+        notes = (self.lock, self.error_log(0))
         loggers = (self.tensorboard, self.mlflow, self.wandb)
         folders = (self.checkpoints, *loggers, self.path / "eval", self.path / "adapt")
-        yield from ((path, "a file") for path in (*files, *self.pictures(), *kept, *others))
+        yield from ((path, "a file") for path in (*files, *self.pictures, *kept, *notes))
         yield from ((path, "a folder") for path in folders)
         if self.checkpoints.is_dir():
             yield from ((path, "a file") for path in self.checkpoints.glob("*.pt"))

@@ -83,3 +83,18 @@ def test_what_cannot_be_recorded_is_said():
     recorded = Learner(Recorded(engine, waits))
     with pytest.raises(UsageError, match=r"not permitted when .*: set engine=vmap"):
         recorded.meta_gradient(double(recorded.init(0)), BATCH, at_epoch(0))
+
+
+def test_a_value_that_is_read_back_is_refused_while_recording():
+    """Its graph would hold that value whatever comes later."""
+
+    class Reading(Vmap):
+        def step(self, params, episodes, phase):
+            scale = 2.0 if float(episodes.support_x.sum()) > 0 else 1.0
+            doubled = episodes._replace(query_x=scale * episodes.query_x)
+            return super().step(params, doubled, phase)
+
+    network = NETWORKS["mlp"].build(SOURCE.input_shape)
+    recorded = Learner(Recorded(Reading(LEARNERS["maml"].build(network, SOURCE, TRAIN)), traced))
+    with pytest.raises(UsageError, match="cannot record an iteration"):
+        recorded.meta_gradient(double(recorded.init(0)), BATCH, at_epoch(0))

@@ -1,5 +1,6 @@
 import io
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -16,13 +17,13 @@ IMAGES = Episode(PICTURES, LABELS, torch.rand(5, 1, 8, 8), LABELS, LABELS, KEY)
 POINTS = Episode(*(torch.zeros(10, 1) for _ in range(4)), torch.zeros(1, dtype=torch.int64), KEY)
 
 
-def record(info, preview, *records, results, curves=None):
+def record(info, preview, *records, results):
     sink = TensorBoard()
     sink.start(info, preview)
     iteration, epoch = records
     sink.iteration(iteration)
     sink.epoch(epoch)
-    sink.finish(results, curves)
+    sink.finish(results, None)
     sink.close()
     events = EventAccumulator(str(info.output_dir / "tensorboard"))
     events.Reload()
@@ -88,17 +89,16 @@ def test_the_first_episode_is_shown(events):
     assert Image.open(io.BytesIO(image.encoded_image_string)).size == (width, height)
 
 
-def test_a_regression_shows_curves_and_its_last_step(
-    regression, iteration_record, epoch_record, regression_results, curves
+def test_a_regression_shows_its_picture_and_its_last_step(
+    regression, iteration_record, epoch_record, regression_results
 ):
-    events = record(
-        regression,
-        POINTS,
-        iteration_record,
-        epoch_record,
-        results=regression_results,
-        curves=curves,
-    )
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(regression.output_dir / "curves.png")
+    events = record(regression, POINTS, iteration_record, epoch_record, results=regression_results)
     assert events.Tags()["images"] == ["curves"]
+    (shown,) = events.Images("curves")
+    assert shown.step == regression_results.iterations
+    found = np.asarray(Image.open(io.BytesIO(shown.encoded_image_string)))
+    np.testing.assert_array_equal(found, pixels)
     (final,) = events.Scalars("test/mse")
     assert final.value == pytest.approx(0.04321)
