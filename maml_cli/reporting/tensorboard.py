@@ -10,15 +10,9 @@ from torch.utils.tensorboard import SummaryWriter
 from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
-<<<<<<< HEAD
-from maml_cli.reporting.images import IMAGE_BATCH, episode_grid
-from maml_cli.reporting.losses import losses_figure
-from maml_cli.reporting.plots import curves_figure
-from maml_cli.reporting.scalars import of_descents, of_epoch, of_iteration, of_test
-=======
 from maml_cli.reporting.figures import read_png
-from maml_cli.reporting.images import episode_grid
->>>>>>> main
+from maml_cli.reporting.images import IMAGE_BATCH, episode_grid
+from maml_cli.reporting.scalars import of_descents, of_epoch, of_iteration, of_test
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
 
@@ -59,30 +53,11 @@ class TensorBoard(Sink):
         self._writer.flush()
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
-<<<<<<< HEAD
         step = results.iterations
-        if curves is not None:
-            self._writer.add_figure("curves", curves_figure(curves), step)
-        if (descents := results.test.descents) is not None:
-            figure = losses_figure(results.test, descents, self._info.protocol.title)
-            self._writer.add_figure("losses", figure, step)
-        for steps, scalars in of_descents(results).items():
-            self._add(scalars, steps)
-=======
-        step, metric = results.iterations, self._info.metric.name
         for picture in filter(Path.is_file, RunFolder(self._info.output_dir).pictures):
             self._writer.add_image(picture.stem, read_png(picture), step, dataformats="HWC")
-        if (descents := results.test.descents) is not None:
-            for steps, estimate in results.test.single.estimates.items():
-                spread = descents.spread[steps]
-                scalars = {"mean": estimate.mean, "median": spread.median}
-                for name, value in scalars.items():
-                    self._writer.add_scalar(f"test_course/{name}", value, steps)
-        final = {
-            f"test/{metric}": results.test.ensemble.last.mean,
-            f"test/{metric}_single": results.test.single.last.mean,
-        }
->>>>>>> main
+        for steps, scalars in of_descents(results).items():
+            self._add(scalars, steps)
         hparams = {
             key: str(value) if isinstance(value, bool) else value  # the page shows 1.000 for True
             for key, value in self._info.hparams.items()
