@@ -77,7 +77,7 @@ REGRESSION = {
 
 
 BY_RUNNING = {
-    "mamlpp": {**FEW_STEPS, "da_epochs": 30, "msl_epochs": 40},
+    "mamlpp": {**FEW_STEPS, "da": False, "msl_epochs": 40},
     "mamlpp, shared": {**FEW_STEPS, "da": False, "msl": False, "bnrs": False, "recompute": True},
     "anil": FEW_STEPS,
 }
