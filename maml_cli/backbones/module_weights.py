@@ -6,6 +6,9 @@ import torch
 from torch import nn
 
 from maml_cli.core.errors import UsageError
+from maml_cli.core.limits import CHECKPOINT_BYTES
+from maml_cli.core.regular_files import read_regular
+from maml_cli.core.tensor_files import load_tensors
 
 WRAPPERS = ("state_dict", "model", "model_state_dict")
 """Under these keys training scripts put the state_dict beside other things."""
@@ -18,9 +21,10 @@ def load_weights(module: nn.Module, file: str, *, head: str | None) -> None:
     """
     path = Path(file).expanduser()
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = load_tensors(read_regular(path, CHECKPOINT_BYTES, follow=True), old=True)
     except Exception as error:  # damage shows as almost any exception
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        reason = next(iter(str(said).splitlines()), type(error).__name__)
         raise UsageError(
             f"backbone.weights={file}: cannot be read as a state_dict ({reason}): save it with "
             "torch.save(module.state_dict(), FILE)"

@@ -29,6 +29,8 @@ from maml_cli.storage.run_folder import RunFolder
 USERS_OWN = ("data_dir", "cache_dir", "download", "device")
 """Keys whose values are never taken from a run: where it reads and writes, and on what."""
 ENVIRONMENT = ("MAML_DATA_DIR", "MAML_CACHE_DIR", "HOME")
+SHOWN = 100
+"""So many characters of a value that is not taken are said."""
 MODES = ("auto", "never")
 """What `resume` is, if it is no folder."""
 
@@ -100,7 +102,7 @@ def saved_config(folder: Path) -> DictConfig:
         raise CheckpointError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
     for key, value in _own(tuple(os.environ.get(name) for name in ENVIRONMENT)).items():
         if key in config and config[key] != value:
-            _say(key, str(config.get(key)), str(value))
+            _say(key, str(config.get(key))[:SHOWN], str(value))
         config[key] = value
     if lost := lost_modules(config.get(name) for name in COMPONENTS):
         raise UsageError(*(f"{path}: {problem}" for problem in lost))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def _modules(parts: Iterable[Any]) -> list[str]:
     found = []
     for part in parts:
         for key in ("_target_", "module"):
-            value = part.get(key) if hasattr(part, "get") else None
+            value = part.get(key) if isinstance(part, Mapping) else None
             if isinstance(value, str) and "." in value:
                 found.append(value)
     return found

@@ -32,6 +32,10 @@ CHECKPOINT_BYTES = 1 * GIB
 CHECKPOINT_NODES = 1_000_000
 """Values in a checkpoint, counted as often as it repeats them."""
 CHECKPOINT_DEPTH = 10
+CHECKPOINT_STEPS = 2_000_000
+"""Instructions of its pickle, and their arguments: seconds; a thousand tensors have 100,000."""
+TUPLE_ITEMS = 1000
+"""Values in a tuple of a checkpoint, counted as often as it repeats them; ten are usual."""
 PICTURE_BYTES = 64 * MIB
 """Of the file of a picture, and of any member of an archive that is read."""
 PICTURE_PIXELS = 64_000_000

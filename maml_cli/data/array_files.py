@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.limits import CHECKPOINT_BYTES, scaled, too_large
-from maml_cli.data.files import digest, identity
+from maml_cli.data.files import UNREADABLE, digest, identity
 from maml_cli.data.restricted_pickle import read_pickle
 from maml_cli.data.split_names import split_at_end, split_of
 
@@ -23,6 +23,9 @@ NPZ_BYTES = 4 * CHECKPOINT_BYTES
 """Of an .npz file, unpacked; the 38,400 training images have 0.8 GB."""
 _IMAGES, _LABELS = ("image_data", "data", "images", "x"), ("labels", "targets", "y")
 _PHASE = re.compile(r"(.+)_phase_(\w+)")
+
+
+_MISTYPED = (StopIteration, LookupError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 class NoPictures(DataError):
@@ -54,7 +57,7 @@ class ArrayFiles:
                 for label, some in _classes(content, split).items()
                 for row in some
             }
-        except (StopIteration, KeyError, TypeError, ValueError, AttributeError) as error:
+        except _MISTYPED as error:
             raise self._refusal(_what(content)) from error
         if channels != CHANNELS or not all(0 <= row < len(self._images) for row in rows.values()):
             raise self._refusal("rows that are no colour images")
@@ -126,7 +129,7 @@ def _read_npz(path: Path) -> Mapping[str, Any]:
             raise ValueError(too_large(size, scaled(NPZ_BYTES)))
         with np.load(path, allow_pickle=False) as arrays:
             content = {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (*UNREADABLE, MemoryError) as error:
         raise DataError(f"{path}: not an .npz file of arrays ({error}); get it again") from error
     for name in _IMAGES:
         if name in content and content[name].dtype != np.uint8:

@@ -1,10 +1,11 @@
 """The numbers of a regression by name, and how a network sees them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat
 
 Numbers = NDArray[np.float64]
 
@@ -13,11 +14,11 @@ class Column(NamedTuple):
     """One number of every point. A network sees `(value - mean) / deviation`."""
 
     name: str
-    mean: float = 0.0
-    deviation: float = 1.0
-    low: float = 0.0
+    mean: FiniteFloat = 0.0
+    deviation: Annotated[FiniteFloat, Field(gt=0)] = 1.0
+    low: FiniteFloat = 0.0
     """The lowest value in training."""
-    high: float = 0.0
+    high: FiniteFloat = 0.0
 
 
 class Columns(NamedTuple):

@@ -1,6 +1,7 @@
 """Pictures by name, in a folder or in a zip archive; nothing is ever unpacked."""
 
 import hashlib
+import lzma
 import os
 import stat
 import zipfile
@@ -16,8 +17,12 @@ from maml_cli.core.regular_files import read_regular
 MAX_BYTES = PICTURE_BYTES
 """No picture is larger; an archive member that says it is would only fill the memory."""
 
-# RuntimeError: encrypted, or packed in a way not known; ValueError: a name that is no UTF-8
-_UNREADABLE = (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError),
+)
+"""What reading a zip archive raises: RuntimeError if it is encrypted, or packed in a way that is
+not known, ValueError if a name is no UTF-8."""
 
 
 class Files(Protocol):
@@ -98,7 +103,7 @@ class ZipFiles:
         self.path = archive
         try:
             self._zip, status = zipfile.ZipFile(archive), archive.stat()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{archive}: not a complete zip archive ({error}); get it again"
             ) from error
@@ -119,7 +124,7 @@ class ZipFiles:
             raise DataError(f"{self.path}: {name} says it is larger than {MAX_BYTES} bytes")
         try:
             return self._zip.read(name)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise DataError(f"{self.path}: {name} is damaged ({error})") from error
 
     def place(self, name: str) -> int:

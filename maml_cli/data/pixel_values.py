@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps
+from pydantic import FiniteFloat
 
 WIDE = 4
 """So many times the range of nearly all values is a range that leaves nearly all pictures dark."""
@@ -25,8 +26,8 @@ _COLOURS = ("RGB", "RGBA")
 class ValueRange(NamedTuple):
     """The values that become black (0) and white (255); others are cut off."""
 
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
     every: bool = False
     """Whether pictures of eight bits are scaled too."""
 

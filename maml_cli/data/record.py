@@ -9,15 +9,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import NonNegativeInt, PositiveInt, TypeAdapter, ValidationError
 
 from maml_cli.core.errors import CheckpointError, DataError, UsageError
+from maml_cli.core.limits import RESULTS_BYTES
+from maml_cli.core.plain_text import printable
+from maml_cli.core.regular_files import read_text
 from maml_cli.core.types import TaskSource
 from maml_cli.data.cache import remember, remembered
-from maml_cli.data.columns import Column, Columns
+from maml_cli.data.columns import Columns
 from maml_cli.data.pixel_values import ValueRange
 from maml_cli.data.sampler import SPLITS
 
@@ -48,7 +52,7 @@ class ClassFacts(NamedTuple):
     Or one task of a regression: its number of points, and a digest of them.
     """
 
-    pictures: int
+    pictures: NonNegativeInt
     digest: str
 
 
@@ -58,7 +62,7 @@ class DataRecord:
 
     checksum: str
     """Another one as soon as a decoded picture differs."""
-    train_classes: int
+    train_classes: PositiveInt
     """Classes in training, or 1 for regression."""
     splits: Mapping[str, Mapping[str, ClassFacts]] = field(default_factory=dict)
     """By split and label; empty for data that are computed."""
@@ -89,33 +93,13 @@ class DataRecord:
 
     @classmethod
     def from_json(cls, text: str) -> "DataRecord":
-        """The record in such a text; raises ValueError."""
-        content = json.loads(text)
+        """The record in such a text; raises ValueError that names what is not as it must be."""
         try:
-            values, columns = content["values"], content.get("columns")
-            return cls(
-                checksum=str(content["checksum"]),
-                train_classes=int(content["train_classes"]),
-                values=None if values is None else _range(*values),
-                columns=None if columns is None else _columns(columns),
-                splits={
-                    str(split): {str(c): ClassFacts(int(n), str(d)) for c, (n, d) in found.items()}
-                    for split, found in content["splits"].items()
-                },
-            )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"an entry is missing or mistyped: {error}") from error
-
-
-def _columns(content: Any) -> Columns:
-    def read(part: str) -> list[Column]:
-        return [Column(str(name), *map(float, numbers)) for name, *numbers in content[part]]
-
-    return Columns(read("inputs"), read("outputs"))
-
-
-def _range(low: Any, high: Any, every: Any) -> ValueRange:
-    return ValueRange(float(low), float(high), bool(every))
+            return TypeAdapter(cls).validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "it"
+            raise ValueError(f"{printable(place)}: {first['msg']}") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +180,7 @@ def read_record(path: Path) -> DataRecord | None:
     Raises CheckpointError if the file is damaged.
     """
     try:
-        return DataRecord.from_json(path.read_text(encoding="utf-8"))
+        return DataRecord.from_json(read_text(path, RESULTS_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -51,13 +51,13 @@ def rows_in(listing: Picture) -> list[Row]:
         if path.suffix.lower() == ".csv":
             return list(_csv_rows(text, split))
         content = json.loads(text)
+        if isinstance(content, dict) and any(split_of(str(key)) for key in content):
+            found = {split_of(str(key)): value for key, value in content.items()}
+            return [row for key, value in found.items() if key for row in _json_rows(value, key)]
+        return list(_json_rows(content, split)) if split else []
     except (ValueError, RecursionError, csv.Error) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{listing}: a list of a split that cannot be read ({reason})") from error
-    if isinstance(content, dict) and any(split_of(str(key)) for key in content):
-        found = {split_of(str(key)): value for key, value in content.items()}
-        return [row for key, value in found.items() if key for row in _json_rows(value, key)]
-    return list(_json_rows(content, split)) if split else []
 
 
 def _csv_rows(text: str, split: str | None) -> Iterator[Row]:
@@ -81,7 +81,7 @@ def _json_rows(content: Any, split: str) -> Iterator[Row]:
         case {"image_names": list(files), "image_labels": list(numbers)}:
             names = content.get("label_names", [])
             for file, number in zip(files, numbers, strict=True):
-                known = isinstance(names, list) and isinstance(number, int) and number < len(names)
+                known = isinstance(names, list) and number in range(len(names))
                 yield Row(split, str(names[number] if known else number), str(file))
         case list(labels):
             yield from (Row(split, str(label), None) for label in labels)

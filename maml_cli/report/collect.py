@@ -107,7 +107,7 @@ class Unfinished(NamedTuple):
 
 
 class Damaged(NamedTuple):
-    """A file that cannot be read, or that says what cannot be; it is left out."""
+    """A file that cannot be read, says what cannot be, or is of another program: it is left out."""
 
     file: Path
     reason: str
@@ -115,7 +115,7 @@ class Damaged(NamedTuple):
     @property
     def message(self) -> str:
         """What is wrong, and the way out."""
-        return f"{self.file}: cannot be read ({self.reason}): repeat the run, or remove it"
+        return f"{self.file}: cannot be read ({self.reason}): repeat the run, or name other folders"
 
 
 class Found(NamedTuple):
@@ -129,7 +129,7 @@ class Found(NamedTuple):
 def collect(places: Sequence[Path]) -> Found:
     """All runs in these folders and files, each once; raises UsageError and DataError.
 
-    A file that is damaged, or a link, is left out, and with it what depends on it.
+    A file that is damaged, foreign or a link is left out, and with it what depends on it.
     """
     if missing := [place for place in places if not place.exists()]:
         raise UsageError(*(f"{place}: no such file or folder" for place in missing))
@@ -151,7 +151,7 @@ def collect(places: Sequence[Path]) -> Found:
     for config, folder in begun.items():
         if config.parent not in done:
             state = attempted(folder / CONFIG, partial(_state, folder), damaged)
-            unfinished += [] if state is None else [Unfinished(folder, state)]
+            unfinished += [Unfinished(folder, state)] if state else []
     return Found(list(runs.values()), unfinished, list(damaged.values()))
 
 
@@ -186,13 +186,10 @@ def _candidates(folder: Path) -> list[Path]:
     return sorted({*results_within(folder), *folder.glob("*.json")})
 
 
-def _state(folder: Path) -> str | None:
-    """`iteration 300 of 500`, by the records in it; None if the folder is not a run's."""
-    files = RunFolder(folder)
+def _state(folder: Path) -> str:
+    """`iteration 300 of 500`, by the records in it; raises ValueError if it is not a run's."""
+    files, last = RunFolder(folder), 0
     total = read_length(files)
-    if total is None:
-        return None
-    last = 0
     for record in read_records(files):
         last = record.integer("iteration")
     return f"iteration {last:,} of {total:,}"

@@ -44,7 +44,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def read_results(file: Path) -> RunResults | None:
-    """The results in the file; None if it holds something else."""
+    """The results in the file; None if it is called otherwise and holds something else."""
     own = folder_of(file) is not None
     try:
         text = read_text(file, RESULTS_BYTES)
@@ -53,8 +53,10 @@ def read_results(file: Path) -> RunResults | None:
         if own:
             raise
         return None
-    telling = [key for key in TELLING if isinstance(content, dict) and key in content]
-    if len(telling) < (1 if own else len(TELLING)):
+    missing = [key for key in TELLING if not isinstance(content, dict) or key not in content]
+    if len(missing) == len(TELLING) and own:
+        raise ValueError(f"it is of another program: it has none of {', '.join(TELLING)}")
+    if missing and not own:
         return None
     return RunResults.from_json(text)
 
@@ -64,14 +66,11 @@ def read_settings(folder: RunFolder) -> dict[str, Any]:
     return flat(read_mapping(read_text(folder.config, CONFIG_BYTES)))
 
 
-def read_length(folder: RunFolder) -> int | None:
-    """The iterations of the whole training; None if the folder is not a run's."""
-    try:
-        train = read_mapping(read_text(folder.config, CONFIG_BYTES)).get("train")
-    except ValueError:  # the configuration of another program
-        return None
+def read_length(folder: RunFolder) -> int:
+    """The iterations of the whole training."""
+    train = read_mapping(read_text(folder.config, CONFIG_BYTES)).get("train")
     if not isinstance(train, dict) or "epochs" not in train:
-        return None
+        raise ValueError("it is of another program: it has no train.epochs")
     entries = JsonObject(train, "train")
     return entries.integer("epochs") * entries.integer("iterations_per_epoch")
 

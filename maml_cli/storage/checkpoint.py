@@ -4,7 +4,6 @@ import hashlib
 import io
 import math
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from maml_cli.core.limits import CHECKPOINT_BYTES
 from maml_cli.core.metric import Metric
 from maml_cli.core.regular_files import read_regular
 from maml_cli.core.results import Validation
+from maml_cli.core.tensor_files import load_tensors
 from maml_cli.storage.checkpoint_schema import faults
 from maml_cli.storage.files import storing, write_atomically
 
@@ -158,8 +158,7 @@ def read(path: Path) -> dict[str, Any]:
         data, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
         if hashlib.sha256(data).digest() != digest:
             raise ValueError("its bytes do not have its checksum")
-        _require_stored(data)
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        content = load_tensors(data)
     except Exception as error:  # damage shows as almost any exception, depending on where it is
         said = error.strerror if isinstance(error, OSError) else str(error)
         reason = next(iter(str(said).splitlines()), type(error).__name__)
@@ -179,13 +178,3 @@ def whole(path: Path) -> dict[str, Any]:
     if wrong:
         raise CheckpointError(f"{path}: not a whole checkpoint ({'; '.join(wrong[:5])})")
     return content
-
-
-def _require_stored(data: bytes) -> None:
-    """Raise ValueError if the archive would grow when it is read; torch packs nothing."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = archive.infolist()
-    if any(member.compress_type != zipfile.ZIP_STORED for member in members) or (
-        sum(member.file_size for member in members) > len(data)
-    ):
-        raise ValueError("it is packed, which a checkpoint is not")

@@ -53,9 +53,29 @@ def test_a_run_that_was_tested_again_is_known_by_both_commands(
     assert run.commands == [trained_by, command]
 
 
-def test_a_yaml_file_of_something_else_is_no_run(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("defaults: [train: htym]")
-    assert collect([tmp_path]) == ([], [], [])
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("config.yaml", "defaults: [train: htym]", "of another program: it has no train.epochs"),
+        ("config.yaml", "train: {epochs: 2}", "train.iterations_per_epoch is missing"),
+        ("config.yaml", "", "no mapping of keys to values"),
+        ("config.yaml", "a: [", "it is no YAML, line 2"),
+        ("results.json", '{"loss": 0.1}', "of another program: it has none of algo, dataset"),
+        ("results.json", "[]", "of another program"),
+    ],
+)
+def test_a_file_of_another_program_is_named_and_left_out(
+    make_run: MakeRun, tmp_path: Path, name: str, content: str, reason: str
+) -> None:
+    make_run("run")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / name).write_text(content)
+    found = collect([tmp_path])
+    assert len(found.runs) == 1
+    assert found.unfinished == []
+    [damaged] = found.damaged
+    assert damaged.file == tmp_path / "site" / name
+    assert reason in damaged.reason
 
 
 def test_a_begun_run_says_how_far_it_is(tmp_path: Path) -> None:
@@ -79,8 +99,3 @@ def test_a_damaged_file_of_results_is_named_with_its_entry(
     file.write_text(json.dumps(content | {"test": 0.9}))
     [damaged] = collect([tmp_path]).damaged
     assert (damaged.file, damaged.reason) == (file, "test is not a JSON object")
-
-
-def test_results_of_another_program_are_no_run(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text('{"loss": 0.1}')
-    assert collect([tmp_path]) == ([], [], [])

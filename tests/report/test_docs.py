@@ -1,6 +1,7 @@
 """The pages about results speak of what is there."""
 
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from maml_cli.config.check import problems
 from maml_cli.config.compose import Composer
 from maml_cli.report import formats
 from maml_cli.report.analysis import analyse
@@ -46,7 +48,17 @@ def test_the_switches_of_the_disagreements_exist(key: str) -> None:
     assert key in keys()
 
 
-PAGES = sorted(p.stem for p in (ROOT / "docs" / "learners").glob("*.md"))
+LEARNERS = ROOT / "docs" / "learners"
+PAGES = {p.stem: p.read_text() for p in sorted(LEARNERS.glob("*.md")) if p.stem != "README"}
+ALGOS = {algo: n for n, t in PAGES.items() for algo in re.findall(r"algo=(\w+)", t.split("\n")[0])}
+"""The page that has the name of an algorithm in its title."""
+COMMAND = re.compile(r"^(maml-train|bash|python) (.+)$", re.MULTILINE)
+
+
+def test_every_algorithm_has_a_page_and_a_place_in_the_index() -> None:
+    algos = set(Composer().options("algo"))
+    assert set(ALGOS) == algos
+    assert [algo for algo in algos if f"`{algo}`" not in (LEARNERS / "README.md").read_text()] == []
 
 
 def settings(algo: str) -> dict[str, Any]:
@@ -56,23 +68,34 @@ def settings(algo: str) -> dict[str, Any]:
 
 def told(page: str) -> dict[str, str]:
     """The settings on a page with their defaults, as far as the table has them as code."""
-    text = (ROOT / "docs" / "learners" / f"{page}.md").read_text()
-    return dict(re.findall(r"^\| `algo\.(\w+)` \| `(\S+)` \|", text, re.MULTILINE))
+    return dict(re.findall(r"^\| `algo\.(\w+)` \| `(\S+)` \|", PAGES[page], re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_learners_page_has_the_defaults(page: str) -> None:
-    found = {key: OmegaConf.create(f"x: {value}").x for key, value in told(page).items()}
-    now = settings(page)
+@pytest.mark.parametrize("algo", ALGOS)
+def test_a_learners_page_has_the_defaults(algo: str) -> None:
+    found = {key: OmegaConf.create(f"x: {value}").x for key, value in told(ALGOS[algo]).items()}
+    now = settings(algo)
     assert found == {key: now.get(key, "no such setting") for key in found}
 
 
+@pytest.mark.parametrize("algo", ALGOS)
+def test_a_learners_page_has_all_settings_that_are_not_mamls(algo: str) -> None:
+    base = {} if algo == "maml" else settings("maml")
+    own = [key for key, value in settings(algo).items() if base.get(key) != value]
+    assert [key for key in own if f"| `algo.{key}` |" not in PAGES[ALGOS[algo]]] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_a_learners_page_has_all_settings_that_are_not_mamls(page: str) -> None:
-    base = {} if page == "maml" else settings("maml")
-    text = (ROOT / "docs" / "learners" / f"{page}.md").read_text()
-    own = [key for key, value in settings(page).items() if base.get(key) != value]
-    assert [key for key in own if f"| `algo.{key}` |" not in text] == []
+def test_the_commands_on_a_learners_page_are_valid(page: str) -> None:
+    commands = COMMAND.findall(PAGES[page].replace("BUDGET=short ", "").replace("SEEDS=0 ", ""))
+    assert commands
+    for program, line in commands:
+        words = shlex.split(line, comments=True)
+        if program == "maml-train":
+            sweep = words[0] == "-m"
+            assert problems(words[sweep:], multirun=sweep) == [], line
+        else:
+            assert (ROOT / words[0]).exists(), line
 
 
 def anchors(text: str) -> set[str]:
@@ -82,7 +105,9 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "page", [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")], ids=lambda page: page.stem
+    "page",
+    [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")],
+    ids=lambda page: str(page.relative_to(ROOT)),
 )
 def test_links_lead_somewhere(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):

@@ -97,8 +97,9 @@ def test_a_module_beside_the_run_is_imported_only_if_it_was_named(
         (lambda c: c["algo"].update(name="../../x"), "algo.name='../../x'"),
         (lambda c: c["algo"].update(name="a\x1b[2J"), "algo.name='a\\x1b[2J'"),
         (lambda c: c["dataset"].update(_target_="maml_cli.algos.maml.MAML"), "is no dataset"),
+        (lambda c: c.update(algo=[[]]), "algo: must be a mapping of keys to values"),
     ],
-    ids=["interpolation", "section", "separator", "control character", "other part"],
+    ids=["interpolation", "section", "separator", "control character", "other part", "list"],
 )
 def test_a_saved_configuration_is_plain_values(
     stranger: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
