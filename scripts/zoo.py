@@ -29,10 +29,10 @@ from maml_cli.core.results import RunResults
 from maml_cli.core.yaml_text import read_mapping
 from maml_cli.report.cells import budget_cell, interval, joined, value
 from maml_cli.report.collect import Run, collect
-from maml_cli.report.document import label, title
 from maml_cli.report.group import Group
 from maml_cli.report.published import literature
 from maml_cli.report.run_files import read_results
+from maml_cli.report.section import label, title
 from maml_cli.storage.checkpoint import Checkpoints, whole, write
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder

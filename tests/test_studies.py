@@ -120,6 +120,19 @@ def test_optimisers_are_also_tested_on_other_networks_and_steps() -> None:
     assert {call[1].removeprefix("run=") for call in tests} == trained
 
 
+def test_gradients_of_reptile_come_from_minibatches_that_do_not_overlap() -> None:
+    *calls, _, _, _, drawn = commands("reproduce_reptile_gradients", SEEDS="0")
+    found = [experiment(call) for call in calls]
+    for e in found:
+        assert e.train.epochs * e.train.iterations_per_epoch == 40_000
+        assert e.algo.inner_steps * e.algo.inner_batch == e.run.ways * e.run.train_shots
+    lines = [(e.algo.inner_steps, e.algo.outer_gradients, e.train.outer_lr) for e in found]
+    alone = [(1, "sum", 0.25), *((k, "last", 0.25) for k in (2, 3, 4))]
+    summed = [(k, "sum", rate) for k in (2, 3, 4) for rate in (0.25, round(0.25 / k, 4))]
+    assert sorted(lines) == sorted(alone + summed)
+    assert drawn[1] == "scripts/reptile_gradients.py"
+
+
 def test_another_budget_is_refused() -> None:
     with pytest.raises(subprocess.CalledProcessError) as failure:
         commands("ablate_mamlpp", BUDGET="tiny")

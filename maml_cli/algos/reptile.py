@@ -39,6 +39,7 @@ from maml_cli.inner.update_rules import SGD, Adam, Descent, Direction
 
 MEMORY = ("square", "count")
 """The sections of Adam's memory; those of the start of a task are state."""
+OuterGradients = Literal["sum", "last"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,7 @@ class ReptileLearner(Adapting, Algorithm):
     """
 
     steps: int
+    outer_gradients: OuterGradients
     together: bool
     outputs: int
     inner: InnerLoop
@@ -73,7 +75,9 @@ class ReptileLearner(Adapting, Algorithm):
     def task(self, params: MetaParameters, episode: Episode, phase: Phase, ops: Ops) -> TaskStep:
         """`theta - phi` (Nichol et al. 2018, algorithms 1 and 2), of one task, or their mean.
 
-        The queries are scored for the record only.
+        This is the sum of all k inner moves. With `outer_gradients` `last` it is the last move
+        alone, `phi_(k-1) - phi_k`: first-order MAML on minibatches (section 6.1). The queries are
+        scored for the record only.
         """
         memory = _memory(params.state)
         if not self.together:
@@ -89,12 +93,14 @@ class ReptileLearner(Adapting, Algorithm):
     ) -> TaskStep:
         fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         task = self.inner.begin(fixed, episode, ops, policy=ByBatch(), order=1, memory=memory)
-        point = task.start
+        points = [task.start]
         for step in range(self.steps):
-            point = task.step(point, step)
+            points.append(task.step(points[-1], step))
+        point = points[-1]
         outputs, _ = task.answer(point, self.steps - 1)
         log = self.inner.objective.log(outputs, episode.query_y)
-        gradient = {n: t - point.phi[n] for n, t in fixed.theta["model"].items()}
+        since = points[0] if self.outer_gradients == "sum" else points[-2]
+        gradient = {n: t - point.phi[n] for n, t in since.phi.items()}
         return TaskStep(
             {"model": gradient},
             {LOG: {**log, "loss": log["query_loss"][0]}, **point.memory},
@@ -130,6 +136,10 @@ class Reptile:
     carry_moments: Annotated[
         bool, Field(description="adam: each task goes on with the second moments of the last one")
     ]
+    outer_gradients: Annotated[
+        OuterGradients,
+        Field(description="inner moves of the outer step; last: first-order MAML's"),
+    ]
     inner_batch: Annotated[
         int, Field(ge=1, le=65536, description="support examples per inner step, in training")
     ]
@@ -160,7 +170,11 @@ class Reptile:
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""
-        return {"inner_optimizer": self.inner_optimizer, "carry_moments": self.carry_moments}
+        return {
+            "inner_optimizer": self.inner_optimizer,
+            "carry_moments": self.carry_moments,
+            "outer_gradients": self.outer_gradients,
+        }
 
     def build(self, network: Network, source: TaskSource, train: TrainSettings) -> ReptileLearner:
         """Turn the settings into parts."""
@@ -174,6 +188,7 @@ class Reptile:
         )
         return ReptileLearner(
             steps=self.inner_steps,
+            outer_gradients=self.outer_gradients,
             together=self.carry_moments,
             outputs=source.output_size,
             inner=inner,

@@ -36,6 +36,7 @@ examples:
   maml-report outputs docs/results -o table.tex    for a paper: LaTeX with booktabs
   maml-report --compare DIR DIR                    two runs on the same test episodes
   maml-report --calibration outputs                with the scores of probabilities
+  maml-report --papers outputs docs/results        each published number with ours beside it
 
 Exit codes: 0 done, 2 usage (also: no finished run found), 3 damaged results, 6 storage.
 """
@@ -85,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add the scores of probabilities: likelihood, Brier score, calibration, bands",
     )
+    parser.add_argument(
+        "--papers",
+        action="store_true",
+        help="the papers' tables instead: ours beside each number, or why there is none",
+    )
     parser.add_argument("--version", action="version", version=f"maml-report {__version__}")
     return parser
 
@@ -98,6 +104,8 @@ def _main(arguments: argparse.Namespace) -> None:
     form = form or (SUFFIXES[output.suffix] if output else "terminal")
     if form == "terminal" and output:
         raise UsageError("--format terminal writes no file: use --format markdown for plain text")
+    if arguments.papers and form not in ("terminal", "markdown", "latex"):
+        raise UsageError(f"--papers writes tables to read: use markdown or latex instead of {form}")
 
     from maml_cli.report import formats
     from maml_cli.report.analysis import analyse, pair
@@ -107,7 +115,7 @@ def _main(arguments: argparse.Namespace) -> None:
 
     compared = arguments.compare or []
     found = collect(arguments.places or compared or [Path("outputs")])
-    report = analyse(found)._replace(calibration=arguments.calibration)
+    report = analyse(found)._replace(calibration=arguments.calibration, papers=arguments.papers)
     if compared:
         report = pair(report, *(_one(place) for place in compared))
     damaged = report.damaged

@@ -33,6 +33,8 @@ class Report(NamedTuple):
     """Files that are left out."""
     calibration: bool = False
     """Whether the scores of probabilities are asked for."""
+    papers: bool = False
+    """Whether the papers' tables are asked for, row by row, in place of the tables of the runs."""
 
 
 def analyse(found: Found) -> Report:

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from itertools import groupby
 from math import isfinite
-from typing import Literal, NamedTuple
 
 from maml_cli.core.plain_text import printable
 from maml_cli.core.results import Environment
-from maml_cli.report import calibration
+from maml_cli.report import calibration, papers
 from maml_cli.report.analysis import Comparison, Report
 from maml_cli.report.cells import (
     NONE,
@@ -28,6 +27,7 @@ from maml_cli.report.group import Group, Setting
 from maml_cli.report.problems import losses
 from maml_cli.report.protocol import budget, remarks, shared_and_varying
 from maml_cli.report.published import Published, literature
+from maml_cli.report.section import Section, label, title
 from maml_cli.reporting.format import count
 from maml_cli.reporting.table import MARK
 
@@ -35,19 +35,10 @@ STEPS = (0, 1, 5, 10)
 """The inner steps whose errors the papers print."""
 
 
-class Section(NamedTuple):
-    """A table with what must be said of it."""
-
-    title: str
-    header: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    notes: Sequence[str] = ()
-    kind: Literal["table", "remark", "register"] = "table"
-    """A remark is for who made the runs, not for a paper; a register is for looking up."""
-
-
 def sections(report: Report) -> list[Section]:
-    """The overview, a table per setting, the comparisons, and the single runs."""
+    """The overview, a table per setting, the comparisons, and the single runs; or the papers'."""
+    if report.papers:
+        return [_plain(section) for section in [*papers.tables(report), *_left_out(report)]]
     by_setting = [
         (setting, list(groups)) for setting, groups in groupby(report.groups, lambda g: g.setting)
     ]
@@ -70,21 +61,6 @@ def _plain(section: Section) -> Section:
         rows=[tuple(map(printable, row)) for row in section.rows],
         notes=[printable(note) for note in section.notes],
     )
-
-
-def title(setting: Setting) -> str:
-    """`Omniglot 5-way 1-shot`, `Sinusoid 10 points`, `Quadratics`."""
-    name = literature().dataset(setting.dataset)
-    if setting.ways == 0:
-        return name
-    if setting.ways == 1:
-        return f"{name} {count(setting.shots, 'point', 'points')}"
-    return f"{name} {setting.ways}-way {setting.shots}-shot"
-
-
-def label(group: Group) -> str:
-    """The approach, as the rows name it."""
-    return literature().approach(group.protocol)
 
 
 def _overview(by_setting: Sequence[tuple[Setting, list[Group]]]) -> list[Section]:

@@ -15,8 +15,9 @@ from tabulate import tabulate
 from maml_cli.core.json_text import to_json
 from maml_cli.core.plain_text import csv_cell, markdown_cell, printable
 from maml_cli.report.analysis import Report
-from maml_cli.report.document import Section, sections
+from maml_cli.report.document import sections
 from maml_cli.report.flat import rows
+from maml_cli.report.section import Section
 
 COMMANDS = str.maketrans(
     {

@@ -15,12 +15,13 @@ from maml_cli.core.plain_text import printable
 from maml_cli.report import charts
 from maml_cli.report.analysis import Comparison, Report
 from maml_cli.report.collect import Damaged, attempted
-from maml_cli.report.document import Section, label, sections, title
+from maml_cli.report.document import sections
 from maml_cli.report.group import Group
 from maml_cli.report.history import History, history, mean_history
 from maml_cli.report.protocol import telling
 from maml_cli.report.published import literature
 from maml_cli.report.run_files import read_picture
+from maml_cli.report.section import Section, label, title
 from maml_cli.storage.run_folder import RunFolder
 
 

@@ -94,21 +94,30 @@ class Literature(NamedTuple):
 
     def for_group(self, group: Group) -> list[Published]:
         """The published numbers of a group's approach, in the file's order."""
-        first = group.runs[0]
-        approach, backbone = self.approach(group.protocol), f"{group.protocol.backbone}_"
-        conditions = {
-            "bn_stats": group.first.test.bn_stats,
-            "train_ways": first.train_ways,
-            "train_shots": first.train_shots,
-        }
         return [
             number
             for number in self.numbers
-            if number.setting == group.setting
-            and approach in (number.approach, *number.also)
-            and (number.backbone is None or backbone.startswith(f"{number.backbone}_"))
-            and all(conditions.get(key) == value for key, value in number.where.items())
+            if self.is_of(number, group) and not unmet(number, group)
         ]
+
+    def is_of(self, number: Published, group: Group) -> bool:
+        """Whether a number is of the group's approach and setting."""
+        approach = self.approach(group.protocol)
+        return number.setting == group.setting and approach in (number.approach, *number.also)
+
+
+def unmet(number: Published, group: Group) -> list[str]:
+    """What differs between the group's runs and those of the number, such as `train_ways=20`."""
+    first, backbone = group.runs[0], group.protocol.backbone
+    conditions = {
+        "bn_stats": ("eval.bn_stats", group.first.test.bn_stats),
+        "train_ways": ("train_ways", first.train_ways),
+        "train_shots": ("train_shots", first.train_shots),
+    }
+    found = [conditions[key] for key, v in number.where.items() if conditions[key][1] != v]
+    if number.backbone and not f"{backbone}_".startswith(f"{number.backbone}_"):
+        found.append(("backbone", backbone))
+    return [f"{key}={value}" for key, value in found]
 
 
 @cache

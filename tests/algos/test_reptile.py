@@ -58,6 +58,20 @@ def test_one_step_is_joint_training():
     assert line((1.0, 2.0), (0.0, 2.0), inner_steps=1).gradient[W].item() == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_the_last_inner_gradient_alone_is_first_order_maml(steps):
+    # phi_k - s = 0.8^k (w - s), so phi_(k-1) - phi_k = 0.8^(k-1) * 0.2 (w - s); w = 3, s = 1 and 0
+    step = line((1.0, 2.0), (0.0, 2.0), inner_steps=steps, outer_gradients="last")
+    expected = 0.8 ** (steps - 1) * 0.2 * (2 + 3) / 2
+    assert step.gradient[W].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_inner_gradients_sum_to_the_outer_step():
+    """g1 + g2 + g3 is what Reptile moves by; the last one of each prefix is g1, g2 and g3."""
+    last = [line((1.0, 2.0), inner_steps=k, outer_gradients="last").gradient[W] for k in (1, 2, 3)]
+    assert sum(last).item() == pytest.approx(line((1.0, 2.0), inner_steps=3).gradient[W].item())
+
+
 def test_the_outer_step_moves_towards_phi():
     """At rate e, theta becomes theta + e (phi - theta): w = 3, phi = 2.6, e = 1/2."""
     found = reptile(Line(), FakeSource(), inner_steps=1)

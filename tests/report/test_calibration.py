@@ -8,8 +8,9 @@ from results import BANDS, CALIBRATED
 
 from maml_cli.report.analysis import Report, analyse
 from maml_cli.report.collect import collect
-from maml_cli.report.document import Section, sections
+from maml_cli.report.document import sections
 from maml_cli.report.formats import comma_separated
+from maml_cli.report.section import Section
 
 from .conftest import MakeRun
 

@@ -8,9 +8,9 @@ from results import OMNIGLOT, changed, course
 from maml_cli.core.metric import LOSS
 from maml_cli.core.results import Descents, RunResults, Spread
 from maml_cli.report.collect import Run
-from maml_cli.report.document import title
 from maml_cli.report.group import Group
 from maml_cli.report.problems import losses
+from maml_cli.report.section import title
 
 LOSSES = course({0: (3.0, 0.5), 20: (0.2, 0.02), 33: (0.15, 0.01), 100: (0.08, 0.01)}, 40)
 SPREAD = {

@@ -1,0 +1,93 @@
+"""The papers' tables, row by row: ours beside each published number, or why there is none."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from maml_cli.report.analysis import Report
+from maml_cli.report.cells import (
+    NONE,
+    Sources,
+    budget_cell,
+    error,
+    interval,
+    joined,
+    legend,
+    measured,
+    value,
+)
+from maml_cli.report.group import Group
+from maml_cli.report.protocol import remarks
+from maml_cli.report.published import Published, literature, unmet
+from maml_cli.report.section import Section, title
+from maml_cli.reporting.format import count
+from maml_cli.reporting.table import MARK
+
+HEADER = ("approach", "task", "published", "published with", "ours", "ours with", "why not")
+NOTE = "Ours is the ensemble after the last inner step; ± is the 95 % Student-t interval."
+
+
+def tables(report: Report) -> list[Section]:
+    """A table for each paper; papers and numbers are in the order of the file."""
+    by_paper: dict[str, list[Published]] = {}
+    for number in literature().numbers:
+        by_paper.setdefault(_paper(number), []).append(number)
+    return [_table(paper, numbers, report.groups) for paper, numbers in by_paper.items()]
+
+
+def _paper(number: Published) -> str:
+    """`Finn et al. 2017` of the source `Finn et al. 2017, table 1`."""
+    found = re.match(r".*?\d{4}", number.source)
+    return found[0] if found else number.source
+
+
+def _table(paper: str, numbers: Sequence[Published], groups: Sequence[Group]) -> Section:
+    sources, rows, said = Sources(), [], set()
+    for number in numbers:
+        same = [group for group in groups if literature().is_of(number, group)]
+        ours = _largest(group for group in same if not unmet(number, group))
+        for step in number.steps or (None,):
+            rows.append(_row(number, step, ours, _largest(same), sources))
+        said |= {f"{MARK} {remark}" for remark in (remarks(ours) if ours else ())}
+    notes = [NOTE, legend(rows), *sources.notes(), *sorted(said)]
+    return Section(paper, HEADER, rows, [note for note in notes if note])
+
+
+def _largest(groups: Iterable[Group]) -> Group | None:
+    """The group that has seen the most tasks in training."""
+    return max(groups, key=lambda g: g.first.iterations * g.protocol.tasks_per_batch, default=None)
+
+
+def _row(
+    number: Published, step: int | None, ours: Group | None, near: Group | None, sources: Sources
+) -> tuple[str, ...]:
+    """A published number, after an inner step if it is an error; `near` may differ in settings."""
+    task, published, known = title(number.setting), value(number), number.value
+    if step is not None:
+        task += f", {count(step, 'step', 'steps')}"
+        published, known = error(number, step), number.steps[step]
+    shown, budget, why = NONE, NONE, _why_not(number, near)
+    if ours is not None and (step is None or step in ours.course):
+        result = ours.result("ensemble") if step is None else ours.course[step]
+        shown, why = measured(ours, result, [number], against=known), ""
+        budget = budget_cell(ours, [number])
+    published = f"{published} {sources.mark(number)}"
+    return number.approach, task, published, _conditions(number), shown, budget, why
+
+
+def _conditions(number: Published) -> str:
+    """`conv4, 60,000 × 32, train_ways=60`: what is known of the published run."""
+    size = f"{number.iterations:,}" if number.iterations else ""
+    if size and number.tasks_per_batch:
+        size += f" × {number.tasks_per_batch}"
+    known = [number.backbone or "", size, *(f"{k}={v}" for k, v in number.where.items())]
+    return ", ".join(filter(None, known)) or NONE
+
+
+def _why_not(number: Published, near: Group | None) -> str:
+    """`not run`, or what is known of a run that differs."""
+    if near is None:
+        return "not run"
+    if not (differing := unmet(number, near)):
+        return "not tested after so many steps"
+    result = interval(near, near.result("ensemble"))
+    return f"run only with {joined(differing)}: {result}"

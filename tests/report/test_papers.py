@@ -1,0 +1,69 @@
+"""The papers' tables: every published number has a row, ours stands beside it or a reason."""
+
+from pathlib import Path
+
+import pytest
+
+from maml_cli.commands.report import main
+from maml_cli.report.analysis import analyse
+from maml_cli.report.collect import collect
+from maml_cli.report.document import sections
+from maml_cli.report.published import literature
+from maml_cli.report.section import Section
+
+from .conftest import MakeRun
+
+FIVE, TWENTY = "Omniglot 5-way 1-shot", "Omniglot 20-way 1-shot"
+
+
+def papers(*folders: Path) -> dict[str, Section]:
+    report = analyse(collect(list(folders)))._replace(papers=True)
+    return {section.title: section for section in sections(report)}
+
+
+def row(table: Section, *start: str) -> tuple[str, ...]:
+    """What stands beside the first published number of an approach in a task."""
+    return next(row[len(start) :] for row in table.rows if row[: len(start)] == start)
+
+
+def test_every_published_number_has_one_row(make_run: MakeRun) -> None:
+    tables = papers(make_run("run"))
+    wanted = sum(len(number.steps) or 1 for number in literature().numbers)
+    assert sum(len(table.rows) for table in tables.values()) == wanted
+    assert {"Finn et al. 2017", "Finn, Xu & Levine 2018", "Antoniou et al. 2019"} <= set(tables)
+
+
+def test_ours_stands_beside_the_number_with_its_budget(make_run: MakeRun) -> None:
+    make_run("short", 0.5, iterations=100, tasks_per_batch=8)
+    long = make_run("long", 0.9, iterations=600, tasks_per_batch=8)
+    # the run with more iterations: 600 of 60,000 are 1 %; 90 is below 98.7
+    assert row(papers(long.parent)["Finn et al. 2017"], "MAML", FIVE) == (
+        "98.7 ± 0.4 [1]", "conv4, 60,000 × 32", "90.00 ± 1.00 % ‡ ↓", "600 × 8 (1 % of 60,000)", "",
+    )  # fmt: skip
+
+
+def test_a_dash_has_its_reason(make_run: MakeRun) -> None:
+    run = make_run("run", 0.9, algo="reptile", toggles={}, bn_stats="support")
+    table = papers(run)["Nichol et al. 2018"]
+    assert row(table, "Reptile", FIVE)[2:] == (
+        *("–", "–"),
+        "run only with eval.bn_stats=support: 90.00 ± 1.00 %",
+    )
+    assert row(table, "Reptile", TWENTY)[2:] == ("–", "–", "not run")
+
+
+def test_errors_have_a_row_for_each_number_of_steps(sinusoid: Path) -> None:
+    table = papers(sinusoid)["Finn et al. 2017"]
+    waves = [row for row in table.rows if row[0] == "MAML" and row[1].startswith("Sinusoid")]
+    assert [(row[1][19:], row[2], row[4]) for row in waves] == [
+        ("1 step", "0.67 [4]", "0.700 ± 0.050 ≈"),
+        ("5 steps", "0.38 [4]", "0.400 ± 0.050 ≈"),
+        ("10 steps", "0.35 [4]", "0.360 ± 0.050 ≈"),
+    ]
+
+
+def test_tables_to_read_have_no_flat_form(
+    make_run: MakeRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--papers", str(make_run("run")), "--format", "csv"]) == 2
+    assert "use markdown or latex instead of csv" in capsys.readouterr().err
