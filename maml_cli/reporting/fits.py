@@ -57,9 +57,10 @@ def score(fit: Fit) -> list[str]:
         if fit.bands is not None:
             low, lower, upper, high = fit.bands[..., place]
             in_90, in_50 = (
-                int(((a <= truth) & (truth <= b)).sum()) for a, b in ((low, high), (lower, upper))
+                f"{((a <= truth) & (truth <= b)).sum()} of {len(truth)}"
+                for a, b in ((low, high), (lower, upper))
             )
-            inside = f"; in the 90 % band {in_90} of {len(truth)}, in the 50 % band {in_50} of {len(truth)}"
+            inside = f"; in the 90 % band {in_90}, in the 50 % band {in_50}"
         said.append(f"{name}: root mean squared error {error:.4g}{inside}.")
     return said
 
