@@ -101,7 +101,7 @@ def _values(
         return np.empty((0, len(needed)))
     if all(column.name in table.header for column in welcome):
         names += [column.name for column in welcome]
-    values = np.array([table.numbers(name, faults) for name in names]).T
+    values: Numbers = np.array([table.numbers(name, faults) for name in names]).T
     if faults:
         said = [f"{where}: line {line}: {printable(fault)}" for line, fault in sorted(faults)]
         problems += refusal(said, f"{where}: correct these rows or take them away")
