@@ -248,21 +248,34 @@ def choose_device(name: str) -> torch.device:
 
     Each of several processes on a machine has a GPU of its own.
     """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("device=cuda, but torch finds no usable GPU: choose device=cpu")
-    if not available or name == "cpu":
+    here = devices_here()
+    kind, _, number = name.partition(":")
+    if kind == "auto":
+        kind = "cuda" if "cuda:0" in here else "cpu"
+    if kind == "cpu":
         return torch.device("cpu")
-    index, count = ranks.local_rank(), torch.cuda.device_count()
-    if index >= count:
+    index = int(number or ranks.local_rank())
+    wanted = f"cuda:{index}" if kind == "cuda" else kind
+    if number and ranks.size() > 1:
+        raise UsageError(f"device={name}: each process takes a GPU of its own: set device=cuda")
+    if wanted not in here:
+        more = "; --nproc-per-node is above the number of GPUs" if ranks.local_rank() else ""
         raise UsageError(
-            f"--nproc-per-node is above {count}, the number of GPUs of this machine: lower it, or "
-            "choose device=cpu"
+            f"device={name}: torch finds no {wanted} here{more}: choose device={' or '.join(here)}"
         )
+    if kind == "mps":
+        return torch.device("mps")
     torch.cuda.set_device(index)
     # else cuDNN rounds to TF32, and a second-order gradient amplifies rounding
     torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
     return torch.device("cuda", index)
+
+
+def devices_here() -> list[str]:
+    """The devices that torch finds on this machine, as `device` names them."""
+    cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    mps = ["mps"] if torch.backends.mps.is_available() else []
+    return ["cpu", *(f"cuda:{index}" for index in range(cuda)), *mps]
 
 
 def device_name(device: torch.device) -> str:
