@@ -36,8 +36,10 @@ from maml_cli.reporting.results import environment
 Step = Callable[[Episode], float]
 FIRST_EPOCH = Progress(iteration=0, epoch=0, iterations=50_000, epochs=100)
 MEMORY_ITERATIONS = 3
-LOSS_TOLERANCE = 5e-3
-"""Relative. Activations within rounding of a kink move a float32 loss of five steps by 1e-3."""
+LOSS_TOLERANCE = 2e-2
+"""Relative. In float64 the losses agree to 1e-8. In float32, rounding decides between two nearly
+equal values of a pooling window; one such choice moved the loss of five steps on 5 images by 1.2 %.
+"""
 
 
 def our_engine(case: Case, engine: str) -> Engine:

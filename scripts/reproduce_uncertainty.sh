@@ -13,12 +13,12 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/study.sh"
 report=(--calibration)
 
-per_epoch=1000
-if [ "$budget" = short ]; then
-    per_epoch=50
-fi
+# iterations COUNT: of the published length, in thousands; an epoch for each, or for each ten in a short budget.
 iterations() {
-    length=("train.epochs=$1" "train.iterations_per_epoch=$per_epoch" train.tasks_per_batch=10)
+    length=("train.epochs=$1" train.iterations_per_epoch=1000 train.tasks_per_batch=10)
+    if [ "$budget" = short ]; then
+        length=("train.epochs=$(($1 / 10))" train.iterations_per_epoch=500 train.tasks_per_batch=10)
+    fi
 }
 
 # three_learners NAME ARGUMENT...: MAML, PLATIPUS from that run, BMAML with ten particles and with one.

@@ -332,14 +332,6 @@ def test_folders_that_are_not_there_or_empty(run, tmp_path, capsys):
     assert f"query={tmp_path / 'query'}: no picture is in it" in err
 
 
-def test_a_run_on_curves_has_no_pictures(tmp_path, mine, capsys):
-    settings = [argument for argument in TINY if argument.startswith(("train", "eval"))]
-    run = tmp_path / "curves"
-    assert maml_train(["algo=maml", "dataset=sinusoid", *settings, f"hydra.run.dir={run}"]) == 0
-    assert adapt(run, mine) == 2
-    assert "was trained on sinusoid, which has no pictures" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -353,10 +345,12 @@ def test_arguments_that_cannot_be(run, mine, arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_every_folder_is_asked_for(capsys):
+def test_every_folder_is_asked_for(run, capsys):
     assert main([]) == 2
+    assert "run=DIR is missing" in capsys.readouterr().err
+    assert main([f"run={run}"]) == 2
     err = capsys.readouterr().err
-    assert all(f"{key}=DIR is missing" in err for key in ("run", "support", "query"))
+    assert all(f"{key}=DIR is missing" in err for key in ("support", "query"))
 
 
 def test_by_default_the_result_goes_below_the_run_and_changes_nothing_of_it(run, mine):

@@ -222,8 +222,11 @@ def learned_optimizer() -> ModuleType:
     return import_module("learned_optimizer")
 
 
-@pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("problem", [classification(), regression()], ids=["images", "sinusoid"])
+@pytest.mark.parametrize(
+    ("problem", "recompute"),
+    [(classification(), False), (regression(), True)],
+    ids=["images", "sinusoid, recomputed"],
+)
 def test_the_learned_optimizer_keeps_the_contract(problem: Problem, recompute: bool) -> None:
     made = learned_optimizer().LearnedOptimizer(
         name="mine", inner_steps=3, scale=0.1, adapts=["body", "head"], recompute=recompute

@@ -50,10 +50,13 @@ def split_off(overrides: Sequence[str], own: Sequence[str]) -> tuple[dict[str, s
     return values, readable(others)
 
 
-def folders(values: dict[str, str], required: Sequence[str]) -> list[Path]:
-    """The folders that these keys name; raises UsageError naming those that are missing."""
+def folders(values: dict[str, str], required: Sequence[str], kind: str = "DIR") -> list[Path]:
+    """The folders that these keys name; raises UsageError naming those that are missing.
+
+    `kind` is what a value must be, if not a folder.
+    """
     if missing := [key for key in required if not values.get(key)]:
-        raise UsageError(*(f"{key}=DIR is missing" for key in missing))
+        raise UsageError(*(f"{key}={kind} is missing" for key in missing))
     return [Path(values[key]).expanduser() for key in required]
 
 

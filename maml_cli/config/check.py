@@ -147,7 +147,11 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
     for change in settings:
         if problem := setting_problem(config, change):
             found.append(problem)
-    return found + inspect(config, fallback=chosen)[1] if values else found
+    if not values:
+        return found
+    experiment, problems = inspect(config, fallback=chosen)
+    missing = [] if experiment is None else experiment.run.check_logger()
+    return found + problems + missing
 
 
 def group_problem(change: Override, options: list[str]) -> str | None:

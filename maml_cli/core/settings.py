@@ -19,6 +19,13 @@ EVAL_ARGUMENTS = ("run", "split", "output")
 
 BatchNormStats = Literal["batch", "support", "support_and_query", "running"]
 
+Page = Literal["tensorboard", "mlflow", "wandb"]
+EXTRAS: dict[Page, tuple[str, ...]] = {
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+    "wandb": ("wandb",),
+}
+"""Packages that a page needs; an extra of the page's name brings them."""
+
 Keep = Literal["predictions", "features", "pca", "tsne"]
 MAPS: tuple[Keep, ...] = ("pca", "tsne")
 OF_FEATURES: tuple[Keep, ...] = ("features", *MAPS)
@@ -58,6 +65,10 @@ class RunSettings:
             min_length=1, description="a run whose best weights this one starts from; null: none"
         ),
     ]
+    logger: Annotated[
+        list[Page] | None,
+        Field(description="which pages show the run; []: none; null: [tensorboard]"),
+    ]
     download: Annotated[bool, Field(description="fetch a missing data set, if its licence allows")]
 
     def ways_in(self, split: str) -> int:
@@ -74,6 +85,20 @@ class RunSettings:
         """Query examples per class of the episodes of a split."""
         own = self.train_queries if split == "train" else None
         return own or self.queries
+
+    @property
+    def pages(self) -> list[Page]:
+        """What `logger` asks for."""
+        return ["tensorboard"] if self.logger is None else self.logger
+
+    def check_logger(self) -> list[str]:
+        """One sentence for each logger that is not installed where the run is to start."""
+        return [
+            f"logger=[{','.join(self.pages)}]: {' and '.join(missing)} must be installed: "
+            f'pip install "maml-train[{page}]", or leave {page} out'
+            for page, packages in EXTRAS.items()
+            if page in self.pages and (missing := [p for p in packages if find_spec(p) is None])
+        ]
 
     def check_train_ways(self, algo: str) -> list[str]:
         """For algorithms with an output per way: one sentence if training has other ways."""

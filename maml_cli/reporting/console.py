@@ -1,5 +1,7 @@
 """What a person sees: a progress bar in a terminal, plain lines anywhere else."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic
 
 from rich.console import Console as RichConsole
@@ -12,6 +14,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 from rich.text import Text
 
 from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
@@ -148,3 +151,15 @@ def _clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours:d}:{minutes:02d}:{seconds:02d}"
+
+
+def show_answers(table: Table, markdown: str, notes: Sequence[str], written: Path) -> None:
+    """The answers to somebody's own queries: a table in a terminal, Markdown anywhere else."""
+    out, err = RichConsole(highlight=False), RichConsole(stderr=True, highlight=False)
+    if out.is_terminal:
+        out.print(table)
+    else:
+        out.out(markdown, end="\n\n")
+    for note in notes:
+        out.print(Text(note), soft_wrap=True)
+    err.print(Text(f"written to {written}"), soft_wrap=True)

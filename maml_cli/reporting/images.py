@@ -5,6 +5,8 @@ from torch import Tensor
 
 from maml_cli.core.types import Episode
 
+IMAGE_BATCH = 4
+"""Dimensions of images (examples, channels, height, width); points of a curve have two."""
 GAP = 2
 """Pixels between images."""
 BAND = 8

@@ -13,18 +13,20 @@ from maml_cli.core.records import (
     Sink,
 )
 from maml_cli.core.results import RunResults
-from maml_cli.core.settings import Keep
+from maml_cli.core.settings import Keep, Page
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.kept import kept_files
 from maml_cli.reporting.losses import LossesFile
 from maml_cli.reporting.metrics import MetricsFile
+from maml_cli.reporting.mlflow_store import MlflowStore
 from maml_cli.reporting.plots import CurvesFile
 from maml_cli.reporting.reliability import ReliabilityFile
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
 from maml_cli.reporting.tensorboard import TensorBoard
+from maml_cli.reporting.wandb_run import WandbRun
 
 
 class Reporter(Sink):
@@ -78,10 +80,19 @@ class Reporter(Sink):
         self.close()
 
 
-def standard_reporter(keep: Sequence[Keep] = ()) -> Reporter:
+LOGGERS: dict[Page, type[Sink]] = {
+    "tensorboard": TensorBoard,
+    "mlflow": MlflowStore,
+    "wandb": WandbRun,
+}
+
+
+def standard_reporter(
+    keep: Sequence[Keep] = (), pages: Sequence[Page] = ("tensorboard",)
+) -> Reporter:
     """Everything a run writes and shows: the results first, the console that names them last.
 
-    `keep` is `eval.keep`.
+    `keep` is `eval.keep`, `pages` is `logger`.
     """
     return Reporter(
         [
@@ -93,7 +104,7 @@ def standard_reporter(keep: Sequence[Keep] = ()) -> Reporter:
             LossesFile(),
             ReliabilityFile(),
             *kept_files(keep),
-            TensorBoard(),
+            *(LOGGERS[page]() for page in dict.fromkeys(pages)),
             Console(),
         ]
     )

@@ -11,12 +11,10 @@ from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo,
 from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.figures import read_png
-from maml_cli.reporting.images import episode_grid
+from maml_cli.reporting.images import IMAGE_BATCH, episode_grid
+from maml_cli.reporting.scalars import of_descents, of_epoch, of_iteration, of_test
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
-
-IMAGE_BATCH = 4
-"""Dimensions of images (examples, channels, height, width); points of a curve have two."""
 
 
 class TensorBoard(Sink):
@@ -46,59 +44,25 @@ class TensorBoard(Sink):
             self._writer.add_image("episode/support_above_queries", grid)
 
     def iteration(self, record: IterationRecord) -> None:
-        metric = self._info.metric.name
-        scalars = {
-            "train/loss": record.loss,
-            f"train/{metric}": record.metric,
-            "train/outer_lr": record.outer_lr,
-            "train/iterations_per_second": record.iterations_per_second,
-        }
-        for step, loss in record.query_losses.items():
-            scalars[f"train/query_loss/step_{step}"] = loss
-        for step, value in record.query_metrics.items():
-            scalars[f"train/{metric}/step_{step}"] = value
-        self._add(scalars, record.iteration)
+        self._add(of_iteration(record, self._info.metric.name), record.iteration)
 
     def epoch(self, record: EpochRecord) -> None:
-        metric = self._info.metric.name
-        scalars = {
-            f"val/{metric}": record.reported.mean,
-            f"val/{metric}_ci95": record.reported.ci95,
-        }
-        for step, estimate in record.val.items():
-            scalars[f"val/{metric}/step_{step}"] = estimate.mean
-        for name, rates in record.inner_rates.items():
-            for step, rate in enumerate(rates, start=1):
-                scalars[f"inner_rates/{name}/step_{step}"] = rate
-        for name, value in record.phase.items():
-            if isinstance(value, int | float):
-                scalars[f"phase/{name}"] = float(value)
-            elif isinstance(value, tuple):
-                scalars |= {f"{name}/step_{step}": v for step, v in enumerate(value, start=1)}
-        self._add(scalars, record.iteration)
+        self._add(of_epoch(record, self._info.metric.name), record.iteration)
 
     def flush(self) -> None:
         self._writer.flush()
 
     def finish(self, results: RunResults, curves: Curves | None) -> None:
-        step, metric = results.iterations, self._info.metric.name
+        step = results.iterations
         for picture in filter(Path.is_file, RunFolder(self._info.output_dir).pictures):
             self._writer.add_image(picture.stem, read_png(picture), step, dataformats="HWC")
-        if (descents := results.test.descents) is not None:
-            for steps, estimate in results.test.single.estimates.items():
-                spread = descents.spread[steps]
-                scalars = {"mean": estimate.mean, "median": spread.median}
-                for name, value in scalars.items():
-                    self._writer.add_scalar(f"test_course/{name}", value, steps)
-        final = {
-            f"test/{metric}": results.test.ensemble.last.mean,
-            f"test/{metric}_single": results.test.single.last.mean,
-        }
+        for steps, scalars in of_descents(results).items():
+            self._add(scalars, steps)
         hparams = {
             key: str(value) if isinstance(value, bool) else value  # the page shows 1.000 for True
             for key, value in self._info.hparams.items()
         }
-        self._writer.add_hparams(hparams, final, run_name=".", global_step=step)
+        self._writer.add_hparams(hparams, of_test(results), run_name=".", global_step=step)
 
     def close(self) -> None:
         self._open.close()

@@ -2,9 +2,6 @@
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from maml_cli.core.algorithm import misfits
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
@@ -12,6 +9,7 @@ from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.data.inventory import ImageDataset
 from maml_cli.data.own_pictures import OwnPictures, OwnTask, find_own_pictures
 from maml_cli.data.record import read_record
+from maml_cli.reporting.console import show_answers
 from maml_cli.reporting.format import count
 from maml_cli.reporting.predictions import (
     Predictions,
@@ -29,19 +27,20 @@ from maml_cli.storage.run_folder import RunFolder
 
 
 def classify(
-    folder: Path, experiment: Experiment, support: Path, query: Path, output_dir: Path
+    folder: Path,
+    experiment: Experiment,
+    dataset: ImageDataset,
+    *,
+    support: Path,
+    query: Path,
+    output_dir: Path,
 ) -> Predictions:
     """Adapt the run in `folder` to the pictures of `support` and classify those of `query`.
 
+    `dataset` is the experiment's.
     Everything is written into `output_dir`. Raises UsageError, DataError, CheckpointError,
     DivergedError or StorageError.
     """
-    dataset = experiment.dataset
-    if not isinstance(dataset, ImageDataset):
-        raise UsageError(
-            f"run={folder}: was trained on {dataset.name}, which has no pictures; in Python, "
-            "maml_cli.load(run).adapt(support_x, support_y) takes points"
-        )
     own = find_own_pictures(support, query)
     device = choose_device(experiment.run.device)
     trained = load_trained(folder, experiment, CLASSIFICATION, device)
@@ -82,7 +81,9 @@ def classify(
         support=task.support_pixels,
         labels=task.support_labels,
     )
-    _show(predictions, notes, output.predictions_figure)
+    show_answers(
+        terminal_table(predictions), markdown(predictions), notes, output.predictions_figure
+    )
     return predictions
 
 
@@ -126,14 +127,3 @@ def _notes(
             "each picture is judged by itself."
         )
     return notes
-
-
-def _show(predictions: Predictions, notes: list[str], figure: Path) -> None:
-    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-    if out.is_terminal:
-        out.print(terminal_table(predictions))
-    else:
-        out.out(markdown(predictions), end="\n\n")
-    for note in notes:
-        out.print(Text(note), soft_wrap=True)
-    err.print(Text(f"written to {figure}"), soft_wrap=True)

@@ -181,6 +181,8 @@ def fitted_curves(
     samples = engine.predict(params, episodes, evaluation)
     outputs = source.objective.combine(samples)
 
+    ends = bands(samples[:, -1], variance)
+
     def array(column: Tensor) -> NDArray[np.float32]:
         numbers: NDArray[np.float32] = column.squeeze(-1).cpu().numpy()
         return numbers
@@ -192,16 +194,20 @@ def fitted_curves(
         samples=array(samples[:, -1].transpose(0, 1)),
         support_x=array(episodes.support_x),
         support_y=array(episodes.support_y),
-        bands=bands(samples[:, -1], variance),
+        bands=None if ends is None else ends[..., 0],
         axes=getattr(source, "axes", ("x", "y")),
     )
 
 
 def bands(samples: Tensor, variance: float) -> NDArray[np.float64] | None:
-    """The ends of the central 90 and 50 % bands, `(4, episodes, points)`, ascending."""
+    """The ends of the central 90 and 50 % bands, `(4, episodes, points, outputs)`, ascending.
+
+    `samples` are `(episodes, samples, points, outputs)`, `variance` is of the normal noise around
+    each. None without a variance, or if a sample is not finite.
+    """
     if not (variance > 0 and samples.isfinite().all()):
         return None
     mixture = samples.cpu().double()
-    ends = [mixture_quantile(mixture, variance, p).squeeze(-1) for p in BAND_ENDS]
-    bands: NDArray[np.float64] = torch.stack(ends).numpy()
-    return bands
+    ends = [mixture_quantile(mixture, variance, p) for p in BAND_ENDS]
+    found: NDArray[np.float64] = torch.stack(ends).numpy()
+    return found

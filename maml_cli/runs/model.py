@@ -57,17 +57,20 @@ class Model:
         self._device = choose_device(experiment.run.device)
         dataset = experiment.dataset
         self._classes = isinstance(dataset, ImageDataset)
-        self._columns: Columns | None = None
+        self.columns: Columns | None = None
+        """The inputs and outputs of a regression; None: they have no names."""
         if self._classes:
             self._objective = CLASSIFICATION
         elif isinstance(dataset, CurveDataset):
             record = read_record(RunFolder(folder).data)
             self._objective = REGRESSION
-            self._columns = dataset.columns(record.columns if record else None)
+            self.columns = dataset.columns(record.columns if record else None)
         else:
             self._objective = dataset.load(experiment.run, self._device).objective
         trained = load_trained(folder, experiment, self._objective, self._device)
         self._candidates, self.remarks = trained.candidates, trained.remarks
+        self.networks = len(self._candidates)
+        """How many of the best epochs vote."""
 
     def images(self, paths: Sequence[str | PathLike[str]]) -> Tensor:
         """Pictures as the networks receive them, `(pictures, channels, height, width)`.
@@ -113,14 +116,14 @@ class Model:
         else:
             objective, outputs = self._objective, support_y.shape[-1]
         scales: Scales = {}
-        if self._columns is not None:
+        if self.columns is not None:
             given = support_x.shape[-1], support_y.shape[-1]
-            if given != (wanted := tuple(map(len, self._columns))):
+            if given != (wanted := tuple(map(len, self.columns))):
                 raise UsageError(
                     f"support_x and support_y have {given[0]} and {given[1]} numbers for each "
                     f"point; the run was trained on {wanted[0]} and {wanted[1]}"
                 )
-            scales = {n: _scale(part) for n, part in self._columns._asdict().items()}
+            scales = {n: _scale(part) for n, part in self.columns._asdict().items()}
             support_x = _seen(support_x, scales["inputs"]).float()
             support_y = _seen(support_y, scales["outputs"]).float()
         # a classifier of all training classes has a head of theirs; nobody else asks their number
@@ -220,6 +223,11 @@ class AdaptedModule(nn.Module):
         self.register_buffer("key", key)
 
     @property
+    def steps(self) -> int:
+        """Inner steps."""
+        return self._parts.steps
+
+    @property
     def classes(self) -> bool:
         """Whether the outputs are logits of classes."""
         return not self.support_y.is_floating_point()
@@ -233,7 +241,7 @@ class AdaptedModule(nn.Module):
         return original.to(outputs.dtype)
 
     def answers(self, query_x: Tensor) -> Answers:
-        """The outputs, with their samples if the learner draws any."""
+        """The outputs, with their samples if the learner draws any; inputs as networks see them."""
         sets, queries = len(self.support_y), len(query_x)
         classes = torch.arange(self._parts.source.output_size, device=self.key.device)
         of_all = (query_x.to(self.support_x), classes, self.key)

@@ -52,6 +52,8 @@ def run(experiment: Experiment, output_dir: Path) -> RunResults:
 def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunResults:
     files = RunFolder(output_dir)
     with agreed():
+        if problems := experiment.run.check_logger():
+            raise UsageError(*problems)
         _require_own_config(experiment, files, output_dir)
     with agreed(), in_turn():  # the first prepares the data, the others find them prepared
         device = choose_device(experiment.run.device)
@@ -78,7 +80,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     from_first(lambda: keep_record(source, files))
 
     with (
-        standard_reporter(experiment.eval.keep or ())
+        standard_reporter(experiment.eval.keep or (), experiment.run.pages)
         if ranks.is_first()
         else Reporter(()) as reporter
     ):

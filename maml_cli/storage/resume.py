@@ -18,6 +18,7 @@ from maml_cli.storage.run_folder import RunFolder
 FREE = (
     *("resume", "data_dir", "cache_dir", "download", "device", "engine", "dataset.path"),
     *("train.max_time", "train.on_nonfinite", "eval.keep", "eval.course_episodes"),
+    "logger",
 )
 """Keys that may differ: they do not decide the numbers of a run that goes well. Data may be moved;
 `data.json` tells whether they are the same. Engines differ in rounding alone; a remark says so."""

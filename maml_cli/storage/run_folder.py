@@ -72,6 +72,16 @@ class RunFolder:
         return self.path / "tensorboard"
 
     @property
+    def mlflow(self) -> Path:
+        """The folder of MLflow's store."""
+        return self.path / "mlflow"
+
+    @property
+    def wandb(self) -> Path:
+        """The folder that Weights & Biases makes in the run's."""
+        return self.path / "wandb"
+
+    @property
     def lock(self) -> Path:
         """Locked while a process writes to the folder."""
         return self.path / ".lock"
@@ -121,7 +131,8 @@ class RunFolder:
         files = (self.results, self.table, self.config, self.data, self.metrics, self.scores)
         kept = (self.predictions_csv, self.classes, self.confusion, self.features)
         notes = (self.lock, self.error_log(0))
-        folders = (self.checkpoints, self.tensorboard, self.path / "eval", self.path / "adapt")
+        loggers = (self.tensorboard, self.mlflow, self.wandb)
+        folders = (self.checkpoints, *loggers, self.path / "eval", self.path / "adapt")
         yield from ((path, "a file") for path in (*files, *self.pictures, *kept, *notes))
         yield from ((path, "a folder") for path in folders)
         if self.checkpoints.is_dir():

@@ -52,7 +52,7 @@ def test_the_nearest_key_is_in_the_same_or_another_section() -> None:
     assert (
         unknown_key("trainer.max_epochs", known) == "trainer.max_epochs: no such key; train.epochs"
     )
-    assert "TensorBoard" in unknown_key("logger", known)
+    assert "logger=[tensorboard" in unknown_key("wandb", known)
     assert "init_from=DIR" in unknown_key("model.pretrained", known)
     assert unknown_key("zzzzzz", known) == "zzzzzz: no such key; maml-train --help lists them"
 

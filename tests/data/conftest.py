@@ -33,6 +33,7 @@ def run_settings(tmp_path: Path) -> Callable[..., RunSettings]:
         download=False,
         resume="auto",
         init_from=None,
+        logger=None,
     )
     return lambda **changes: dataclasses.replace(base, **changes)
 

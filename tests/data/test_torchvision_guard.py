@@ -34,6 +34,7 @@ def test_no_data_set_needs_torchvision_to_read_what_is_there(full_size, tmp_path
             ways=1, train_ways=None, shots=1, train_shots=None, queries=1, train_queries=None,
             seed=0, device="cpu", engine="auto", data_dir={str(full_size)!r},
             cache_dir={str(tmp_path)!r}, download=False, resume="auto", init_from=None,
+            logger=None,
         )
         omniglot = Omniglot(
             name="omniglot", image_size=28, rotations="episode", rotate_test=False, invert=False

@@ -35,7 +35,9 @@ _LIMIT = 300
 """Seconds after which a run must have ended, on a machine that others use too."""
 
 _server = multiprocessing.get_context("forkserver")
-_server.set_forkserver_preload(["maml_cli.runs.train", __name__])  # torch is imported once for all
+_server.set_forkserver_preload(  # what takes seconds to import is imported once for all
+    ["maml_cli.runs.train", "torch._dynamo", "scipy.optimize", __name__]
+)
 
 
 def fits(algo: str, dataset: str) -> bool:
@@ -61,9 +63,14 @@ def started(folder: Path, *arguments: str) -> ForkServerProcess:
     return begun([*arguments, f"hydra.run.dir={folder}"], folder / LOG)
 
 
-def begun(arguments: list[str], log: Path, largest_file: int | None = None) -> ForkServerProcess:
-    """`maml-train ARGUMENTS` in the folder of the log; no file may be larger than so many bytes."""
-    process = _server.Process(target=_typed, args=(arguments, log, largest_file))
+def begun(
+    arguments: list[str], log: Path, *, largest_file: int | None = None, cores: int = 1
+) -> ForkServerProcess:
+    """`maml-train ARGUMENTS` in the folder of the log, as a process group of its own.
+
+    No file may be larger than so many bytes.
+    """
+    process = _server.Process(target=_typed, args=(arguments, log, largest_file, cores))
     process.start()
     return process
 
@@ -98,8 +105,10 @@ def pgrep(*criteria: str) -> list[int]:
     return [int(line) for line in listed.stdout.split()]
 
 
-def _typed(arguments: list[str], log: Path, largest_file: int | None) -> None:
+def _typed(arguments: list[str], log: Path, largest_file: int | None, cores: int) -> None:
+    os.setpgrp()
     os.chdir(log.parent)
+    torch.set_num_threads(cores)
     if largest_file is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, hard))

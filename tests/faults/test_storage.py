@@ -16,7 +16,7 @@ from maml_cli.storage.checkpoint import read
 from maml_cli.storage.files import locked
 
 
-@pytest.mark.parametrize("epoch", [1, 3])
+@pytest.mark.parametrize("epoch", [pytest.param(1, marks=pytest.mark.faults_full), 3])
 def test_a_full_disk_keeps_what_there_was(tmp_path, run_to, monkeypatch, uninterrupted, epoch):
     real, faults = files.os.fsync, []
 
@@ -41,10 +41,10 @@ def test_a_full_disk_keeps_what_there_was(tmp_path, run_to, monkeypatch, uninter
 @pytest.mark.parametrize(
     "bytes_",
     [
-        *(3000, 20_000, 60_000),
+        *(3000, 20_000),
         *(
             pytest.param(size, marks=pytest.mark.faults_full)
-            for size in (500, 1500, 5000, 10_000, 40_000, 75_000)
+            for size in (500, 1500, 5000, 10_000, 40_000, 60_000, 75_000)
         ),
     ],
 )
@@ -52,7 +52,7 @@ def test_a_file_that_may_not_grow(tmp_path, uninterrupted, bytes_):
     """By size, what cannot be written: configuration, metrics, checkpoints, events, curves."""
     folder = tmp_path / "run"
     folder.mkdir()
-    assert ended(begun([*MAML, f"hydra.run.dir={folder}"], folder / LOG, bytes_)) == 6
+    assert ended(begun([*MAML, f"hydra.run.dir={folder}"], folder / LOG, largest_file=bytes_)) == 6
     printed = (folder / LOG).read_text()
     assert "cannot be written (File too large)" in printed
     assert "Traceback" not in printed
@@ -89,11 +89,11 @@ def test_of_three_processes_in_one_folder_one_runs(tmp_path, uninterrupted):
     assert outcome(folder) == uninterrupted
 
 
-def test_eight_runs_of_the_same_second_have_folders_of_their_own(tmp_path):
+def test_four_runs_of_the_same_second_have_folders_of_their_own(tmp_path):
     few = ("train.epochs=1", "train.iterations_per_epoch=1")
-    racing = [begun([*MAML, *few], tmp_path / f"{number}.txt") for number in range(8)]
-    assert [ended(process) for process in racing] == [0] * 8
-    assert len(list(tmp_path.glob("outputs/*/*/*/results.json"))) == 8
+    racing = [begun([*MAML, *few], tmp_path / f"{number}.txt") for number in range(4)]
+    assert [ended(process) for process in racing] == [0] * 4
+    assert len(list(tmp_path.glob("outputs/*/*/*/results.json"))) == 4
 
 
 def test_a_file_in_place_of_the_checkpoints(tmp_path, run_to):

@@ -2,18 +2,17 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from faults import processes
 from faults.conftest import MAML
-from faults.processes import outcome
+from faults.processes import LOG, ended, outcome
 
-from maml_cli.engines import processes
+from maml_cli.engines.processes import AVAILABLE
 
-pytestmark = pytest.mark.skipif(not processes.AVAILABLE, reason="needs Linux")
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="needs Linux")
 SHARED = [*MAML, "engine=processes", "train.iterations_per_epoch=80"]
 PATIENCE = 120
 """Seconds, on a machine that others use too."""
@@ -21,21 +20,13 @@ PATIENCE = 120
 
 def begun(folder):
     """The run in a process group of its own, on two cores."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "maml_cli", *SHARED, f"hydra.run.dir={folder}"],
-        env={**os.environ, "OMP_NUM_THREADS": "2"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    folder.mkdir(exist_ok=True)
+    return processes.begun([*SHARED, f"hydra.run.dir={folder}"], folder / LOG, cores=2)
 
 
 def done(folder):
-    run = begun(folder)
-    printed, _ = run.communicate(timeout=PATIENCE)
-    assert run.returncode == 0, printed
-    return printed
+    assert ended(begun(folder)) == 0
+    return (folder / LOG).read_text()
 
 
 def children(pid):
@@ -76,8 +67,7 @@ def test_a_killed_run_leaves_no_process_and_ends_the_same(tmp_path, whole):
     run = begun(tmp_path / "run")
     workers = in_the_middle(run, tmp_path / "run")
     run.kill()
-    run.communicate(timeout=PATIENCE)
-    assert run.returncode == -signal.SIGKILL
+    assert ended(run) == -signal.SIGKILL
     until(lambda: not any(lives(worker) for worker in workers))
     assert not (tmp_path / "run" / "results.json").exists()
     assert "goes on after iteration" in done(tmp_path / "run")
@@ -87,8 +77,8 @@ def test_a_killed_run_leaves_no_process_and_ends_the_same(tmp_path, whole):
 def test_a_killed_worker_stops_the_run_which_can_go_on(tmp_path, whole):
     run = begun(tmp_path / "run")
     os.kill(in_the_middle(run, tmp_path / "run")[0], signal.SIGKILL)
-    printed, _ = run.communicate(timeout=PATIENCE)
-    assert run.returncode == 143
+    assert ended(run) == 143
+    printed = (tmp_path / "run" / LOG).read_text()
     assert "memory ran out" in printed
     assert "Traceback" not in printed
     assert (tmp_path / "run" / "checkpoints" / "partial.pt").exists()
@@ -107,8 +97,8 @@ def test_a_signal_to_the_run_and_its_workers(tmp_path, whole, number, code):
     run = begun(tmp_path / "run")
     workers = in_the_middle(run, tmp_path / "run")
     os.killpg(run.pid, number)
-    printed, _ = run.communicate(timeout=PATIENCE)
-    assert run.returncode == code
+    assert ended(run) == code
+    printed = (tmp_path / "run" / LOG).read_text()
     assert f"stopped by {number.name}" in printed
     assert "Traceback" not in printed
     until(lambda: not any(lives(worker) for worker in workers))

@@ -119,8 +119,9 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target.read_text()), link
 
 
-def test_the_results_are_those_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["runs", "papers"])
+def test_the_results_are_those_that_are_kept(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    report = analyse(collect([Path("docs/results")]))
-    tables = (ROOT / "docs" / "results.md").read_text().split("<!-- tables -->\n")[1]
+    report = analyse(collect([Path("docs/results")]))._replace(papers=page == "papers")
+    tables = (ROOT / "docs" / f"{page}.md").read_text().split("<!-- tables -->\n")[1]
     assert tables.strip() == formats.markdown(report).strip()

@@ -63,7 +63,9 @@ def test_every_scalar_has_its_name_value_and_iteration(events):
             "step_weights/step_1": (10, 0.375),
             "step_weights/step_2": (10, 0.625),
             "test/accuracy": (2000, 0.9765),
+            "test/accuracy_ci95": (2000, 0.0031),
             "test/accuracy_single": (2000, 0.96),
+            "test/accuracy_single_ci95": (2000, 0.005),
         }.items()
     }
 
