@@ -53,7 +53,7 @@ def main() -> None:
     )
     parser.add_argument("arguments", nargs="+", metavar="RUN|KEY=VALUE")
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     changes = [word for word in options.arguments if "=" in word]
     runs = [Path(word) for word in options.arguments if "=" not in word]
     try:
