@@ -74,7 +74,9 @@ def rule(annotation: Any, constraints: Iterable[Any] = ()) -> str:
     if origin is Literal:
         return alternatives(typed(a) for a in arguments)
     if origin in (list, tuple):
-        return ", ".join(filter(None, ["a list", bounds, f"each {rule(arguments[0])}"]))
+        fixed = origin is tuple and ... not in arguments
+        size = f"a list of {len(arguments)}" if fixed else "a list"
+        return ", ".join(filter(None, [size, bounds, f"each {rule(arguments[0])}"]))
     kind = _KINDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
     return ", ".join(filter(None, [kind, bounds]))
 
@@ -88,7 +90,7 @@ def invalid(key: str, value: Any, error: ErrorDetails, fields: Mapping[str, Fiel
     field = fields[key]
     must = f"must be {rule(field.annotation, field.metadata)}"
     meaning = f" ({field.description})" if field.description else ""
-    if error["type"] == "missing":
+    if error["type"] == "missing" and len(error["loc"]) == 1:  # and not a number of a list
         return f"{key} is missing: {must}{meaning}"
     if error["type"] == "string_type" and value is not None:
         return f"{key}={typed(value)}: {must}; quote it: {key}=\"'{typed(value)}'\"{meaning}"
@@ -96,7 +98,8 @@ def invalid(key: str, value: Any, error: ErrorDetails, fields: Mapping[str, Fiel
 
 
 HABITS = {
-    "augment": "images are not augmented; dataset.rotations turns Omniglot's classes",
+    "augment": "dataset.augment=[crop,flip,colour] is for dataset=image_folder and mini_imagenet; "
+    "dataset.rotations turns Omniglot's classes",
     "batch_size": "train.tasks_per_batch counts the tasks of an outer update",
     "checkpoint": "resume=DIR goes on with a run, init_from=DIR starts from its weights",
     "early_stopping": "train.patience ends a training that gets no better",

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.settings import STRICT, RunSettings
+from maml_cli.data.augment import Augment
 from maml_cli.data.cache import remember, remembered
 from maml_cli.data.class_splits import (
     bound_splits,
@@ -34,6 +35,9 @@ HELP = (
 )
 
 
+Positive = Annotated[float, Field(gt=0)]
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImageFolder:
     """`train|val|test/CLASS/IMAGE`, or `CLASS/IMAGE`, which is split by class at random.
@@ -53,8 +57,15 @@ class ImageFolder:
         tuple[float, float] | None,
         Field(description="values that become black and white; null: 0 and 255, or as found"),
     ]
-    mean: Annotated[float, Field(description="of colours (0 to 1), taken off")]
-    std: Annotated[float, Field(gt=0, description="of colours, which divides")]
+    mean: Annotated[
+        float | tuple[float, ...],
+        Field(description="of colours (0 to 1), taken off; a list: of each channel"),
+    ]
+    std: Annotated[
+        Positive | tuple[Positive, ...],
+        Field(description="of colours, which divides; a list: of each channel"),
+    ]
+    augment: Augment
     class_depth: Annotated[
         Literal[1, 2] | None,
         Field(description="of two levels of folders, which are classes: outer (1), inner (2)"),
@@ -76,6 +87,14 @@ class ImageFolder:
     def check(self, run: RunSettings) -> list[str]:
         """What cannot be; how many pictures there are is known only once they are looked at."""
         problems = shortfalls(self.name, {}, run)
+        for key, value in (("mean", self.mean), ("std", self.std)):
+            given = self._channels(value)
+            if len(given) != self.channels:
+                numbers = ",".join(f"{number:g}" for number in given)
+                problems.append(
+                    f"dataset.{key}=[{numbers}]: {len(given)} numbers for "
+                    f"dataset.channels={self.channels}: give one number, or one for each channel."
+                )
         if self.range is not None and self.range[0] >= self.range[1]:
             problems.append(
                 f"dataset.range=[{self.range[0]:g},{self.range[1]:g}]: the first value becomes "
@@ -120,8 +139,9 @@ class ImageFolder:
                 device,
                 cache_name="image_folder",
                 recipe=self._recipe(),
-                mean=[self.mean],
-                std=[self.std],
+                mean=self._channels(self.mean),
+                std=self._channels(self.std),
+                augment=self.augment,
                 values=self._values(),
                 binding=binding,
                 notice="\n".join(layout.said),
@@ -139,7 +159,11 @@ class ImageFolder:
 
     def picture_form(self, values: ValueRange | None = None) -> PictureForm:
         """How a network sees pictures: as the settings say."""
-        return standardised(self._recipe(), [self.mean], [self.std], self._values() or values)
+        mean, std = self._channels(self.mean), self._channels(self.std)
+        return standardised(self._recipe(), mean, std, self._values() or values)
+
+    def _channels(self, value: float | tuple[float, ...]) -> tuple[float, ...]:
+        return value if isinstance(value, tuple) else (value,) * self.channels
 
     def _recipe(self) -> Recipe:
         return Recipe(size=self.image_size, channels=self.channels, fit=self.fit)

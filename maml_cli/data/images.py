@@ -12,6 +12,7 @@ from torch import Tensor
 from maml_cli.core.objective import CLASSIFICATION
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Episode, Split
+from maml_cli.data.augment import Augmentation
 from maml_cli.data.record import DataRecord
 from maml_cli.data.sampler import (
     Classes,
@@ -137,7 +138,8 @@ class ImageTasks:
     """An endless supply of episodes: `ways` classes, `shots` support and `queries` query images.
 
     Training episodes have `train_ways`, `train_shots` and `train_queries` of them, where those are
-    set. A pixel's byte b becomes the number `scale * b + shift`, per channel.
+    set. Their images are changed by `augmentation`. A pixel's byte b becomes the number
+    `scale * b + shift`, per channel.
     """
 
     objective = CLASSIFICATION
@@ -152,10 +154,12 @@ class ImageTasks:
         checksum: str,
         record: DataRecord | None = None,
         remarks: tuple[str, ...] = (),
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.checksum = checksum
         """SHA-256 of all images as bytes."""
-        self.remarks = remarks
+        self.remarks = (*remarks, augmentation.remark) if augmentation else remarks
+        self._augmentation = augmentation
         self.splits = tuple(pools)
         """Those that there are; a test may need no other."""
         self.pools, self._seed = pools, run.seed
@@ -199,15 +203,20 @@ class ImageTasks:
         """The same, with pixels as bytes."""
         pool, rows = self.pools[split], self._rows(split, start, count)
         support, query, classes = (torch.from_numpy(r).to(self._device) for r in rows)
+        keys = torch.from_numpy(episode_keys(self._seed, split, start, count))
+        support_x, query_x = pool.images[support], pool.images[query]
+        if self._augmentation and split == "train":
+            support_x = self._augmentation(support_x, keys, "support")
+            query_x = self._augmentation(query_x, keys, "query")
         shots, queries = self._shots_in(split), self._queries_in(split)
         labels = self._labels[: self._ways_in(split)]
         return Episode(
-            support_x=pool.images[support],
+            support_x=support_x,
             support_y=labels.repeat_interleave(shots).expand(count, -1),
-            query_x=pool.images[query],
+            query_x=query_x,
             query_y=labels.repeat_interleave(queries).expand(count, -1),
             classes=classes,
-            key=torch.from_numpy(episode_keys(self._seed, split, start, count)).to(self._device),
+            key=keys.to(self._device),
         )
 
     def _rows(self, split: str, start: int, count: int) -> ImageIndices:

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from maml_cli.core.errors import DataError
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Split
+from maml_cli.data.augment import Augment
 from maml_cli.data.images import ImageTasks, shortfalls
 from maml_cli.data.inventory import Inventory
 from maml_cli.data.mini_imagenet_files import Found, find_folder, find_pictures
@@ -48,6 +49,7 @@ class MiniImageNet:
         ],
         Field(description="of red, green and blue, which divides"),
     ]
+    augment: Augment
     allow_incomplete: Annotated[
         bool, Field(description="use a set that lacks images, and mark its results")
     ]
@@ -98,6 +100,7 @@ class MiniImageNet:
             recipe=self._recipe(),
             mean=self.mean,
             std=self.std,
+            augment=self.augment,
             binding=binding,
             notice=LICENCE,
             remarks=(f"incomplete Mini-ImageNet: {', '.join(missing)}",) if missing else (),

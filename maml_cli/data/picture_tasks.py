@@ -10,6 +10,7 @@ import torch
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Split
+from maml_cli.data.augment import Augmentation, Change
 from maml_cli.data.cache import Cached, Pieces, cached_images, remember, remembered
 from maml_cli.data.content import content_digest
 from maml_cli.data.faults import SHOWN
@@ -78,12 +79,15 @@ def picture_tasks(
     recipe: Recipe,
     mean: Sequence[float],
     std: Sequence[float],
+    augment: Sequence[Change] | None,
     values: ValueRange | None = None,
     binding: Binding = UNBOUND,
     notice: str = "",
     remarks: tuple[str, ...] = (),
 ) -> ImageTasks:
     """Episodes of pictures, whose colours c (0 to 1) become `(c - mean) / std`, per channel.
+
+    Those of training are changed as `augment` says.
 
     The pictures are decoded once, whatever split their classes are in; `notice` is said then.
     `values` become black and white; None: as in the training that `binding` tells of, else as found
@@ -140,6 +144,7 @@ def picture_tasks(
             values=found,
         ),
         remarks=(*remarks, *filter(None, [said])),
+        augmentation=Augmentation(augment, recipe.size) if augment else None,
     )
 
 

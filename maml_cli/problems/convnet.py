@@ -114,6 +114,7 @@ def mini_imagenet(run: RunSettings, device: torch.device) -> Pictures:
         image_size=SIDE,
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
+        augment=None,
         allow_incomplete=False,
     )
     tasks = form.load(run, device)

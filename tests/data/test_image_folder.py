@@ -18,6 +18,7 @@ def data_set(path, **changes) -> ImageFolder:
         "name": "mine", "path": str(path), "image_size": 16, "channels": 3, "fit": "crop",
         "mean": 0.5, "std": 0.25, "val_fraction": 0.2, "test_fraction": 0.3, "split_seed": 0,
         "range": None, "class_depth": None, "min_images": 1, "skip_broken": False,
+        "augment": None,
     }  # fmt: skip
     return ImageFolder(**settings | changes)
 
@@ -86,6 +87,28 @@ def test_pixels_are_centred_and_scaled(tmp_path, run):
     tasks = data_set(tmp_path / "split", channels=1).load(run, CPU)
     assert tasks.input_shape == (1, 16, 16)
     assert tasks.episodes("train", 0, 1).support_x.unique().tolist() == [2.0]  # (1 - 0.5) / 0.25
+
+
+def test_each_channel_may_have_a_mean_and_a_deviation(tmp_path, run):
+    every = {
+        f"{split}/{split}{label}/{i}.png": png((255, 0, 51))
+        for split in ("train", "val", "test")
+        for label in range(2)
+        for i in range(2)
+    }
+    write_files(tmp_path / "split", every)
+    dataset = data_set(tmp_path / "split", mean=(0.5, 0.25, 0.4), std=(0.25, 0.5, 0.1))
+    pixel = dataset.load(run, CPU).episodes("train", 0, 1).support_x[0, 0, :, 5, 5]
+    assert pixel.tolist() == pytest.approx([2.0, -0.5, -2.0])  # (51 / 255 - 0.4) / 0.1 = -2
+
+
+def test_numbers_for_other_channels_than_there_are_are_refused(run):
+    grey = data_set("x", channels=1, mean=(0.5, 0.4, 0.3), std=(0.2,))
+    assert grey.check(run) == [
+        "dataset.mean=[0.5,0.4,0.3]: 3 numbers for dataset.channels=1: give one number, or one "
+        "for each channel."
+    ]
+    assert len(data_set("x", mean=(0.5,), std=(0.1, 0.2)).check(run)) == 2
 
 
 def test_classes_may_have_different_numbers_of_pictures(tmp_path, run):

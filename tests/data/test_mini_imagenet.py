@@ -50,7 +50,7 @@ def run(run_settings):
 
 def data_set(**changes) -> MiniImageNet:
     settings = {"name": "mini_imagenet", "image_size": 84, "mean": MEAN, "std": STD}
-    return MiniImageNet(**{**settings, "allow_incomplete": False, **changes})
+    return MiniImageNet(**{**settings, "augment": None, "allow_incomplete": False, **changes})
 
 
 def folders(root, files):

@@ -71,7 +71,7 @@ def test_glyphs_are_dark_on_white_outside_and_light_on_black_inside():
 
 def test_mini_imagenet_is_standardised_by_channel():
     form = MiniImageNet(
-        name="mini", image_size=84, mean=MEAN, std=STD, allow_incomplete=False
+        name="mini", image_size=84, mean=MEAN, std=STD, augment=None, allow_incomplete=False
     ).picture_form()
     for size in ((84, 84), (84, 200)):
         red = seen(form, opened(png((255, 0, 51), size=size)))
@@ -93,6 +93,7 @@ def test_an_image_folder_shows_others_as_its_own(tmp_path, run_settings, channel
         fit="crop",
         mean=0.5,
         std=0.25,
+        augment=None,
         val_fraction=0.34,
         test_fraction=0.33,
         split_seed=0,
