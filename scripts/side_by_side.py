@@ -3,8 +3,8 @@
     python scripts/side_by_side.py outputs/.../maml outputs/.../bmaml --out picture.png
     python scripts/side_by_side.py RUN RUN RUN --out picture.png dataset.support_side=left
 
-Other arguments change the test as those of maml-eval do. Each run's noise is fitted anew on its
-validation episodes (eval.val_episodes).
+Runs of the same algorithm are told apart by their folders. Other arguments change the test as those
+of maml-eval do. Each run's noise is fitted anew on its validation episodes (eval.val_episodes).
 """
 
 import argparse
@@ -38,6 +38,14 @@ def fits(run: Path, changes: list[str]) -> tuple[str, Curves]:
     return experiment.algo.name, curves
 
 
+def told_apart(runs: list[Path], names: list[str]) -> list[str]:
+    """The names, with the folder of a run where several have the same name."""
+    return [
+        f"{name}, {run}" if names.count(name) > 1 else name
+        for run, name in zip(runs, names, strict=True)
+    ]
+
+
 def main() -> None:
     """Read the arguments, draw, and print where the picture is."""
     parser = argparse.ArgumentParser(
@@ -45,11 +53,13 @@ def main() -> None:
     )
     parser.add_argument("arguments", nargs="+", metavar="RUN|KEY=VALUE")
     parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     changes = [word for word in options.arguments if "=" in word]
     runs = [Path(word) for word in options.arguments if "=" not in word]
     try:
-        side_by_side(dict(fits(run, changes) for run in runs)).savefig(options.out)
+        names, curves = zip(*(fits(run, changes) for run in runs), strict=True)
+        titles = told_apart(runs, list(names))
+        side_by_side(dict(zip(titles, curves, strict=True))).savefig(options.out)
     except UserError as error:
         raise SystemExit("\n".join(error.messages)) from None
     print(options.out)

@@ -205,23 +205,29 @@ def test_classes_may_have_different_numbers_of_pictures(run, mine):
     assert np.abs(different).max() > 1e-4
 
 
-def test_more_pictures_of_a_class_do_not_count_more(run, mine):
-    """One picture of each class, and that of the first one three times: the same answers."""
+def test_more_pictures_of_a_class_are_answers_more(run, mine):
+    """Two pictures of the first class, one of the others: the mean of the answers with either.
+
+    Means of outputs are geometric means of probabilities, up to their sum.
+    """
     labels = sorted((mine / "support").iterdir())
-    for label in labels:
+    for label in labels[1:]:
         for picture in sorted(label.iterdir())[1:]:
             picture.unlink()
     assert adapt(run, mine) == 0
-    once = probabilities_in(mine / "out")
-    shutil.rmtree(mine / "out")
-    (picture,) = labels[0].iterdir()
-    for number in (1, 2):
-        shutil.copy(picture, labels[0] / f"copy{number}.png")
-    assert adapt(run, mine) == 0
-    np.testing.assert_allclose(probabilities_in(mine / "out"), once, atol=2e-5)
-    assert "Classes have 1 to 3 pictures; each class has the same weight." in (
-        mine / "out" / "table.md"
-    ).read_text(encoding="utf-8")
+    both = probabilities_in(mine / "out")
+    said = (mine / "out" / "table.md").read_text(encoding="utf-8")
+    assert "Classes have 1 to 2 pictures; each class has the same weight." in said
+    assert "2 support sets with as many of each class" in said
+    product = np.ones_like(both)
+    for picture in sorted(labels[0].iterdir()):
+        picture.rename(mine / "aside.png")
+        shutil.rmtree(mine / "out")
+        assert adapt(run, mine) == 0
+        product *= probabilities_in(mine / "out")
+        (mine / "aside.png").rename(picture)
+    expected = np.sqrt(product)
+    np.testing.assert_allclose(both, expected / expected.sum(1, keepdims=True), atol=1e-5)
 
 
 def test_other_kinds_of_files_are_taken_alike(run, mine):

@@ -1,6 +1,8 @@
 """The scripts that reproduce the papers' tables: maml-train takes every call they make."""
 
+import json
 import os
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -131,6 +133,24 @@ def test_gradients_of_reptile_come_from_minibatches_that_do_not_overlap() -> Non
     summed = [(k, "sum", rate) for k in (2, 3, 4) for rate in (0.25, round(0.25 / k, 4))]
     assert sorted(lines) == sorted(alone + summed)
     assert drawn[1] == "scripts/reptile_gradients.py"
+
+
+@pytest.mark.parametrize(
+    ("steps", "gradients", "rate", "name"),
+    [
+        (1, "sum", 0.25, "g1"),
+        (3, "last", 0.25, "g3"),
+        (3, "sum", 0.25, "g1 + g2 + g3"),
+        (3, "sum", 0.0833, "1/3 (g1 + g2 + g3)"),
+    ],
+)
+def test_a_line_of_gradients_is_named_after_its_settings(
+    steps: int, gradients: str, rate: float, name: str, tmp_path: Path
+) -> None:
+    algo = {"inner_steps": steps, "outer_gradients": gradients}
+    (tmp_path / "config.yaml").write_text(json.dumps({"algo": algo, "train": {"outer_lr": rate}}))
+    script = runpy.run_path(str(ROOT / "scripts" / "reptile_gradients.py"))
+    assert script["name"](tmp_path) == name
 
 
 def test_another_budget_is_refused() -> None:

@@ -27,6 +27,8 @@ def load_tensors(data: bytes, *, old: bool = False) -> Any:
     Raises ValueError, or almost any other exception, if it is damaged or beyond the limits.
     """
     if old and not zipfile.is_zipfile(io.BytesIO(data)):
+        if not data.startswith(pickle.PROTO):
+            raise ValueError("it is no file of torch.save")
         program = io.BytesIO(data)
         for _ in range(_PROGRAMS_OF_OLD):
             _Look(program).load()

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.limits import CHECKPOINT_BYTES, scaled, too_large
-from maml_cli.data.files import UNREADABLE, digest, identity
+from maml_cli.core.regular_files import open_regular
+from maml_cli.data.files import UNREADABLE, digest, identity, reason
 from maml_cli.data.restricted_pickle import read_pickle
 from maml_cli.data.split_names import split_at_end, split_of
 
@@ -123,14 +124,17 @@ def _classes(content: Mapping[str, Any], split: str) -> Mapping[str, Any]:
 def _read_npz(path: Path) -> Mapping[str, Any]:
     """The arrays by name; nothing in them is ever run. Raises DataError."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-        if size > scaled(NPZ_BYTES):
-            raise ValueError(too_large(size, scaled(NPZ_BYTES)))
-        with np.load(path, allow_pickle=False) as arrays:
-            content = {name: arrays[name] for name in arrays.files}
+        with open_regular(path, follow=True) as file:
+            with zipfile.ZipFile(file) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > scaled(NPZ_BYTES):
+                raise ValueError(too_large(size, scaled(NPZ_BYTES)))
+            with np.load(file, allow_pickle=False) as arrays:
+                content = {name: arrays[name] for name in arrays.files}
     except (*UNREADABLE, MemoryError) as error:
-        raise DataError(f"{path}: not an .npz file of arrays ({error}); get it again") from error
+        raise DataError(
+            f"{path}: not an .npz file of arrays ({reason(error)}); get it again"
+        ) from error
     for name in _IMAGES:
         if name in content and content[name].dtype != np.uint8:
             raise NoPictures(f"{path}: {name} is an array of {content[name].dtype}, not of bytes")

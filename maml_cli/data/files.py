@@ -4,6 +4,7 @@ import hashlib
 import lzma
 import os
 import stat
+import weakref
 import zipfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator
@@ -12,7 +13,7 @@ from typing import NoReturn, Protocol
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.limits import PICTURE_BYTES
-from maml_cli.core.regular_files import read_regular
+from maml_cli.core.regular_files import open_regular, read_regular
 
 MAX_BYTES = PICTURE_BYTES
 """No picture is larger; an archive member that says it is would only fill the memory."""
@@ -102,34 +103,47 @@ class ZipFiles:
     def __init__(self, archive: Path) -> None:
         self.path = archive
         try:
-            self._zip, status = zipfile.ZipFile(archive), archive.stat()
+            file = open_regular(archive, follow=True)
+            weakref.finalize(self, file.close)
+            self._zip, status = zipfile.ZipFile(file), os.fstat(file.fileno())
         except UNREADABLE as error:
             raise DataError(
-                f"{archive}: not a complete zip archive ({error}); get it again"
+                f"{archive}: not a complete zip archive ({reason(error)}); get it again"
             ) from error
         links = {i.filename for i in self._zip.infolist() if stat.S_ISLNK(i.external_attr >> 16)}
         refuse_hostile(archive, self._zip.namelist(), links)
-        members = {info.filename: info for info in self._zip.infolist() if not info.is_dir()}
-        self.names = visible(members)
+        # some programs for Windows write backslashes
+        members = {i.filename.replace("\\", "/"): i for i in self._zip.infolist()}
+        self._members = {name: i for name, i in members.items() if not name.endswith("/")}
+        self.names = visible(self._members)
         self.fingerprint = digest(
             [
                 identity(status),
-                *((name, members[name].file_size, members[name].CRC) for name in self.names),
+                *(
+                    (name, self._members[name].file_size, self._members[name].CRC)
+                    for name in self.names
+                ),
             ]
         )
 
     def read(self, name: str) -> bytes:
         """The content of a member; raises DataError if it is damaged or far too large."""
-        if self._zip.getinfo(name).file_size > MAX_BYTES:
+        member = self._members[name]
+        if member.file_size > MAX_BYTES:
             raise DataError(f"{self.path}: {name} says it is larger than {MAX_BYTES} bytes")
         try:
-            return self._zip.read(name)
+            return self._zip.read(member)
         except UNREADABLE as error:
             raise DataError(f"{self.path}: {name} is damaged ({error})") from error
 
     def place(self, name: str) -> int:
         """Where the member begins."""
-        return self._zip.getinfo(name).header_offset
+        return self._members[name].header_offset
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, without the path, which stands before it."""
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
 def refuse_hostile(archive: Path, names: Iterable[str], links: Collection[str]) -> None:

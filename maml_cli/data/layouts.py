@@ -45,6 +45,11 @@ class Layout:
 def sources_in(path: Path) -> list[Files]:
     """The folder, or the archives in it if no picture is; or the one archive; raises DataError."""
     if path.is_file():
+        if not is_archive(path.name):
+            raise DataError(
+                f"{path}: is no folder, and no archive that is read ({', '.join(ARCHIVES)}): "
+                "unpack it, or name the folder"
+            )
         return [open_archive(path)]
     below = FolderFiles(path)
     archives = [] if any(map(is_picture, below.names)) else paths_within(below, ARCHIVES)

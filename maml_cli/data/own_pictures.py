@@ -20,6 +20,7 @@ from maml_cli.data.formats import is_picture
 from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, surveyed
 from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.sampler import episode_keys
+from maml_cli.data.support_sets import Rows, balanced_sets, stacked, whole_set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,10 +83,9 @@ def find_own_pictures(support: Path, query: Path) -> OwnPictures:
 class OwnTask:
     """The one task that the pictures make, whatever episode is asked for.
 
-    Classes are numbered as in `OwnPictures.labels`. Where they have different numbers of pictures,
-    smaller classes are repeated as a whole, which evens out batch statistics, and the support loss
-    gives each class the same weight. The task's key depends on the seed alone. Raises DataError
-    naming the pictures that cannot be read.
+    Classes are numbered as in `OwnPictures.labels`; they may have different numbers of pictures,
+    see `support_sets.py`. The task's key depends on the seed alone. Raises DataError naming the
+    pictures that cannot be read.
     """
 
     def __init__(
@@ -98,9 +98,8 @@ class OwnTask:
         seed: int,
     ) -> None:
         self.input_shape: tuple[int, ...] = form.shape
-        counts = [len(c.pictures) for c in own.classes]
-        rows = evened(counts)
-        self.objective = class_balanced([len(places) for places in rows])
+        self._counts = counts = [len(c.pictures) for c in own.classes]
+        self.objective = class_balanced([len(rows) for rows in balanced_sets(counts)[0]])
         self.remarks: tuple[str, ...] = ()
         if len(set(counts)) > 1:
             said = f"Classes have {min(counts)} to {max(counts)} pictures"
@@ -114,10 +113,9 @@ class OwnTask:
         self.support_pixels, self.query_pixels = np.split(pixels, [len(support)])
         self.support_labels = [n for n, c in enumerate(own.classes) for _ in c.pictures]
 
-        every = np.concatenate(rows)
         fields = Episode(
-            support_x=network_inputs(self.support_pixels[every], form),
-            support_y=torch.tensor(self.support_labels)[torch.from_numpy(every)],
+            support_x=network_inputs(self.support_pixels, form),
+            support_y=torch.tensor(self.support_labels),
             query_x=network_inputs(self.query_pixels, form),
             query_y=torch.tensor(own.truth or [0] * len(own.queries)),
             classes=torch.arange(self.output_size),
@@ -141,8 +139,17 @@ class OwnTask:
         return list(decoded(every, form.decode, found.range, what))
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
-        """The task, `count` times."""
-        return Episode(*(field.expand(count, *field.shape) for field in self._episode))
+        """The task with all examples in one support set, `count` times."""
+        return self._with([whole_set(self._counts)] * count)
+
+    def balanced_episodes(self) -> Episode:
+        """The task with each of the balanced support sets."""
+        return self._with(balanced_sets(self._counts))
+
+    def _with(self, sets: Sequence[Rows]) -> Episode:
+        rows, task = stacked(sets).to(self._episode.key.device), self._episode
+        of_all = Episode(*(field.expand(len(sets), *field.shape) for field in task))
+        return of_all._replace(support_x=task.support_x[rows], support_y=task.support_y[rows])
 
     def curve_episodes(self, count: int) -> None:
         """None: there is no curve to draw over pictures."""
@@ -152,15 +159,6 @@ def network_inputs(pixels: NDArray[np.uint8], form: PictureForm) -> Tensor:
     """Decoded pictures as a network receives them, `(pictures, channels, height, width)`."""
     scale, shift = (torch.tensor(v).view(-1, 1, 1) for v in (form.scale, form.shift))
     return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
-
-
-def evened(counts: Sequence[int]) -> list[NDArray[np.int64]]:
-    """The rows of each class in a class-sorted support set; of smaller classes several times.
-
-    A class is repeated as a whole, so often that it is as near to the largest as can be.
-    """
-    places = np.split(np.arange(sum(counts)), np.cumsum(counts)[:-1])
-    return [np.tile(rows, round(max(counts) / len(rows))) for rows in places]
 
 
 def _pictures(name: str, folder: Path, problems: list[str]) -> list[Picture]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.limits import PICKLE_STEPS, scaled, too_large
+from maml_cli.core.regular_files import open_regular
 
 _LARGE = 2**20
 _DEEPEST = 4
@@ -33,13 +34,14 @@ def read_pickle(path: Path) -> Any:
     Arrays are read-only; large ones are `np.memmap`. Raises DataError for anything else.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path, follow=True) as file:
             content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         return _plain(_Reader(_View(content)).load(), path, content)
     except RecursionError:
         reason = "it is nested too deeply"
     except Exception as error:  # a damaged pickle can make its reader raise anything
-        reason = str(error) or type(error).__name__
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        reason = said or type(error).__name__
     raise DataError(
         f"{path}: not a pickle of arrays ({reason}); get it again, from a source that you trust"
     )

@@ -17,12 +17,14 @@ from maml_cli.core.limits import (
     scaled,
     too_large,
 )
-from maml_cli.data.files import MAX_BYTES, digest, identity, refuse_hostile, visible
+from maml_cli.core.regular_files import open_regular
+from maml_cli.data.files import MAX_BYTES, digest, identity, reason, refuse_hostile, visible
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_UNREADABLE = (OSError, EOFError, tarfile.TarError, zlib.error, lzma.LZMAError)
+_UNREADABLE = (OSError, EOFError, ValueError, tarfile.TarError, zlib.error, lzma.LZMAError)
+"""What reading a tar archive raises: ValueError if a number in a header is none."""
 
 
 _EXTENDED = (
@@ -58,15 +60,16 @@ class TarFiles:
     def __init__(self, archive: Path) -> None:
         self.path = archive
         try:
-            self._tar = tarfile.open(archive, tarinfo=_Header)  # noqa: SIM115 - open as long as this object lives
-            weakref.finalize(self, self._tar.close)
+            file = open_regular(archive, follow=True)  # open as long as this object lives
+            weakref.finalize(self, file.close)
+            self._tar = tarfile.open(fileobj=file, tarinfo=_Header)  # noqa: SIM115 - likewise
             members = self._members_of(archive.stat().st_size)
             while self._tar.fileobj and self._tar.fileobj.read(MAX_BYTES):
                 pass  # a compressed archive's checksum comes last
             status = archive.stat()
         except _UNREADABLE as error:
             raise DataError(
-                f"{archive}: not a complete tar archive ({error}); get it again"
+                f"{archive}: not a complete tar archive ({reason(error)}); get it again"
             ) from error
         others = {m.name for m in members if not (m.isfile() or m.isdir())}
         refuse_hostile(archive, [m.name for m in members], others)
@@ -81,6 +84,8 @@ class TarFiles:
         most = scaled(ARCHIVE_RATIO * packed + ARCHIVE_SLACK_BYTES)
         members, size = [], 0
         for member in self._tar:
+            if member.size < 0:
+                raise tarfile.ReadError(f"a member of {member.size} bytes")
             members.append(member)
             size += member.size
             if size > most:

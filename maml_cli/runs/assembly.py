@@ -50,6 +50,10 @@ class Answers(NamedTuple):
         """The standard deviation of the probabilities over the samples; None if there is one."""
         return self.samples.softmax(-1).std(1) if self.samples.shape[1] > 1 else None
 
+    def averaged(self) -> "Answers":
+        """Their average over the tasks, as that of one task: for tasks with the same queries."""
+        return Answers(self.outputs.mean(0, keepdim=True), self.samples.mean(0, keepdim=True))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:

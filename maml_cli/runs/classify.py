@@ -58,7 +58,8 @@ def classify(
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
         raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
-    answers = parts.answers(trained.candidates, task.episodes("test", 0, 1))
+    episodes = task.balanced_episodes() if parts.steps else task.episodes("test", 0, 1)
+    answers = parts.answers(trained.candidates, episodes).averaged()
     spread = answers.spread
     claim(output_dir)
     output = RunFolder(output_dir)
@@ -69,7 +70,7 @@ def classify(
         spread=None if spread is None else spread[0].cpu().numpy(),
         truth=own.truth,
     )
-    notes = _notes(parts, own, trained, predictions)
+    notes = _notes(parts, own, trained, predictions, sets=len(episodes.key))
     text = "\n\n".join([f"# Predictions of {folder}", markdown(predictions), *notes])
     write_atomically(output.predictions_csv, csv_text(predictions))
     write_atomically(output.table, f"{text}\n\n`{experiment.command}`\n")
@@ -97,7 +98,7 @@ def _other_ways(support: Path, found: int, needed: int) -> str:
 
 
 def _notes(
-    parts: Assembly, own: OwnPictures, trained: Trained, predictions: Predictions
+    parts: Assembly, own: OwnPictures, trained: Trained, predictions: Predictions, *, sets: int
 ) -> list[str]:
     """What the numbers are, and what their reader must know."""
     bn_stats = parts.experiment.eval.bn_stats
@@ -107,7 +108,8 @@ def _notes(
         count(parts.steps, "inner step", "inner steps"),
         *([f"batch norm by {BATCH_NORM[bn_stats]}"] if parts.normalises else []),
         f"probabilities are the softmax of the mean outputs of "
-        f"{count(len(trained.candidates), 'epoch', 'epochs')}",
+        f"{count(len(trained.candidates), 'epoch', 'epochs')}"
+        + (f" and {sets} support sets with as many of each class" if sets > 1 else ""),
     ]
     if predictions.spread is not None:
         conditions.append("spread is the standard deviation over the samples")

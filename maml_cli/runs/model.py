@@ -18,11 +18,12 @@ from maml_cli.core.types import Episode
 from maml_cli.data.columns import Column, Columns, CurveDataset
 from maml_cli.data.files import FolderFiles
 from maml_cli.data.inventory import ImageDataset
-from maml_cli.data.own_pictures import evened, network_inputs
+from maml_cli.data.own_pictures import network_inputs
 from maml_cli.data.pictures import Picture, decoded
 from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.record import read_record
 from maml_cli.data.sampler import episode_keys
+from maml_cli.data.support_sets import balanced_sets, stacked, whole_set
 from maml_cli.runs.assembly import Answers, Assembly, assemble, choose_device
 from maml_cli.runs.trained import load_trained
 from maml_cli.storage.run_folder import RunFolder
@@ -110,8 +111,9 @@ class Model:
                 "both the same number, at least one"
             )
         if self._classes:
-            support_x, support_y, objective = _by_class(support_x, support_y)
-            outputs = int(support_y.max()) + 1
+            support_x, support_y, counts = _by_class(support_x, support_y)
+            objective = class_balanced([len(rows) for rows in balanced_sets(counts)[0]])
+            outputs = len(counts)
         else:
             objective, outputs = self._objective, support_y.shape[-1]
         scales: Scales = {}
@@ -140,7 +142,12 @@ class Model:
             raise UsageError(
                 *(f"{outputs} outputs on inputs of shape {task.input_shape}: {p}" for p in problems)
             )
-        support = support_x.to(self._device), support_y.to(self._device)
+        if self._classes:
+            sets = balanced_sets(counts) if parts.steps else [whole_set(counts)]
+        else:
+            sets = [[np.arange(len(support_x))]]
+        rows = stacked(sets)
+        support = support_x[rows].to(self._device), support_y[rows].to(self._device)
         key = torch.from_numpy(episode_keys(run.seed, "test", 0, 1)[0]).to(self._device)
         return AdaptedModel(AdaptedModule(parts, self._candidates, *support, key, scales=scales))
 
@@ -184,11 +191,12 @@ class AdaptedModel:
 class AdaptedModule(nn.Module):
     """From queries `(queries, ...)` to outputs `(queries, outputs)`, without gradients.
 
-    The weights of the run and the support set are its buffers. Each call adapts anew, so that any
+    The weights of the run and the support sets are its buffers. Each call adapts anew, so that any
     learner can be one: what a learner makes of a support set may depend on the queries.
     """
 
     support_x: Tensor
+    """`(sets, examples, ...)`: more than one set where classes have different numbers."""
     support_y: Tensor
     key: Tensor
     inputs: Tensor
@@ -239,13 +247,13 @@ class AdaptedModule(nn.Module):
 
     def answers(self, query_x: Tensor) -> Answers:
         """The outputs, with their samples if the learner draws any; inputs as networks see them."""
-        count = len(query_x)
-        target = self.support_y[:1].expand(count, *self.support_y.shape[1:])
+        sets, queries = len(self.support_y), len(query_x)
         classes = torch.arange(self._parts.source.output_size, device=self.key.device)
-        query_x = query_x.to(self.support_x)
-        episode = Episode(self.support_x, self.support_y, query_x, target, classes, self.key)
-        batch = Episode(*(field.unsqueeze(0) for field in episode))
-        return self._parts.answers(self._candidates(), batch)
+        of_all = (query_x.to(self.support_x), classes, self.key)
+        query_x, classes, key = (field.expand(sets, *field.shape) for field in of_all)
+        target = self.support_y[:, :1].expand(-1, queries, *self.support_y.shape[2:])
+        batch = Episode(self.support_x, self.support_y, query_x, target, classes, key)
+        return self._parts.answers(self._candidates(), batch).averaged()
 
     def _candidates(self) -> list[MetaParameters]:
         def section(part: str, number: int, names: list[str]) -> dict[str, dict[str, Tensor]]:
@@ -257,14 +265,13 @@ class AdaptedModule(nn.Module):
         ]
 
 
-def _by_class(support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor, Objective]:
-    """The support set sorted by class, smaller classes repeated; and its loss."""
+def _by_class(support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+    """The examples sorted by class, and how many each class has."""
     found = sorted(set(support_y.tolist()))
     if support_y.is_floating_point() or found != list(range(len(found))) or len(found) < 2:
         raise UsageError(
             f"support_y has the labels {found}: number the classes of the task 0, 1, 2 and so on, "
             "as integers; at least two of them"
         )
-    rows = evened(support_y.bincount().tolist())
-    order = support_y.argsort(stable=True)[torch.from_numpy(np.concatenate(rows))]
-    return support_x[order], support_y[order], class_balanced([len(r) for r in rows])
+    order = support_y.argsort(stable=True)
+    return support_x[order], support_y[order], support_y.bincount().tolist()

@@ -5,6 +5,7 @@ import os
 import pickle
 import pickletools
 import struct
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,22 @@ def test_another_content_is_named(tmp_path, content):
     path.write_bytes(pickle.dumps(content, 4))
     with pytest.raises(DataError, match="no file of Mini-ImageNet's pictures"):
         ArrayFiles(path)
+
+
+@pytest.mark.parametrize(
+    "labels", [np.full(4, np.inf), np.zeros((4, 2)), np.int64(3), np.array(["a/../b"] * 4)], ids=str
+)
+def test_labels_that_cannot_be_are_no_pictures(tmp_path, labels):
+    np.savez(tmp_path / "train.npz", images=IMAGES, labels=labels)
+    with pytest.raises(DataError, match="no file of Mini-ImageNet's pictures"):
+        ArrayFiles(tmp_path / "train.npz")
+
+
+def test_an_array_that_says_it_is_huge_is_refused(tmp_path):
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (10**12, 84, 84, 3)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(tmp_path / "train.npz", "w") as archive:
+        archive.writestr("images.npy", header.getvalue())
+    with pytest.raises(DataError, match=r"train\.npz: not an .npz file of arrays"):
+        ArrayFiles(tmp_path / "train.npz")

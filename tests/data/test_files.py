@@ -7,7 +7,9 @@ import pytest
 
 from maml_cli.core.errors import DataError
 from maml_cli.data import files
+from maml_cli.data.array_files import ArrayFiles
 from maml_cli.data.files import FolderFiles, ZipFiles
+from maml_cli.data.tar_files import TarFiles
 
 CONTENT = {"set/b/2.png": b"two", "set/a/1.png": b"one", "set/notes.txt": b"text"}
 NOISE = {"set/.DS_Store": b"x", "set/a/._1.png": b"x", "__MACOSX/set/a/1.png": b"x"}
@@ -34,6 +36,24 @@ def test_a_folder_and_an_archive_of_it_hold_the_same(folder, archive):
     for found in (FolderFiles(folder), ZipFiles(archive)):
         assert found.names == ["set/a/1.png", "set/b/2.png", "set/notes.txt"]
         assert [found.read(name) for name in found.names] == [b"one", b"two", b"text"]
+
+
+def test_backslashes_of_windows_are_folders(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        member = zipfile.ZipInfo("x")
+        member.filename = "set\\a\\1.png"  # the constructor would end the name
+        file.writestr(member, b"one")
+    found = ZipFiles(tmp_path / "set.zip")
+    assert found.names == ["set/a/1.png"]
+    assert found.read("set/a/1.png") == b"one"
+
+
+@pytest.mark.parametrize("reader", [ZipFiles, TarFiles, ArrayFiles])
+@pytest.mark.parametrize("name", ["train.zip", "train.tar", "train.pkl", "train.npz"])
+def test_nobody_waits_for_a_pipe(tmp_path, reader, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match="is a pipe, and only regular files are used"):
+        reader(tmp_path / name)
 
 
 def test_the_fingerprint_follows_the_files(folder, archive):

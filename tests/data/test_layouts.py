@@ -164,6 +164,29 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path):
         recognised(tmp_path, "a/1.png", split__json="{")
 
 
+@pytest.mark.parametrize(
+    ("listed", "said"),
+    [
+        ({"image_names": ["a.png"], "image_labels": []}, "shorter than argument 1"),
+        ({"image_names": ["a.png"], "image_labels": [-5], "label_names": ["a"]}, None),
+    ],
+)
+def test_a_list_that_contradicts_itself_ends_in_words(tmp_path, listed, said):
+    if said is None:  # a number without a name is its own name
+        layout = recognised(tmp_path, "a/a.png", train__json=json.dumps(listed))
+        assert splits(layout) == {"train": ["-5"]}
+    else:
+        with pytest.raises(DataError, match=said):
+            recognised(tmp_path, "a/a.png", train__json=json.dumps(listed))
+
+
+@pytest.mark.parametrize("name", ["mine.7z", "mine.rar", "1.png"])
+def test_a_file_that_is_no_archive_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(PICTURE)
+    with pytest.raises(DataError, match=r"no archive that is read \(.zip, .tar"):
+        sources_in(tmp_path / name)
+
+
 def test_a_table_of_something_else_is_no_list(tmp_path):
     layout = recognised(tmp_path, "a/1.png", "b/1.png", labels__csv="x,y\n1,2\n")
     assert classes(layout) == {"a": 1, "b": 1}

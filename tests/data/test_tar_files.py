@@ -81,3 +81,13 @@ def test_a_link_in_a_zip_archive_is_refused(tmp_path):
         archive.writestr(member, "/etc/passwd")
     with pytest.raises(DataError, match="links or devices"):
         ZipFiles(tmp_path / "set.zip")
+
+
+@pytest.mark.parametrize("headers", [{"GNU.sparse.map": "a,b"}, {"size": "-1024"}], ids=str)
+def test_numbers_in_a_header_that_cannot_be_are_refused(tmp_path, headers):
+    with tarfile.open(tmp_path / "set.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("a/1.png")
+        member.pax_headers = headers
+        archive.addfile(member)
+    with pytest.raises(DataError, match=r"set\.tar: not a complete tar archive"):
+        TarFiles(tmp_path / "set.tar")

@@ -2,11 +2,13 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from maml_cli.config.check import problems
@@ -83,6 +85,26 @@ def test_a_learners_page_has_all_settings_that_are_not_mamls(algo: str) -> None:
     base = {} if algo == "maml" else settings("maml")
     own = [key for key, value in settings(algo).items() if base.get(key) != value]
     assert [key for key in own if f"| `algo.{key}` |" not in PAGES[ALGOS[algo]]] == []
+
+
+PROTOCOLS = {p.stem: p for p in sorted((ROOT / "conf" / "protocol").glob("*.yaml"))}
+
+
+def leaves(content: dict[str, Any], start: str = "") -> Iterator[str]:
+    """The keys of a YAML file that have values, but for interpolations."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{start}{key}.")
+        elif key != "defaults" and "${" not in str(value):
+            yield start + key
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_learners_page_has_other_defaults_of_data_sets(protocol: str) -> None:
+    algo, dataset = protocol.split("_on_")
+    [told] = re.findall(rf"- `dataset={dataset}`: ([^-]*)", PAGES[ALGOS[algo]]) or [""]
+    keys = leaves(yaml.safe_load(PROTOCOLS[protocol].read_text()))
+    assert [key for key in keys if f"`{key}=" not in told] == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,6 +1,11 @@
+import runpy
+from pathlib import Path
+
 import numpy as np
 
 from maml_cli.reporting.plots import CurvesFile, curves_figure, side_by_side
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_panel_per_task_shows_truth_support_and_fits(curves):
@@ -64,3 +69,21 @@ def test_learners_stand_beside_each_other(curves):
     assert [panel.get_title().splitlines()[0] for panel in figure.axes[:2]] == ["maml", "bmaml"]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "3 of 3 samples" in labels
+
+
+def test_the_script_takes_settings_before_and_after_the_file(curves, tmp_path, monkeypatch):
+    script = runpy.run_path(str(ROOT / "scripts" / "side_by_side.py"))
+    asked = []
+
+    def fits(run, changes):
+        asked.append((run.name, changes))
+        return "maml", curves
+
+    monkeypatch.setitem(script["main"].__globals__, "fits", fits)
+    out = tmp_path / "out.png"
+    words = ["side_by_side.py", "a", "b", "--out", str(out), "dataset.support_side=left"]
+    monkeypatch.setattr("sys.argv", words)
+    script["main"]()
+    assert asked == [("a", ["dataset.support_side=left"]), ("b", ["dataset.support_side=left"])]
+    assert out.stat().st_size > 10_000
+    assert script["told_apart"]([Path("a"), Path("b")], ["maml", "maml"]) == ["maml, a", "maml, b"]
