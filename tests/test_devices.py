@@ -12,7 +12,7 @@ from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine
 from maml_cli.engines.vmap import Vmap
 from maml_cli.inner import laplace, update_rules
-from maml_cli.runs.assembly import choose_device
+from maml_cli.runs.devices import choose_device
 from maml_cli.testing import regression
 from maml_cli.testing.contract import on_meta
 

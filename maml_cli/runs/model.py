@@ -24,7 +24,8 @@ from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.record import read_record
 from maml_cli.data.sampler import episode_keys
 from maml_cli.data.support_sets import balanced_sets, stacked, whole_set
-from maml_cli.runs.assembly import Answers, Assembly, assemble, choose_device
+from maml_cli.runs.assembly import Answers, Assembly, assemble
+from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
 from maml_cli.storage.run_folder import RunFolder
 
