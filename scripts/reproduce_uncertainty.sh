@@ -35,11 +35,11 @@ three_learners() {
 study() {
     local length tasks points
     iterations 70
-    three_learners uncertainty/noisy dataset=sinusoid dataset.noise=0.3 "${length[@]}"
+    three_learners uncertainty/noisy dataset=sinusoid dataset.name=noisy_sinusoid dataset.noise=0.3 "${length[@]}"
     three_learners uncertainty/wave_or_line dataset=sinusoid_or_line "${length[@]}"
     iterations 100
     local waves=(
-        dataset=sinusoid dataset.min_frequency=0.5 dataset.max_frequency=2.0
+        dataset=sinusoid dataset.name=bmaml_sinusoid dataset.min_frequency=0.5 dataset.max_frequency=2.0
         dataset.max_phase=6.283185307179586 dataset.noise=0.01 dataset.relative_noise=true
         dataset.noisy_queries=false "backbone.hidden=[40,40,40]" backbone.weight_init=uniform
         eval.inner_steps=1 "${length[@]}"
