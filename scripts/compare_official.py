@@ -39,7 +39,8 @@ from maml_cli.report.collect import collect
 from maml_cli.report.history import history
 from maml_cli.report.run_files import read_records
 from maml_cli.reporting.results import environment
-from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.assembly import assemble
+from maml_cli.runs.devices import choose_device
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.resume import require_same_config
 from maml_cli.storage.run_folder import RunFolder

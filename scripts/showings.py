@@ -28,7 +28,8 @@ from maml_cli.core.sequences import rounds
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Episode
 from maml_cli.engines.per_task import tasks_of
-from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.assembly import assemble
+from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
 
 AT_ONCE = 20

@@ -15,7 +15,8 @@ from maml_cli.config.trained import trained_experiment
 from maml_cli.core.errors import UserError
 from maml_cli.core.records import Curves
 from maml_cli.reporting.plots import side_by_side
-from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.assembly import assemble
+from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
 
 

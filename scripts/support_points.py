@@ -20,7 +20,8 @@ from maml_cli.config.trained import trained_experiment
 from maml_cli.core.errors import UserError
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Episode, Evaluation
-from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.assembly import assemble
+from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
 
 QUERIES = 100

@@ -25,6 +25,7 @@ _BOUNDS = {
     "lt": "below {}",
     "min_length": "at least {} long",
     "max_length": "at most {} long",
+    "pattern": "of the form {}",
 }
 
 

@@ -48,7 +48,10 @@ class RunSettings:
         int | None, Field(ge=1, description="query examples per class in training; null: queries")
     ]
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, description="of weights and episodes")]
-    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="auto takes cuda if any")]
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | Annotated[str, Field(pattern=r"^cuda:[0-9]+$")],
+        Field(description="auto takes cuda if any; cuda:1 is the second GPU, mps one of Apple's"),
+    ]
     engine: Annotated[
         Literal["auto", "loop", "threads", "processes", "vmap", "graph"],
         Field(description="how the tasks of a batch are computed; the result is the same"),

@@ -24,19 +24,22 @@ def choose_engine(
 
     On a CPU that is `graph` for networks without convolutions. Convolutions with a kernel for each
     task are slow there if batched: `processes`, or `threads` where processes cannot be had or there
-    is one core only. On a GPU every network is fastest by `graph`, which is not for torchrun.
+    is one core only. On a GPU every network is fastest by `graph`, which is not for torchrun and
+    not for Apple's GPUs.
     """
-    on_gpu, alone = device.type == "cuda", ranks.size() == 1
+    on_gpu, alone = device.type != "cpu", ranks.size() == 1
+    graphs = device.type != "mps"
     if name == "auto" and not batches:
         return "loop"
     if name == "auto":
         if on_gpu or not convolutional:
-            return "graph" if alone else "vmap"
+            return "graph" if alone and graphs else "vmap"
         shared = processes.AVAILABLE and torch.get_num_threads() > 1 and alone
         return "processes" if shared else "threads"
     problems = {
         "processes needs Linux": name == "processes" and not processes.AVAILABLE,
         "processes is for a CPU": name == "processes" and on_gpu,
+        "graph is not for mps": name == "graph" and not graphs,
         f"{name} is not for torchrun": name in ("processes", "graph") and not alone,
         f"{name} cannot batch this network over tasks": name in ("vmap", "graph") and not batches,
     }

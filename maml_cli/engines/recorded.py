@@ -93,18 +93,21 @@ def traced(function: Function, example: list[Tensor]) -> Function:
 def cuda_graph(function: Function, example: list[Tensor]) -> Function:
     """The function's kernels, launched all at once; a wait for the GPU within raises RuntimeError.
 
+    They are recorded on the GPU that the example is on, whichever is the current one.
     Source: torch's notes on CUDA graphs, "whole-network capture".
     """
     places = [tensor.clone() for tensor in example]
-    aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(WARM_UPS):
-            function(places)
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = function(places)
+    with torch.cuda.device(places[0].device):
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                function(places)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        recording = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        with torch.cuda.graph(graph, stream=recording):  # torch's own is of the first GPU
+            found = function(places)
 
     def replay(values: list[Tensor]) -> list[Tensor]:
         for place, value in zip(places, values, strict=True):

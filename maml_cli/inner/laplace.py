@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from maml_cli.core.algorithm import Ops
+from maml_cli.core.precision import widest
 from maml_cli.core.types import Tensors
 from maml_cli.inner.adaptation import Adaptation, Point
 
@@ -19,7 +20,7 @@ def log_det(rows: Tensors, damping: float) -> Tensor:
     It is `log det(I + B B^T / tau)`, of R x R entries, tau being the damping. `rows` are the
     columns of each tensor, `(R, *shape)`. B of few examples has a low rank, and this is exact.
     """
-    flat = [tensor.flatten(1).double() for tensor in rows.values()]
+    flat = [tensor.flatten(1).to(widest(tensor.device)) for tensor in rows.values()]
     gram = torch.stack([part @ part.T for part in flat]).sum(0)
     identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     found: Tensor = torch.linalg.slogdet(identity + gram / damping).logabsdet

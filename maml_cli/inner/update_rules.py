@@ -11,6 +11,7 @@ import torch
 from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import Sections
+from maml_cli.core.precision import widest
 from maml_cli.core.types import Tensors
 from maml_cli.inner.rates import Rates
 
@@ -215,9 +216,8 @@ class Adam:
     def memory(self, phi: Tensors) -> Sections:
         zeros = {n: torch.zeros_like(p) for n, p in phi.items()}
         device = next(iter(phi.values())).device if phi else None
-        count = torch.zeros(
-            (), dtype=torch.float64, device=device
-        )  # float32 loses digits of 1 - b^t
+        dtype = torch.float64 if device is None else widest(device)  # 1 - b^t loses digits
+        count = torch.zeros((), dtype=dtype, device=device)
         means = {"mean": zeros} if self.beta1 else {}
         return means | {"square": zeros, "count": {"steps": count}}
 

@@ -13,6 +13,7 @@ from maml_cli.core import likelihood, noise
 from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import to_minimise
+from maml_cli.core.precision import widest
 from maml_cli.core.types import Episode, Tensors
 from maml_cli.data.images import ImagePool
 from maml_cli.data.sampler import Indices, choose, episode_keys, episode_words
@@ -127,7 +128,7 @@ class ImageProblems:
             return 0.01 * noise.normal(key, name, shape)
         weight = self._shapes.get(f"{name.rpartition('.')[0]}.weight")
         if weight is None:  # the bias of a batch norm without a gain
-            return torch.zeros(shape, dtype=torch.float64, device=key.device)
+            return torch.zeros(shape, dtype=widest(key.device), device=key.device)
         bound = weight[1:].numel() ** -0.5
         drawn: Tensor = bound * (2 * noise.uniform(key, name, shape) - 1)
         return drawn

@@ -80,14 +80,17 @@ def side_by_side(fits: Mapping[str, Curves]) -> Figure:
     )
     for column, (name, curves) in enumerate(fits.items()):
         for task in range(tasks):
-            draw_task(panels[task, column], curves, task)
+            draw_task(panels[task, column], curves, task, end="after the last inner step")
         panels[0, column].set_title(f"{name}\n{panels[0, column].get_title()}", fontsize=10)
     label_axes(figure, *panels[0])
     return figure
 
 
-def draw_task(panel: Axes, curves: Curves, task: int) -> None:
-    """One task: truth, support points, fits, bands and samples."""
+def draw_task(panel: Axes, curves: Curves, task: int, *, end: str | None = None) -> None:
+    """One task: truth, support points, fits, bands and samples.
+
+    `end` is what the last fit is called; None: by its number of inner steps.
+    """
     last = len(curves.predictions) - 1
     styles = {0: BEFORE, 1: FIRST, last: LAST} if last > 0 else {0: BEFORE}
     _draw_bands(panel, curves, task)
@@ -97,10 +100,11 @@ def draw_task(panel: Axes, curves: Curves, task: int) -> None:
         label = [f"{drawn.shape[1]} of {len(curves.samples)} samples"]
         panel.plot(curves.x[task], drawn, label=label + [None] * (drawn.shape[1] - 1), **SAMPLE)
     for step, style in styles.items():
-        panel.plot(curves.x[task], curves.predictions[step, task], label=_steps(step), **style)
+        said = end if end and step == last else _steps(step)
+        panel.plot(curves.x[task], curves.predictions[step, task], label=said, **style)
     panel.plot(curves.support_x[task], curves.support_y[task], label="support", **SUPPORT)
-    first, end = np.square(curves.predictions[[0, last], task] - curves.truth[task]).mean(-1)
-    panel.set_title(f"mse {first:.3g} → {end:.3g}{_inside(curves, task)}", fontsize=10)
+    before, after = np.square(curves.predictions[[0, last], task] - curves.truth[task]).mean(-1)
+    panel.set_title(f"mse {before:.3g} → {after:.3g}{_inside(curves, task)}", fontsize=10)
     panel.grid(alpha=0.25)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.algorithm import flat as flat_tensors
 from maml_cli.core.calibration import Calibration
-from maml_cli.core.errors import DivergedError, UsageError
+from maml_cli.core.errors import DivergedError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.records import Curves, RunInfo
@@ -23,6 +23,7 @@ from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.engines.engine import Engine
 from maml_cli.reporting.results import environment
+from maml_cli.runs.devices import device_name
 from maml_cli.runs.evaluation import (
     Scores,
     course,
@@ -245,30 +246,3 @@ def assemble(experiment: Experiment, source: TaskSource, device: torch.device) -
         engine=make_engine(name, algorithm, device),
         network=network,
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """The named device; `auto` is cuda where there is one. Raises UsageError.
-
-    Each of several processes on a machine has a GPU of its own.
-    """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("device=cuda, but torch finds no usable GPU: choose device=cpu")
-    if not available or name == "cpu":
-        return torch.device("cpu")
-    index, count = ranks.local_rank(), torch.cuda.device_count()
-    if index >= count:
-        raise UsageError(
-            f"--nproc-per-node is above {count}, the number of GPUs of this machine: lower it, or "
-            "choose device=cpu"
-        )
-    torch.cuda.set_device(index)
-    # else cuDNN rounds to TF32, and a second-order gradient amplifies rounding
-    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    return torch.device("cuda", index)
-
-
-def device_name(device: torch.device) -> str:
-    """`cpu`, or the model of the GPU."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -20,7 +20,8 @@ from maml_cli.reporting.predictions import (
 )
 from maml_cli.reporting.predictions_figure import write_figure
 from maml_cli.reporting.table import BATCH_NORM
-from maml_cli.runs.assembly import Assembly, assemble, choose_device
+from maml_cli.runs.assembly import Assembly, assemble
+from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import Trained, claim, load_trained
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder

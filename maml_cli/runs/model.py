@@ -13,6 +13,7 @@ from maml_cli.core.algorithm import MetaParameters, flat, misfits, nested
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective, class_balanced
+from maml_cli.core.precision import widest
 from maml_cli.core.types import Episode
 from maml_cli.data.columns import Column, Columns, CurveDataset
 from maml_cli.data.files import FolderFiles
@@ -23,7 +24,8 @@ from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.record import read_record
 from maml_cli.data.sampler import episode_keys
 from maml_cli.data.support_sets import balanced_sets, stacked, whole_set
-from maml_cli.runs.assembly import Answers, Assembly, assemble, choose_device
+from maml_cli.runs.assembly import Answers, Assembly, assemble
+from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
 from maml_cli.storage.run_folder import RunFolder
 
@@ -157,9 +159,13 @@ def _scale(columns: Sequence[Column]) -> Tensor:
     return torch.tensor(pairs, dtype=torch.float64).T
 
 
+def _on(device: torch.device, scale: Tensor) -> Tensor:
+    return scale.to(widest(device)).to(device)
+
+
 def _seen(values: Tensor, scale: Tensor) -> Tensor:
     """The numbers as a network sees them."""
-    mean, deviation = scale.to(values.device)
+    mean, deviation = _on(values.device, scale)
     found: Tensor = (values - mean) / deviation
     return found
 
@@ -210,7 +216,7 @@ class AdaptedModule(nn.Module):
     ) -> None:
         super().__init__()
         for name, scale in scales.items():
-            self.register_buffer(name, scale.to(key.device))
+            self.register_buffer(name, _on(key.device, scale))
         self._scaled = bool(scales)
         self._parts = parts
         self._names = [(list(flat(c.theta)), list(flat(c.state))) for c in candidates]

@@ -16,9 +16,10 @@ from maml_cli.reporting.reporter import Reporter
 from maml_cli.reporting.results import ResultsFile
 from maml_cli.reporting.scores import ScoresFile
 from maml_cli.reporting.table import TableFile
-from maml_cli.runs.assembly import assemble, choose_device
+from maml_cli.runs.assembly import assemble
 from maml_cli.runs.bound_data import load_to_test
 from maml_cli.runs.calibrate import tested
+from maml_cli.runs.devices import choose_device
 from maml_cli.runs.keep import require_keepable
 from maml_cli.runs.trained import claim, load_trained
 from maml_cli.storage.files import write_atomically

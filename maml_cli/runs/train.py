@@ -16,9 +16,10 @@ from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
 from maml_cli.reporting.reporter import Reporter, standard_reporter
-from maml_cli.runs.assembly import Assembly, assemble, choose_device, device_name
+from maml_cli.runs.assembly import Assembly, assemble
 from maml_cli.runs.bound_data import keep_record, load_to_train, preview
 from maml_cli.runs.calibrate import tested
+from maml_cli.runs.devices import choose_device, device_name
 from maml_cli.runs.evaluation import estimates
 from maml_cli.runs.going_on import extension, remarks_of, set_aside, way_on, with_command
 from maml_cli.runs.keep import require_keepable

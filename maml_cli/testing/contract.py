@@ -120,8 +120,8 @@ def on_meta(algorithm: Algorithm, problem: Problem, make: EngineOf) -> MetaStep:
     """A step on torch's meta device, where a tensor elsewhere or a value read back raises."""
     meta = torch.device("meta")
     params = algorithm.init(0).to(meta)
-    episodes = Episode(*(t.to(meta) for t in problem.episodes))
-    episodes = Episode(*(t.float() if t.is_floating_point() else t for t in episodes))
+    narrow = (t.float() if t.is_floating_point() else t for t in problem.episodes)
+    episodes = Episode(*(t.to(meta) for t in narrow))
     engine = make(algorithm)
     evaluation = Evaluation((0, 2), "batch")
     engine.predict(params, episodes, evaluation)

@@ -47,7 +47,10 @@ def test_three_mistakes_are_three_messages(maml_train: Callable) -> None:
         ("ways=[5]", "ways=[5]: must be a whole number, at least 1"),
         ("seed=4294967296", "seed=4294967296: must be a whole number, at least 0 and at most"),
         ("download=1", "download=1: must be true or false"),
-        ("device=gpu", "device=gpu: must be auto, cpu or cuda"),
+        (
+            "device=gpu",
+            "device=gpu: must be auto, cpu, cuda or mps, or text, of the form ^cuda:",
+        ),
         ("data_dir=''", "data_dir=: must be text, at least 1 long"),
         ("data_dir=${oc.env:NO_SUCH_ENV}", "data_dir: KeyError raised while resolving"),
         ("train.outer_lr=0", "train.outer_lr=0: must be a number, above 0 and at most 10"),
