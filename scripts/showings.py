@@ -22,6 +22,7 @@ from maml_cli.commands.evaluate import CHANGEABLE
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.algorithm import MetaParameters, Ops
 from maml_cli.core.autodiff import Autograd
+from maml_cli.core.errors import UserError
 from maml_cli.core.norms import BatchStats
 from maml_cli.core.sequences import rounds
 from maml_cli.core.stats import Estimate, estimate
@@ -104,16 +105,20 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=600, help="test episodes")
     parser.add_argument("--out", type=Path, required=True, help="folder for the result")
     arguments = parser.parse_args()
-    with torch.no_grad():
-        curves = dict(of_run(run, arguments.showings, arguments.episodes) for run in arguments.runs)
+    runs, showings, episodes = arguments.runs, arguments.showings, arguments.episodes
+    try:
+        with torch.no_grad():
+            curves = dict(of_run(run, showings, episodes) for run in runs)
+    except UserError as error:
+        raise SystemExit("\n".join(error.messages)) from None
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = [
         [name, *(f"{100 * e.mean:.1f} ± {100 * e.ci95:.1f}" for e in course)]
         for name, course in curves.items()
     ]
-    print(tabulate(rows, ["showing", *range(1, arguments.showings + 1)], tablefmt="github"))
+    print(tabulate(rows, ["showing", *range(1, showings + 1)], tablefmt="github"))
     numbers = {name: [[e.mean, e.ci95] for e in course] for name, course in curves.items()}
-    told = {"episodes": arguments.episodes, "accuracy and 95 % interval": numbers}
+    told = {"episodes": episodes, "accuracy and 95 % interval": numbers}
     (arguments.out / "showings.json").write_text(json.dumps(told, indent=1) + "\n")
     figure(curves).savefig(arguments.out / "showings.png")
 

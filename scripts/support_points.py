@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maml_cli.commands.evaluate import CHANGEABLE
 from maml_cli.config.trained import trained_experiment
+from maml_cli.core.errors import UserError
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Episode, Evaluation
 from maml_cli.runs.assembly import assemble
@@ -85,7 +86,10 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=600, help="test tasks")
     parser.add_argument("--out", type=Path, required=True, help="folder for the result")
     arguments = parser.parse_args()
-    curves = dict(of_run(run, arguments.points, arguments.episodes) for run in arguments.runs)
+    try:
+        curves = dict(of_run(run, arguments.points, arguments.episodes) for run in arguments.runs)
+    except UserError as error:
+        raise SystemExit("\n".join(error.messages)) from None
     arguments.out.mkdir(parents=True, exist_ok=True)
     columns = zip(*curves.values(), strict=True)
     rows = [[k, *(f"{e.mean:.3f} ± {e.ci95:.3f}" for e in row)] for k, row in enumerate(columns)]

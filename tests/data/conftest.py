@@ -84,3 +84,12 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "omniglot", {part: dict(drawings(ALPHABETS, part, 20)) for part in ALPHABETS}
     )
     return folder
+
+
+@pytest.fixture
+def full_size_run(
+    run_settings: Callable[..., RunSettings], full_size: Path
+) -> Callable[..., RunSettings]:
+    """Settings for `full_size`, whose drawings are decoded for the first test only."""
+    folders = {"data_dir": str(full_size), "cache_dir": str(full_size / "cache")}
+    return lambda **changes: run_settings(**folders, **changes)

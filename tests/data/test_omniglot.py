@@ -78,8 +78,8 @@ def test_full_size_archives_are_loaded_split_and_cached(full_size, run_settings,
     assert torch.equal(support.repeat_interleave(2, dim=1), query)
 
 
-def test_rotations_are_for_training_only_and_invert_swaps_ink_and_paper(full_size, run_settings):
-    run = run_settings(ways=5, data_dir=str(full_size))
+def test_rotations_are_for_training_only_and_invert_swaps_ink_and_paper(full_size_run):
+    run = full_size_run(ways=5)
     loaded = {r: omniglot(rotations=r).load(run, CPU) for r in ("none", "episode", "classes")}
     inverted = omniglot(invert=True).load(run, CPU)
     for split in ("val", "test"):
@@ -95,8 +95,8 @@ def test_rotations_are_for_training_only_and_invert_swaps_ink_and_paper(full_siz
     assert not torch.equal(plain, turned)
 
 
-def test_rotations_in_the_test_too(full_size, run_settings):
-    run = run_settings(ways=5, data_dir=str(full_size))
+def test_rotations_in_the_test_too(full_size_run):
+    run = full_size_run(ways=5)
     plain, turned = (
         omniglot(rotations=r, rotate_test=True).load(run, CPU).episodes("test", 0, 20).support_x
         for r in ("none", "episode")
@@ -104,7 +104,7 @@ def test_rotations_in_the_test_too(full_size, run_settings):
     candidates = torch.stack([plain.rot90(k, (-2, -1)) for k in range(4)])
     assert (candidates == turned).flatten(3).all(-1).any(0).all()
     assert not torch.equal(plain, turned)
-    assert omniglot(rotations="classes", rotate_test=True).check(run_settings(ways=200)) == []
+    assert omniglot(rotations="classes", rotate_test=True).check(full_size_run(ways=200)) == []
 
 
 def test_what_an_episode_needs_is_checked_without_data(run_settings):
@@ -163,7 +163,7 @@ def pictures(root: Path, label: str) -> list[np.ndarray]:
     return [np.array(i.resize((28, 28), Image.Resampling.LANCZOS), np.float32) for i in opened]
 
 
-def test_turned_characters_are_training_classes_of_their_own(full_size, run_settings):
-    run = run_settings(data_dir=str(full_size))
+def test_turned_characters_are_training_classes_of_their_own(full_size_run):
+    run = full_size_run()
     assert omniglot(rotations="classes").load(run, CPU).train_classes == 4 * 1150
     assert omniglot(rotations="episode").load(run, CPU).train_classes == 1150

@@ -52,10 +52,10 @@ def test_omniglot_sees_drawings_of_any_size(side, mode):
         np.testing.assert_array_equal(seen(plain, picture)[0], ~strokes)
 
 
-def test_omniglot_sees_its_own_drawings_as_it_loads_them(full_size, run_settings):
+def test_omniglot_sees_its_own_drawings_as_it_loads_them(full_size, full_size_run):
     dataset = Omniglot(**OMNIGLOT, invert=False)
     archive = ZipFiles(full_size / "omniglot" / "images_evaluation.zip")
-    tasks = dataset.load(run_settings(data_dir=str(full_size)), torch.device("cpu"))
+    tasks = dataset.load(full_size_run(), torch.device("cpu"))
     loaded = {t.numpy().tobytes() for s in ("train", "val", "test") for t in tasks.pools[s].images}
     for name in archive.names[::500]:
         picture = opened(archive.read(name))
