@@ -1,12 +1,14 @@
 """dataset=curves: points from a CSV file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from point_files import write_fields, write_lines, write_waves
+from problems import RUN
 
 import maml_cli
 from maml_cli.commands.data import main as maml_data
@@ -37,12 +39,7 @@ def settings(path: Path, **changed: object) -> CsvCurves:
 
 
 def run_settings(shots: int = 3, queries: int = 2, seed: int = 0) -> RunSettings:
-    nothing = {"train_ways": None, "train_shots": None, "train_queries": None, "init_from": None}
-    return RunSettings(
-        **{"ways": 1, "shots": shots, "queries": queries, "seed": seed, "device": "cpu"},
-        **{"engine": "auto", "data_dir": ".", "cache_dir": ".", "resume": "auto"},
-        **{"download": False, **nothing},
-    )
+    return replace(RUN, ways=1, shots=shots, queries=queries, seed=seed)
 
 
 def loaded(path: Path, run: RunSettings | None = None, **changed: object) -> PointTasks:
