@@ -1,5 +1,6 @@
 """For all tests: one core for each operation, and `maml-train` as a function."""
 
+import gc
 import logging
 import os
 import sys
@@ -13,6 +14,9 @@ from maml_cli.commands.train import main
 
 # One core is fastest for tensors this small; nothing above imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Recorded graphs are many small objects that live on; to look through them again and again takes a
+# tenth of the time.
+gc.set_threshold(100_000, 50, 50)
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from problems import RUN, TRAIN
 from maml_cli.config.module_path import use_module_paths
 from maml_cli.data.sampler import SPLITS
 from maml_cli.inner.update_rules import InnerStep
-from maml_cli.testing import Problem, check_algorithm, classification, regression
+from maml_cli.testing import ENGINES, Problem, check_algorithm, classification, regression
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -89,7 +89,8 @@ def test_the_example_of_a_sampling_algorithm_keeps_the_contract(problem: Problem
         name="bayesian_maml", inner_steps=2, inner_lr=0.05, samples=2, kl_weight=0.1
     )
     train = SimpleNamespace(outer_lr=0.001)
-    check_algorithm(lambda network, source: own.build(network, source, train), problem)
+    few = {name: make for name, make in ENGINES.items() if name in ("threads", "vmap")}
+    check_algorithm(lambda network, source: own.build(network, source, train), problem, engines=few)
 
 
 def test_the_command_of_the_sampling_algorithm_runs(

@@ -90,9 +90,9 @@ def done(folder: Path, *arguments: str) -> str:
     return printed
 
 
-def wait_for(found: Callable[[], object]) -> None:
-    """Return as soon as there is what is sought."""
-    deadline = time.monotonic() + _LIMIT
+def wait_for(found: Callable[[], object], seconds: float = _LIMIT) -> None:
+    """Return as soon as there is what is sought, within so many seconds."""
+    deadline = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < deadline
         time.sleep(0.005)
