@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 
 from maml_cli.core.limits import CHECKPOINT_STEPS, TUPLE_ITEMS, scaled, too_large
+from maml_cli.core.pickles import GuardedUnpickler
 
 _PROGRAM = "data.pkl"
 _PROGRAMS_OF_OLD = 5
@@ -76,11 +77,10 @@ class _Tuple(tuple[Any, ...]):
         return made
 
 
-class _Look(pickle._Unpickler):
-    """Python's own reader in Python, which makes stand-ins; raises ValueError beyond the limits."""
+class _Look(GuardedUnpickler):
+    """Makes stand-ins alone; raises ValueError beyond the limits."""
 
-    stack: list[Any]
-    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+    dispatch: ClassVar[dict[int, Any]] = dict(GuardedUnpickler.dispatch)
 
     def __init__(self, program: io.BytesIO) -> None:
         super().__init__(_Counted(program))
@@ -90,20 +90,6 @@ class _Look(pickle._Unpickler):
 
     def persistent_load(self, key: Any) -> Any:
         return _Made()
-
-    def _set_item(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.stack[-1][_key(key)] = value
-
-    def _set_items(self) -> None:
-        items = self.pop_mark()  # type: ignore[attr-defined]
-        for place in range(0, len(items) - 1, 2):
-            self.stack[-1][_key(items[place])] = items[place + 1]
-
-    dispatch[pickle.SETITEM[0]] = _set_item
-    dispatch[pickle.SETITEMS[0]] = _set_items
-    # Python's own way makes room for as many bytes as the pickle says, before it reads them
-    dispatch[pickle.BYTEARRAY8[0]] = dispatch[pickle.BINBYTES8[0]]
 
 
 def _sized(make: Callable[[_Look], None]) -> Callable[[_Look], None]:
@@ -134,10 +120,3 @@ class _Counted:
 
     def readline(self) -> bytes:
         return self._program.readline()
-
-
-def _key(key: Any) -> Any:
-    """Tuples within tuples take for ever to be hashed, and no key of a checkpoint is one."""
-    if not isinstance(key, str | bytes | int | float):
-        raise ValueError(f"a key that is a {type(key).__name__}")
-    return key

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.limits import PICKLE_STEPS, scaled, too_large
+from maml_cli.core.pickles import GuardedUnpickler
 from maml_cli.core.regular_files import open_regular
 
 _LARGE = 2**20
@@ -123,13 +124,12 @@ _NAMES = {
 }
 
 
-class _Reader(pickle._Unpickler):
-    """Python's own reader in Python, less its instructions that make objects."""
+class _Reader(GuardedUnpickler):
+    """The guarded reader, less the instructions that make objects."""
 
-    stack: list[Any]
     dispatch: ClassVar[dict[int, Any]] = {
         instruction: follow
-        for instruction, follow in pickle._Unpickler.dispatch.items()
+        for instruction, follow in GuardedUnpickler.dispatch.items()
         if instruction not in b"".join(_REFUSED)
     }
 
@@ -153,27 +153,7 @@ class _Reader(pickle._Unpickler):
         elif not isinstance(made, _DType):
             raise ValueError("it sets the state of what is no array")
 
-    def _set_item(self) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.stack[-1][_key(key)] = value
-
-    def _set_items(self) -> None:
-        items = self.pop_mark()  # type: ignore[attr-defined]
-        for place in range(0, len(items) - 1, 2):
-            self.stack[-1][_key(items[place])] = items[place + 1]
-
     dispatch[pickle.BUILD[0]] = _build
-    dispatch[pickle.SETITEM[0]] = _set_item
-    dispatch[pickle.SETITEMS[0]] = _set_items
-    # Python's own way makes room for as many bytes as the pickle says, before it reads them
-    dispatch[pickle.BYTEARRAY8[0]] = dispatch[pickle.BINBYTES8[0]]
-
-
-def _key(key: Any) -> Any:
-    """Tuples within tuples take for ever to be hashed, and no key of a data set is one."""
-    if not isinstance(key, str | bytes | int | float):
-        raise ValueError(f"a key that is a {type(key).__name__}")
-    return key
 
 
 def _plain(value: Any, path: Path, file: memoryview, depth: int = 0) -> Any:
