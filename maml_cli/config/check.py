@@ -13,6 +13,7 @@ from maml_cli.config import messages
 from maml_cli.config.build import SECTIONS, inspect
 from maml_cli.config.compose import Composer, apply, keys, parse, understood
 from maml_cli.config.own_yaml import hydra_problems
+from maml_cli.config.trust import Untrusted
 from maml_cli.core.errors import UsageError
 
 SWEEP_LIMIT = 200
@@ -149,7 +150,10 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
             found.append(problem)
     if not values:
         return found
-    experiment, problems = inspect(config, fallback=chosen)
+    try:
+        experiment, problems = inspect(config, fallback=chosen)
+    except Untrusted as error:
+        return [*found, *error.messages]
     missing = [] if experiment is None else experiment.run.check_logger()
     return found + problems + missing
 

@@ -76,7 +76,8 @@ def traced(function: Function, example: list[Tensor]) -> Function:
     """The function's tensor operations in a row (`engines/written.py`); for a CPU.
 
     Nothing is computed meanwhile: the tensors have shapes and no values. So a function that reads a
-    value back raises RuntimeError, where its graph would hold an old value.
+    value back raises RuntimeError, where its graph would hold an old value. Tensors that it reads
+    without being given them, such as the images of a data set, are read again at each replay.
     """
     graph = written(function, example)
 

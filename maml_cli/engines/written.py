@@ -20,9 +20,9 @@ ATEN = torch.ops.aten
 def written(function: Callable[[list[Tensor]], list[Tensor]], example: list[Tensor]) -> GraphModule:
     """The function's operations on a list of tensors of these shapes, as a module that takes it.
 
-    Raises RuntimeError where the function reads a value back, as the module would hold it forever.
+    It refers to the tensors that the function reads without being given them. Raises RuntimeError where the function reads a value back, as the module would hold it forever.
     """
-    with FakeTensorMode() as shapes:
+    with FakeTensorMode(allow_non_fake_inputs=True) as shapes:
         inputs: list[Tensor] = [
             shapes.from_tensor(tensor, static_shapes=True) for tensor in example
         ]

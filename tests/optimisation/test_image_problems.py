@@ -7,12 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from problems import CPU, RUN, shipped
+from problems import CPU, RUN, TRAIN, shipped
 
 from maml_cli.core.errors import DataError
 from maml_cli.core.norms import BatchStats
+from maml_cli.core.types import Progress
 from maml_cli.data.images import ImagePool, consecutive
 from maml_cli.problems.image_problems import ImageProblems, Pictures
+from maml_cli.testing import ENGINES
 
 OWN = replace(RUN, ways=1)
 PER_CLASS = {"train": 3, "val": 2, "test": 2}
@@ -114,6 +116,26 @@ def test_the_mlp_is_torchs(activation, function):
         x = function(F.linear(x, params[f"{layer}.weight"], params[f"{layer}.bias"]))
     expected = F.linear(x, params["head.weight"], params["head.bias"])
     torch.testing.assert_close(data.network.outputs(params, numbers, BatchStats()), expected)
+
+
+def test_a_recording_reads_the_pictures_at_every_replay():
+    data = source()
+    form = shipped("algo", "lstm_optimizer", inner_steps=2, unroll=2, units=3)
+    learner = form.build(data.network, data, replace(TRAIN, tasks_per_batch=2))
+    problems, progress = (
+        data.episodes("train", 0, 2),
+        Progress(iteration=0, epoch=0, iterations=10, epochs=1),
+    )
+    recorded, plain = (ENGINES[name](learner) for name in ("graph", "loop"))
+    params = learner.init(0)
+    losses = []
+    for _ in range(2):
+        found = recorded.meta_gradient(params, problems, progress)
+        expected = plain.meta_gradient(params, problems, progress)
+        torch.testing.assert_close(found.loss, expected.loss)
+        losses.append(expected.loss.item())
+        data.network._images.copy_(255 - data.network._images)
+    assert losses[0] != losses[1]
 
 
 def test_drawn_digits_need_no_files(tmp_path):
