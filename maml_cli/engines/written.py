@@ -20,7 +20,8 @@ ATEN = torch.ops.aten
 def written(function: Callable[[list[Tensor]], list[Tensor]], example: list[Tensor]) -> GraphModule:
     """The function's operations on a list of tensors of these shapes, as a module that takes it.
 
-    It refers to the tensors that the function reads without being given them. Raises RuntimeError where the function reads a value back, as the module would hold it forever.
+    Tensors that the function reads without being given them are the module's own. Raises
+    RuntimeError where the function reads a value back, as the module would hold it forever.
     """
     with FakeTensorMode(allow_non_fake_inputs=True) as shapes:
         inputs: list[Tensor] = [
