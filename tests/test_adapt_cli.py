@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
     def run(algo: str, *arguments: str) -> Path:
         output = folder / algo
         if not output.exists():
-            words = [f"algo={algo}", *TINY, f"cache_dir={folder / 'cache'}", *arguments]
+            words = [f"algo={algo}", *TINY, *arguments]
             assert maml_train([*words, f"hydra.run.dir={output}"]) == 0
         return output
 
