@@ -124,8 +124,8 @@ STEPS |= dict.fromkeys(["snail", "mann", "memory_module", "meta_networks", "in_c
 
 @pytest.mark.parametrize(("algo", "steps"), STEPS.items())
 def test_every_kind_of_learner(trained, mine, algo, steps):
-    run = trained(algo)
     arguments = [f"eval.inner_steps={steps}"] if steps else []
+    run = trained(algo, *arguments)
     assert adapt(run, mine, *arguments) == 0
     expected = independent(run, steps=steps, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=5e-5)
