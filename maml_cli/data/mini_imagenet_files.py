@@ -146,8 +146,8 @@ def _by_lists(sources: Iterable[Files], passed: list[str]) -> Layout:
         except DataError as error:
             passed += error.messages
             continue
-        rows += found
-        if not found:
+        rows += [row for row in found if row.split]
+        if not any(row.split for row in found):
             passed.append(f"{listing}: no list of pictures and classes; {READ}")
     for split, classes in by_lists(rows, pictures)[0].items():
         for label, listed in classes.items():
