@@ -12,7 +12,7 @@ from pathlib import Path
 from maml_cli.core.errors import DataError
 from maml_cli.data.archives import ARCHIVES, is_archive, open_archive, paths_within, stem
 from maml_cli.data.class_names import composed
-from maml_cli.data.files import Files, FolderFiles
+from maml_cli.data.files import Files, FolderFiles, name_within
 from maml_cli.data.formats import is_picture, passed_over
 from maml_cli.data.pictures import Picture, PictureClass
 from maml_cli.data.sampler import SPLITS
@@ -96,10 +96,9 @@ def layout_of(
 
 def _parts(files: Files, name: str, *, alone: bool) -> tuple[str, ...]:
     """Below the folder; an archive beside others is a folder of its own name."""
-    parts = tuple(composed(name).split("/"))
-    if is_archive(files.path.name) and files.path.is_file():
-        return parts if alone else (stem(files.path.name), *parts)
-    return parts[1:]
+    parts = tuple(composed(name_within(files, name)).split("/"))
+    is_folder = files.path.is_dir()
+    return parts if alone or is_folder else (stem(files.path.name), *parts)
 
 
 def _spelt_in_two_ways(pictures: Iterable[Picture]) -> list[str]:

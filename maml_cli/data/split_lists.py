@@ -88,7 +88,9 @@ def _json_rows(content: Any, split: str) -> Iterator[Row]:
             names = content.get("label_names", [])
             for file, number in zip(files, numbers, strict=True):
                 known = isinstance(names, list) and number in range(len(names))
-                yield Row(split, composed(str(names[number] if known else number)), composed(str(file)))
+                yield Row(
+                    split, composed(str(names[number] if known else number)), composed(str(file))
+                )
         case list(labels):
             yield from (Row(split, composed(str(label)), None) for label in labels)
         case dict():
@@ -127,7 +129,9 @@ def by_lists(
 def _nearest(row: Row, by_file: Mapping[str, list[Picture]]) -> list[Picture]:
     wanted = [row.label, *str(row.file).replace("\\", "/").split("/")]
     some = by_file.get(wanted[-1], [])
-    return [max(some, key=lambda p: _common_end(composed(p.name).split("/"), wanted))] if some else []
+    return (
+        [max(some, key=lambda p: _common_end(composed(p.name).split("/"), wanted))] if some else []
+    )
 
 
 def _common_end(one: list[str], other: list[str]) -> int:

@@ -178,9 +178,7 @@ COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
 def test_one_name_spelt_in_two_ways_is_one_class(tmp_path):
     layout = recognised(tmp_path, f"{COMPOSED}/1.png", f"{DECOMPOSED}/2.png", "tea/1.png")
     assert classes(layout) == {COMPOSED: 2, "tea": 1}
-    assert layout.said == [
-        f"{COMPOSED} is spelt in two ways (Unicode NFC and NFD): taken for one"
-    ]
+    assert layout.said == [f"{COMPOSED} is spelt in two ways (Unicode NFC and NFD): taken for one"]
 
 
 def test_a_list_finds_pictures_whose_names_are_spelt_in_another_way(tmp_path):
