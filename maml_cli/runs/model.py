@@ -23,7 +23,7 @@ from maml_cli.data.pictures import Picture, decoded
 from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.record import read_record
 from maml_cli.data.sampler import episode_keys
-from maml_cli.data.support_sets import balanced_sets, stacked, whole_set
+from maml_cli.data.support_sets import balanced_sets, stacked
 from maml_cli.runs.assembly import Answers, Assembly, assemble
 from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
@@ -144,7 +144,7 @@ class Model:
                 *(f"{outputs} outputs on inputs of shape {task.input_shape}: {p}" for p in problems)
             )
         if self._classes:
-            sets = balanced_sets(counts) if parts.steps else [whole_set(counts)]
+            sets = parts.support_sets(counts)
         else:
             sets = [[np.arange(len(support_x))]]
         rows = stacked(sets)
