@@ -144,7 +144,7 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
         chosen = composer.compose(groups)
     except UsageError as error:
         return [*found, ": ".join(filter(None, [" ".join(groups), str(error)]))]
-    config = chosen.copy()
+    config = chosen.copy() if settings else chosen
     for change in settings:
         if problem := setting_problem(config, change):
             found.append(problem)
