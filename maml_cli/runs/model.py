@@ -143,10 +143,7 @@ class Model:
             raise UsageError(
                 *(f"{outputs} outputs on inputs of shape {task.input_shape}: {p}" for p in problems)
             )
-        if self._classes:
-            sets = parts.support_sets(counts)
-        else:
-            sets = [[np.arange(len(support_x))]]
+        sets = parts.support_sets(counts) if self._classes else [[np.arange(len(support_x))]]
         rows = stacked(sets)
         support = support_x[rows].to(self._device), support_y[rows].to(self._device)
         key = torch.from_numpy(episode_keys(run.seed, "test", 0, 1)[0]).to(self._device)
