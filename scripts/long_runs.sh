@@ -12,8 +12,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 cd "$root"
 only=${1:-}
-# large tensors are given back to the system after every episode otherwise: a third of the time
-export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=500000000
 
 # left NAME: whether the results are missing; says how far the run is.
 left() {

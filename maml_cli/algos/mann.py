@@ -28,7 +28,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.sequences import Examples, one_hot
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, RunSettings, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 
 DECAY = 0.95
@@ -210,6 +210,14 @@ class MANN(ReaderDefaults):
                 "written at each step as there are heads: raise algo.slots"
             )
         return problems
+
+    def most_shots(self, run: RunSettings) -> int:
+        """As many as before the last example of a training sequence.
+
+        With longer sequences the answers become worse, not better.
+        """
+        shots = run.shots_in("train")
+        return shots + run.queries_in("train") - 1 if self.lesson == "stream" else shots
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""

@@ -20,7 +20,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, constant, outer_rate
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.loop import InnerLoop
@@ -127,7 +127,7 @@ class PretrainedLearner(Algorithm):
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
-class Pretrained:
+class Pretrained(AlgorithmDefaults):
     """The settings of the baselines for regression."""
 
     name: str

@@ -28,7 +28,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.merging import merged
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import Schedule, linear
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.feeds import Minibatches
@@ -124,7 +124,7 @@ def _memory(sections: Sections) -> Sections:
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
-class Reptile:
+class Reptile(AlgorithmDefaults):
     """The settings of Reptile; serial with train.tasks_per_batch=1, else batched."""
 
     name: str

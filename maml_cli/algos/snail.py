@@ -26,7 +26,7 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.sequences import Examples, one_hot
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, RunSettings, TrainSettings
 from maml_cli.core.types import TaskSource, Tensors
 
 
@@ -243,6 +243,10 @@ class Snail(ReaderDefaults):
                 f"the convolutions would not span: set algo.max_shots={shots}"
             )
         return problems
+
+    def most_shots(self, run: RunSettings) -> int:
+        """As many as the convolutions span."""
+        return self.max_shots
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force."""

@@ -81,11 +81,13 @@ def _main(arguments: Sequence[str], module_paths: Sequence[str], command: str) -
         others=EVAL_ARGUMENTS,
         command=command,
     )
+    from maml_cli.core.machine import keep_memory
     from maml_cli.runs.retest import retest
     from maml_cli.runs.trained import now
     from maml_cli.storage.run_folder import RunFolder
 
     (output,) = folders({"output": str(RunFolder(run).evaluation(now()))} | own, ["output"])
+    keep_memory()
     retest(run, experiment, split, output, new=name == NEW)
 
 

@@ -83,6 +83,7 @@ def _begun(config: DictConfig) -> DictConfig:
 
 def _run(config: DictConfig, output_dir: Path) -> None:
     """Run what the configuration describes, unless the folder holds it, done."""
+    from maml_cli.core.machine import keep_memory
     from maml_cli.distributed.collectives import from_first
     from maml_cli.runs.train import run
     from maml_cli.storage.files import require_own_files
@@ -92,6 +93,7 @@ def _run(config: DictConfig, output_dir: Path) -> None:
     experiment = build(config, _command(config))
     if not from_first(lambda: _show_finished(experiment, output_dir)):
         end_with_parent()
+        keep_memory()
         run(experiment, output_dir)
 
 

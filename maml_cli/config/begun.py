@@ -18,6 +18,7 @@ from maml_cli.config.check import group_problem, setting_problem
 from maml_cli.config.compose import Composer, parse
 from maml_cli.config.messages import fields
 from maml_cli.config.module_path import lost_modules, named_folders
+from maml_cli.config.trust import Untrusted
 from maml_cli.core.errors import CheckpointError, UsageError
 from maml_cli.core.limits import CONFIG_BYTES
 from maml_cli.core.plain_text import printable
@@ -107,7 +108,11 @@ def saved_config(folder: Path) -> DictConfig:
     if lost := lost_modules(config.get(name) for name in COMPONENTS):
         raise UsageError(*(f"{path}: {problem}" for problem in lost))
     _fill(config)
-    if problems := inspect(config, fallback=config, folders=named_folders())[1]:
+    try:
+        problems = inspect(config, fallback=config, folders=named_folders())[1]
+    except Untrusted as error:
+        raise CheckpointError(*(f"{path}: {message}" for message in error.messages)) from None
+    if problems:
         raise CheckpointError(
             f"{path}: not a configuration of this version of the program; use the one that trained "
             "it (its results.json names the commit), or train again",

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from maml_cli.config import messages
 from maml_cli.config.module_path import own_folders
-from maml_cli.config.trust import refusal
+from maml_cli.config.trust import Untrusted, refusal
 from maml_cli.config.typed_words import expanded
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
@@ -55,7 +55,7 @@ def inspect(
     Classes are the program's own, or lie in these folders (None: those that the user named and the
     current one); no other module is imported. An invalid value is reported and then taken from
     `fallback`, so that the same call also finds what the valid ones cannot do together. The
-    experiment is None where that did not help.
+    experiment is None where that did not help. Raises Untrusted where a name may not be imported.
     """
     shapeless = [name for name in SECTIONS if not isinstance(config.get(name), DictConfig)]
     if shapeless:
@@ -63,6 +63,8 @@ def inspect(
     reading = _Reading(config, fallback, own_folders() if folders is None else folders)
     parts = {section: reading.settings(section, cls) for section, cls in SETTINGS.items()}
     parts |= {section: reading.component(section) for section in COMPONENTS}
+    if reading.refusals:
+        raise Untrusted(*reading.refusals)
     if None in parts.values():
         return None, reading.problems
     resolved = "" if reading.problems else OmegaConf.to_yaml(reading.config, resolve=True)
@@ -78,12 +80,16 @@ class _Reading:
         with open_dict(self.config):
             self.config.pop("hydra", None)
         self.problems: list[str] = []
+        self.refusals: list[str] = []
         self._sound = True  # so far, so a failing interpolation is its own cause
 
     def component(self, section: str) -> Any:
         """The settings of the class that the group's YAML names in `_target_`, or None."""
         try:
             cls = self._class(section)
+        except Untrusted as error:
+            self.refusals += error.messages
+            return None
         except UsageError as error:
             self.problems += error.messages
             return None
@@ -98,12 +104,15 @@ class _Reading:
         return settings
 
     def _class(self, section: str) -> type:
-        """The class that `_target_` names, imported once it is trusted; raises UsageError."""
+        """The class that `_target_` names, imported once it is trusted; raises UsageError.
+
+        That is Untrusted where code may not be imported.
+        """
         key = f"{section}._target_"
         try:
             target = str(self._node(self.config, section).get("_target_"))
             if problem := refusal(key, target, self.folders):
-                raise UsageError(problem)
+                raise Untrusted(problem)
             cls: type = resolve_name(target)
         except (AttributeError, ImportError, ValueError, OmegaConfBaseException) as error:
             raise UsageError(f"{key} names no class: {str(error).splitlines()[0]}") from error
@@ -116,8 +125,8 @@ class _Reading:
             refusal(f"{section}.{name}", str(values.get(name)), self.folders)
             for name in getattr(cls, "names_code", ())
         ]
-        if problems := list(filter(None, found)):
-            raise UsageError(*problems)
+        if refused := list(filter(None, found)):
+            raise Untrusted(*refused)
         return cls
 
     def settings(self, section: str, cls: type) -> Any:

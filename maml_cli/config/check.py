@@ -13,6 +13,7 @@ from maml_cli.config import messages
 from maml_cli.config.build import SECTIONS, inspect
 from maml_cli.config.compose import Composer, apply, keys, parse, understood
 from maml_cli.config.own_yaml import hydra_problems
+from maml_cli.config.trust import Untrusted
 from maml_cli.core.errors import UsageError
 
 SWEEP_LIMIT = 200
@@ -143,13 +144,16 @@ def _job_problems(composer: Composer, changes: Sequence[Override], *, values: bo
         chosen = composer.compose(groups)
     except UsageError as error:
         return [*found, ": ".join(filter(None, [" ".join(groups), str(error)]))]
-    config = chosen.copy()
+    config = chosen.copy() if settings else chosen
     for change in settings:
         if problem := setting_problem(config, change):
             found.append(problem)
     if not values:
         return found
-    experiment, problems = inspect(config, fallback=chosen)
+    try:
+        experiment, problems = inspect(config, fallback=chosen)
+    except Untrusted as error:
+        return [*found, *error.messages]
     missing = [] if experiment is None else experiment.run.check_logger()
     return found + problems + missing
 

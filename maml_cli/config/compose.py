@@ -29,8 +29,15 @@ CONFIG_NAME = "config"
 VERSION_BASE = "1.3"
 
 
+REMEMBERED = 128
+"""So many configurations: a tenth of a second each to compose, and half a megabyte to keep."""
+_Composed = dict[tuple[object, ...], DictConfig]
+_of_the_program: _Composed = {}
+"""Of the program's files alone, which stay as they are while it runs."""
+
+
 class Composer:
-    """Composes configurations, and remembers each: composing is slow, and sweeps repeat it.
+    """Composes configurations, and remembers them: composing is slow, and sweeps repeat it.
 
     `extra_dir` and a `hydra.searchpath` among the arguments add folders of YAML files.
     """
@@ -49,7 +56,7 @@ class Composer:
             search_path.prepend("command-line", url, before_schema)
         self._loader = ConfigLoaderImpl(search_path)
         self._parser = OverridesParser.create(config_loader=self._loader)
-        self._composed: dict[tuple[object, ...], DictConfig] = {}
+        self._composed: _Composed = {} if urls else _of_the_program
 
     def parse(self, argument: str) -> Override:
         """One override as Hydra reads it; knows the options that a `glob` means."""
@@ -58,11 +65,14 @@ class Composer:
 
     def groups(self) -> list[str]:
         """The groups of the application, Hydra's own left out."""
-        return [group for group in self._loader.list_groups("") if group != "hydra"]
+        groups = self._loader.repository.get_group_options("", ObjectType.GROUP)
+        return [group for group in groups if group != "hydra"]
 
     def options(self, group: str) -> list[str]:
         """The options of a group; empty where there is no such group."""
-        return self._loader.get_group_options(group, ObjectType.CONFIG) if group else []
+        # not by the loader, which copies everything that it knows at each question
+        repository = self._loader.repository
+        return repository.get_group_options(group, ObjectType.CONFIG) if group else []
 
     def about(self, group: str, option: str) -> str:
         """The first comment line of the option's file: one sentence that says what it is."""
@@ -75,14 +85,16 @@ class Composer:
         return ""
 
     def compose(self, lines: Sequence[str], *, sweep: bool = False) -> DictConfig:
-        """The configuration with these overrides; raises UsageError."""
+        """The configuration with these overrides, to be copied before a change; UsageError."""
         key = (sweep, *lines)
         if key not in self._composed:
             mode = RunMode.MULTIRUN if sweep else RunMode.RUN
             with understood():
                 composed = self._loader.load_configuration(CONFIG_NAME, list(lines), mode)
+            if len(self._composed) >= REMEMBERED:
+                del self._composed[next(iter(self._composed))]  # the oldest
             self._composed[key] = composed
-        return self._composed[key].copy()
+        return self._composed[key]
 
 
 @contextmanager

@@ -13,12 +13,18 @@ from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
+from maml_cli.core.errors import UsageError
+
 PACKAGE = __name__.partition(".")[0]
 NETWORKS = ("torchvision.models", "torch.nn")
 """Their networks are part of what the program offers; see backbones/module.py."""
 _PART = r"(?!__)[A-Za-z_]\w*"
 _NAME = re.compile(rf"{_PART}(\.{_PART})+", re.ASCII)
 _NETWORK = re.compile(rf"({'|'.join(map(re.escape, NETWORKS))})\.{_PART}", re.ASCII)
+
+
+class Untrusted(UsageError):
+    """A configuration names code that lies in no folder which the user named."""
 
 
 def refusal(key: str, name: str, folders: Sequence[Path]) -> str | None:

@@ -36,6 +36,10 @@ class AlgorithmSettings(Protocol):
         """Whether a batch cannot be split, because its tasks know of each other."""
         ...
 
+    def most_shots(self, run: RunSettings) -> int | None:
+        """How many examples of each class it can be given at once; None: any number."""
+        ...
+
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, to be shown and stored with the results."""
         ...

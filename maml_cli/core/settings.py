@@ -287,6 +287,10 @@ class AlgorithmDefaults:
         """The tasks of a batch know nothing of each other."""
         return False
 
+    def most_shots(self, run: RunSettings) -> int | None:
+        """A support set may have any number of examples."""
+        return None
+
     def toggles(self) -> dict[str, bool | str]:
         """There are no switches."""
         return {}

@@ -14,9 +14,10 @@ from maml_cli.core.limits import LARGE_PICTURE_PIXELS, PICTURE_PIXELS, scaled, t
 
 _LARGE = Lock()
 FORMATS = (
+    *("PNG", "JPEG"),  # the usual ones first, as each is tried until one fits
     *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "GBR", "GIF"),
-    *("ICNS", "ICO", "IM", "JPEG", "JPEG2000", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM"),
-    *("PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
+    *("ICNS", "ICO", "IM", "JPEG2000", "MSP", "PCD", "PCX", "PIXAR", "PPM", "PSD", "QOI", "SGI"),
+    *("SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM"),
 )
 """All that Pillow decodes by itself. EPS would start another program; BUFR, GRIB, HDF5, WMF and
 MPEG need one that Pillow does not have."""

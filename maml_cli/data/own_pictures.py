@@ -20,7 +20,7 @@ from maml_cli.data.formats import is_picture
 from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, surveyed
 from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.sampler import episode_keys
-from maml_cli.data.support_sets import Rows, balanced_sets, stacked, whole_set
+from maml_cli.data.support_sets import Rows, balanced_sets, large_sets, stacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,7 @@ class OwnTask:
         seed: int,
     ) -> None:
         self.input_shape: tuple[int, ...] = form.shape
-        self._counts = counts = [len(c.pictures) for c in own.classes]
+        self.counts = counts = [len(c.pictures) for c in own.classes]
         self.objective = class_balanced([len(rows) for rows in balanced_sets(counts)[0]])
         self.remarks: tuple[str, ...] = ()
         if len(set(counts)) > 1:
@@ -140,13 +140,10 @@ class OwnTask:
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """The task with all examples in one support set, `count` times."""
-        return self._with([whole_set(self._counts)] * count)
+        return self.with_each(large_sets(self.counts) * count)
 
-    def balanced_episodes(self) -> Episode:
-        """The task with each of the balanced support sets."""
-        return self._with(balanced_sets(self._counts))
-
-    def _with(self, sets: Sequence[Rows]) -> Episode:
+    def with_each(self, sets: Sequence[Rows]) -> Episode:
+        """The task with each of these support sets."""
         rows, task = stacked(sets).to(self._episode.key.device), self._episode
         of_all = Episode(*(field.expand(len(sets), *field.shape) for field in task))
         return of_all._replace(support_x=task.support_x[rows], support_y=task.support_y[rows])

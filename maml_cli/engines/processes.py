@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_map
 
 from maml_cli.core.algorithm import Algorithm, MetaParameters, Phase, TaskStep
 from maml_cli.core.errors import ProcessLost
+from maml_cli.core.machine import keep_memory
 from maml_cli.core.merging import merged_shares
 from maml_cli.core.types import Episode, Evaluation
 from maml_cli.engines.engine import Engine
@@ -143,6 +144,7 @@ def _begin(engine: Engine, parent: int, ready: Barrier) -> None:
         signal.signal(number, signal.SIG_IGN)  # a terminal sends them to all; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
+    keep_memory()
     ready.wait(START_SECONDS)
 
 

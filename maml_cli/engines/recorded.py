@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from maml_cli.core.algorithm import MetaParameters, Phase, TaskStep
 from maml_cli.core.errors import UsageError
 from maml_cli.core.types import Episode, Evaluation
 from maml_cli.engines.engine import Engine
+from maml_cli.engines.written import written
 
 WARM_UPS = 3
 """Libraries choose their kernels and take their memory in the first runs, outside of the graph."""
@@ -73,15 +73,13 @@ class Recorded(Engine):
 
 
 def traced(function: Function, example: list[Tensor]) -> Function:
-    """The function's tensor operations in a row, as torch.fx writes them down; for a CPU.
+    """The function's tensor operations in a row (`engines/written.py`); for a CPU.
 
     Nothing is computed meanwhile: the tensors have shapes and no values. So a function that reads a
     value back raises RuntimeError, where its graph would hold an old value. Tensors that it reads
     without being given them, such as the images of a data set, are read again at each replay.
     """
-    graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(example)
-    graph.graph.eliminate_dead_code()
-    graph.recompile()
+    graph = written(function, example)
 
     def replay(values: list[Tensor]) -> list[Tensor]:
         with torch.no_grad():

@@ -242,9 +242,11 @@ class Adam:
 
 
 def _root(square: Tensor) -> Tensor:
-    """The square root, with a derivative of 0 at 0, where that of `sqrt` is infinite."""
-    positive = square > 0
-    return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
+    """The square root; the least positive number is added, so that its derivative is finite at 0.
+
+    It is the derivative with respect to a square's own root g, `2 g` times this one: 0 at 0.
+    """
+    return (square + torch.finfo(square.dtype).tiny).sqrt()
 
 
 DIRECTIONS: dict[str, Direction] = {

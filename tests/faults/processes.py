@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 
 from maml_cli.commands.train import main
 from maml_cli.config import check
@@ -25,8 +26,8 @@ TINY = (
     *("train.epochs=4", "train.iterations_per_epoch=13", "train.tasks_per_batch=2"),
     *("eval.val_episodes=4", "eval.test_episodes=4"),
 )
-FEW_STEPS = 2
-"""More take longer to record, and are interrupted in the same way."""
+FEW = 2
+"""More steps and samples take longer, and are interrupted in the same way."""
 UNROLLS = ["algo.inner_steps=3", "algo.unroll=1"]
 """Of three iterations on a problem, some end between two epochs."""
 SMALL_IMAGES = ("backbone.filters=4", "ways=3", "queries=2")
@@ -49,10 +50,10 @@ def arguments_for(algo: str, dataset: str) -> list[str]:
     """A tiny run of the algorithm on the data set."""
     chosen = [f"algo={algo}", f"dataset={dataset}"]
     config = Composer().compose(chosen)
-    steps = config.algo.get("inner_steps") or 0
-    few = [f"algo.inner_steps={FEW_STEPS}"] if steps > FEW_STEPS else []
+    numbers = ("algo.inner_steps", "algo.samples", "eval.inner_steps")
+    few = [f"{key}={FEW}" for key in numbers if (OmegaConf.select(config, key) or 0) > FEW]
     if "unroll" in config.algo:
-        few = UNROLLS
+        few += UNROLLS  # the later ones win
     images = SMALL_IMAGES if "filters" in config.backbone else ()
     return [*chosen, *few, *images, *TINY]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import MAML
-from faults.processes import ALGORITHMS, arguments_for, done, fits, outcome
+from faults.processes import ALGORITHMS, SMALL_IMAGES, TINY, arguments_for, done, fits, outcome
+from picture_trees import tree, write_files
 
 import maml_cli.training.loop
 from maml_cli.config.build import build
@@ -68,6 +69,15 @@ def test_every_algorithm_goes_on_exactly(stop_and_go_on, algo):
 def test_a_recorded_run_goes_on_exactly(stop_and_go_on):
     """It records again in its second epoch, where its multi-step loss has other weights."""
     stop_and_go_on([*arguments_for("mamlpp", "sinusoid"), "engine=graph"], [30])
+
+
+def test_pictures_changed_at_random_go_on_exactly(stop_and_go_on, tmp_path):
+    write_files(tmp_path / "pictures", tree({"train": 4, "val": 3, "test": 3}, 3))
+    pictures = [f"dataset.path={tmp_path / 'pictures'}", "dataset.image_size=28"]
+    changed = ["algo=reptile", "dataset=image_folder", *pictures, "dataset.augment=[crop,colour]"]
+    few = ("shots=1", "train_shots=1", "algo.inner_steps=2", "train.epochs=2")
+    few += ("train.iterations_per_epoch=3", "eval.inner_steps=2")
+    stop_and_go_on([*changed, *SMALL_IMAGES, *TINY, *few], [4])
 
 
 @pytest.mark.faults_full

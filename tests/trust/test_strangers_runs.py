@@ -71,7 +71,24 @@ def test_a_class_that_is_not_the_programs_is_not_imported(
     code, said = evaluated(stranger, capsys)
     assert code == 4
     assert f"algo._target_={target}" in said
+    assert "not a configuration of this version" not in said
     assert not (stranger / "opened").exists()
+
+
+def test_a_refusal_of_trust_is_the_only_message(
+    stranger: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network beside the run, with a setting that this version does not have."""
+    (stranger / "their_network.py").write_text("raise SystemExit('imported')\n")
+    monkeypatch.syspath_prepend(stranger)
+    theirs = {"_target_": "maml_cli.backbones.module.Module", "name": "module"}
+    theirs |= {"module": "their_network.Net", "of_another_version": "1"}
+    configured(stranger, lambda c: c.update(backbone=theirs))
+    code, said = evaluated(stranger, capsys)
+    assert code == 4
+    (error,) = [line for line in said.splitlines() if not line.startswith("note: ")]
+    assert f"{stranger}/config.yaml: backbone.module=their_network.Net: is not part of" in error
+    assert "name its folder with --module-path DIR" in error
 
 
 @pytest.mark.parametrize("named", [False, True])
