@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import Objective
@@ -97,7 +96,7 @@ class ReadingLearner(Algorithm):
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        fixed = params.constant()
         support, query, _ = self._embedded(fixed, episode, evaluation.bn_stats, ops)
         weights = fixed.theta.get("reader", {})
         order = reading_order(episode, mixed_shots=False)
@@ -109,8 +108,7 @@ class ReadingLearner(Algorithm):
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
         """What the reader is given of each query."""
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        query = self._embedded(fixed, episode, evaluation.bn_stats, ops)[1].x
+        query = self._embedded(params.constant(), episode, evaluation.bn_stats, ops)[1].x
         return query.expand(len(evaluation.after), *query.shape)
 
     def _embedded(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from maml_cli.core.eval_settings import EvalSettings
 from maml_cli.core.settings import (
-    EvalSettings,
     ForProblems,
     OfProblems,
     RunSettings,
