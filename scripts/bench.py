@@ -15,73 +15,26 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
+from bench_arithmetic import arithmetic_table
 from bench_cases import CASES, Case, batch_of
 from bench_floor import convolution_seconds
 from bench_memory import watched
+from bench_ours import Step, our_predictions, our_step
 from bench_peers import PEERS, peer_step
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from maml_cli.core.algorithm import MetaParameters, flat
-from maml_cli.core.types import Episode, Evaluation, Progress
-from maml_cli.engines.choice import choose_engine, make_engine
-from maml_cli.engines.engine import Engine
+from maml_cli.core.types import Episode
 from maml_cli.reporting.results import environment
 
-Step = Callable[[Episode], float]
-FIRST_EPOCH = Progress(iteration=0, epoch=0, iterations=50_000, epochs=100)
 MEMORY_ITERATIONS = 3
 LOSS_TOLERANCE = 2e-2
 """Relative. In float64 the losses agree to 1e-8. In float32, rounding decides between two nearly
 equal values of a pooling window; one such choice moved the loss of five steps on 5 images by 1.2 %.
 """
-
-
-def our_engine(case: Case, engine: str) -> Engine:
-    """The engine of a case, with its algorithm."""
-    experiment, source = case.experiment, case.source
-    network = experiment.backbone.build(source.input_shape)
-    algorithm = experiment.algo.build(network, source, experiment.train)
-    cpu = torch.device("cpu")
-    name = choose_engine(engine, cpu, convolutional=network.convolutional)
-    return make_engine(name, algorithm, cpu)
-
-
-def our_predictions(case: Case, engine: str) -> Step:
-    """The queries of a batch answered after the last inner step, as at a test."""
-    held = our_engine(case, engine)
-    params = held.algorithm.init(0)
-    evaluation = Evaluation((held.algorithm.steps,), "batch")
-
-    def predict(episodes: Episode) -> float:
-        return held.predict(params, episodes, evaluation).sum().item()
-
-    return predict
-
-
-def our_step(case: Case, engine: str) -> tuple[MetaParameters, Step]:
-    """Our outer iteration, Adam step included, and the weights it starts from."""
-    held = our_engine(case, engine)
-    params = held.algorithm.init(0)
-    theta = flat(params.theta)
-    optimizer = held.algorithm.optimizer(list(theta.values()))
-
-    def step(episodes: Episode) -> float:
-        nonlocal params
-        found = held.meta_gradient(params, episodes, FIRST_EPOCH)
-        gradient = flat(found.gradient)
-        for name, tensor in theta.items():
-            tensor.grad = gradient[name]
-        optimizer.step()
-        params = MetaParameters(theta=params.theta, state=found.state)
-        return found.loss.item()
-
-    return params, step
 
 
 def paired(ours: Step, theirs: Step, batch: Episode, pairs: int) -> dict[str, list[float]]:
@@ -192,6 +145,12 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"))
     parser.add_argument("--features-once", action="store_true", help="ANIL against first order")
+    parser.add_argument(
+        "--arithmetic",
+        nargs="+",
+        metavar="ALGO",
+        help="the share of arithmetic of each",
+    )
     parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
@@ -199,6 +158,9 @@ def main() -> None:
         return
     if arguments.features_once:
         print(features_once(arguments))
+        return
+    if arguments.arithmetic:
+        print(arithmetic_table(arguments.arithmetic, arguments.engine, arguments.pairs))
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []

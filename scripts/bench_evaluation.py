@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from bench import our_engine, paired
+from bench import paired
 from bench_cases import CASES, MINI, STEPS, Case, batch_of
+from bench_ours import our_engine
 from bench_peers import Step, body_of, tasks_of
 from official_code import official_system, validate
 from tabulate import tabulate

@@ -19,9 +19,9 @@ import sys
 import time
 from pathlib import Path
 
-from bench import our_step
 from bench_cases import CASES, batch_of
 from bench_memory import watched
+from bench_ours import our_step
 from matplotlib.figure import Figure
 from tabulate import tabulate
 

@@ -17,17 +17,19 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 from torch import Tensor
 
-from maml_cli.algos.reading import ReadingLearner, Stream, StreamReader
+from maml_cli.algos.reading_learner import ReadingLearner
 from maml_cli.commands.evaluate import CHANGEABLE
 from maml_cli.config.trained import trained_experiment
 from maml_cli.core.algorithm import MetaParameters, Ops
 from maml_cli.core.autodiff import Autograd
 from maml_cli.core.errors import UserError
 from maml_cli.core.norms import BatchStats
-from maml_cli.core.sequences import rounds
 from maml_cli.core.stats import Estimate, estimate
 from maml_cli.core.types import Episode
 from maml_cli.engines.per_task import tasks_of
+from maml_cli.readers.lessons import Stream
+from maml_cli.readers.reader import StreamReader
+from maml_cli.readers.sequences import rounds
 from maml_cli.runs.assembly import assemble
 from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained

@@ -219,15 +219,40 @@ def test_more_pictures_of_a_class_are_answers_more(run, mine):
     said = (mine / "out" / "table.md").read_text(encoding="utf-8")
     assert "Classes have 1 to 2 pictures; each class has the same weight." in said
     assert "2 support sets with as many of each class" in said
-    product = np.ones_like(both)
-    for picture in sorted(labels[0].iterdir()):
-        picture.rename(mine / "aside.png")
+    parts = [[picture] for picture in sorted(labels[0].iterdir())]
+    np.testing.assert_allclose(both, answers_without(parts, run, mine), atol=1e-5)
+
+
+def answers_without(parts: list[list[Path]], run: Path, mine: Path) -> np.ndarray:
+    """The geometric mean of the probabilities without either part of the support set."""
+    product = np.ones(())
+    for part in parts:
+        for picture in part:
+            picture.rename(mine / picture.name)
         shutil.rmtree(mine / "out")
         assert adapt(run, mine) == 0
-        product *= probabilities_in(mine / "out")
-        (mine / "aside.png").rename(picture)
+        product = product * probabilities_in(mine / "out")
+        for picture in part:
+            (mine / picture.name).rename(picture)
     expected = np.sqrt(product)
-    np.testing.assert_allclose(both, expected / expected.sum(1, keepdims=True), atol=1e-5)
+    return expected / expected.sum(1, keepdims=True)
+
+
+def test_a_learner_of_sequences_reads_no_longer_ones_than_in_training(trained, mine):
+    """Trained on 2 shots it is given 4 pictures of a class: they are read in two parts."""
+    run = trained("mann")
+    first = sorted((mine / "support").iterdir())[0]
+    for picture in sorted(first.iterdir()):
+        with Image.open(picture) as image:
+            image.rotate(90).save(first / f"x{picture.name}")
+    assert adapt(run, mine) == 0
+    found = probabilities_in(mine / "out")
+    said = (mine / "out" / "table.md").read_text(encoding="utf-8")
+    assert "reads at most 2 pictures of a class at once; the 4 were read in 2 parts" in said
+    pictures = sorted(first.iterdir())
+    parts = [pictures[:2], pictures[2:]]
+    np.testing.assert_allclose(found, answers_without(parts, run, mine), atol=1e-5)
+    assert np.ptp(found, 0).max() > 1e-3
 
 
 def test_other_kinds_of_files_are_taken_alike(run, mine):

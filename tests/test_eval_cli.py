@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from picture_trees import tree, write_files
 
 from maml_cli.commands.evaluate import main
 from maml_cli.commands.train import main as maml_train
+from maml_cli.config.trained import trained_experiment
 
 TINY = [
     *("algo=mamlpp", "dataset=glyphs", "backbone.filters=4", "ways=3", "queries=2"),
@@ -205,6 +208,22 @@ def test_the_run_must_be_there(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("part", ["checkpoints", "checkpoints/epoch-0002.pt"])
+def test_a_part_of_a_run_names_the_run(run, part, capsys):
+    assert main([f"run={run / part}"]) == 2
+    assert f"part of a run: write {shlex.quote(f'run={run}')}, the" in capsys.readouterr().err
+
+
+def test_pictures_take_the_size_that_the_network_was_trained_on(run, tmp_path, capsys):
+    pictures, output = tmp_path / "pictures", tmp_path / "out"
+    write_files(pictures, tree({"test": 4}, 4))
+    data = ["dataset=image_folder", f"dataset.path={pictures}"]
+    assert main([f"run={run}", *data, f"output={output}"]) == 0
+    assert "note: dataset.image_size=28 dataset.channels=1, as the run" in capsys.readouterr().err
+    dataset = yaml.safe_load((output / "config.yaml").read_text())["dataset"]
+    assert (dataset["image_size"], dataset["channels"]) == (28, 1)
+
+
 def test_a_folder_of_runs_is_no_run(run, capsys):
     assert main([f"run={run.parent}"]) == 2
     assert "in it are the runs run" in capsys.readouterr().err
@@ -218,6 +237,15 @@ def copied(run, tmp_path):
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(source.read_bytes())
     return tmp_path
+
+
+def test_the_group_that_the_run_has_changes_nothing(copied):
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("name: glyphs", "name: signs"))
+    again = trained_experiment(
+        copied, ["dataset=glyphs"], changeable=["dataset"], others=(), command=""
+    )
+    assert again.dataset.name == "signs"
 
 
 def test_damaged_checkpoints_are_refused(copied, capsys):

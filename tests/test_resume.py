@@ -105,6 +105,17 @@ def test_a_run_starts_from_anothers_weights(maml_train, tmp_path):
     assert refused.errors == [f"init_from={tmp_path}: holds no run with a finished epoch"]
 
 
+@pytest.mark.parametrize("key", ["resume", "init_from"])
+def test_a_part_of_a_run_names_the_run(maml_train, tmp_path, key):
+    run = tmp_path / "run"
+    part = run / "checkpoints"
+    part.mkdir(parents=True)
+    (run / "config.yaml").write_text("")
+    refused = maml_train(*TINY, f"{key}={part}", f"hydra.run.dir={tmp_path / 'new'}")
+    assert refused.code == 4
+    assert f"write {key}={run}, the folder of the run" in refused.err
+
+
 def test_a_folder_without_a_run(maml_train, tmp_path):
     refused = maml_train("resume=nothing")
     assert refused.code == 4

@@ -16,7 +16,7 @@ from maml_cli.comparison.similarities import Cosine
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import outer_rate
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, TaskSource, Tensors
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.rates import ConstantRate
@@ -31,7 +31,7 @@ def with_blank_head(network: Tensors, ways: int) -> dict[str, Tensor]:
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
-class FineTune:
+class FineTune(AlgorithmDefaults):
     """The settings of fine-tuning: a new head for each task, and gradient descent."""
 
     name: str
@@ -88,7 +88,7 @@ class FineTune:
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
-class NearestNeighbour:
+class NearestNeighbour(AlgorithmDefaults):
     """The settings of the nearest neighbour by the cosine of features: there are none.
 
     The score of class k is `max cos(f(query), f(x))` over the support examples x of k, where f are
@@ -105,10 +105,6 @@ class NearestNeighbour:
     def together(self) -> bool:
         """See `Algorithm.together`."""
         return True
-
-    def toggles(self) -> dict[str, bool | str]:
-        """The switches in force: none."""
-        return {}
 
     def build(
         self, network: Network, source: TaskSource, train: TrainSettings

@@ -13,7 +13,6 @@ from torch import Tensor
 from maml_cli.comparison.comparer import COMPARE, Comparer
 from maml_cli.comparison.comparison import Comparison
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Phase, Sections
-from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.norms import fresh_statistics
@@ -84,14 +83,12 @@ class ComparingLearner(Algorithm):
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        return self.comparer.predict(fixed, episode, evaluation, ops)
+        return self.comparer.predict(params.constant(), episode, evaluation, ops)
 
     def features(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        return self.comparer.features(fixed, episode, evaluation, ops)
+        return self.comparer.features(params.constant(), episode, evaluation, ops)
 
 
 class ComparingSettings(AlgorithmDefaults):

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from maml_cli.algos.adapting import Adapting
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import detached
 from maml_cli.core.schedules import Schedule
 from maml_cli.core.types import Episode, Evaluation, Progress, Tensors
 from maml_cli.inner.adaptation import Adaptation, Point
@@ -100,9 +99,8 @@ class GradientLearner(Adapting, Algorithm):
     def begun(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Adaptation:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         policy = norm_policy(evaluation.bn_stats, ByRunningInputs())
-        return self.inner.begin(fixed, episode, ops, policy=policy, order=1)
+        return self.inner.begin(params.constant(), episode, ops, policy=policy, order=1)
 
     def learned_rates(self, params: MetaParameters) -> dict[str, list[float]]:
         return self.inner.rule.learned_rates(params.theta.get(self.inner.learned, {}))

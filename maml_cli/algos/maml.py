@@ -20,7 +20,7 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import cosine, outer_rate
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
 from maml_cli.inner.checkpointing import keep_graph, recompute
 from maml_cli.inner.contexts import context_view
@@ -44,7 +44,7 @@ WARM_UP = 0.05
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
-class MAML:
+class MAML(AlgorithmDefaults):
     """The settings of the MAML family: each of MAML++'s six changes is one switch."""
 
     name: str
@@ -114,11 +114,6 @@ class MAML:
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
         return contradictions(self, experiment)
-
-    @property
-    def together(self) -> bool:
-        """See `Algorithm.together`."""
-        return False
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, and what adapts."""

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from maml_cli.algos.adapting import Adapting
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Phase, Sections
-from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule, constant, outer_rate
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.loop import InnerLoop
@@ -116,18 +115,16 @@ class PretrainedLearner(Algorithm):
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        return self.downstream.predict(fixed, episode, evaluation, ops)
+        return self.downstream.predict(params.constant(), episode, evaluation, ops)
 
     def features(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        return self.downstream.features(fixed, episode, evaluation, ops)
+        return self.downstream.features(params.constant(), episode, evaluation, ops)
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
-class Pretrained:
+class Pretrained(AlgorithmDefaults):
     """The settings of the baselines for regression."""
 
     name: str

@@ -23,12 +23,11 @@ from maml_cli.core.algorithm import (
     Sections,
     TaskStep,
 )
-from maml_cli.core.autodiff import detached
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.merging import merged
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import Schedule, linear
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.feeds import Minibatches
@@ -91,8 +90,9 @@ class ReptileLearner(Adapting, Algorithm):
     def _one_task(
         self, params: MetaParameters, memory: Sections, episode: Episode, ops: Ops
     ) -> TaskStep:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        task = self.inner.begin(fixed, episode, ops, policy=ByBatch(), order=1, memory=memory)
+        task = self.inner.begin(
+            params.constant(), episode, ops, policy=ByBatch(), order=1, memory=memory
+        )
         points = [task.start]
         for step in range(self.steps):
             points.append(task.step(points[-1], step))
@@ -112,10 +112,9 @@ class ReptileLearner(Adapting, Algorithm):
     def begun(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Adaptation:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
         policy = BY_NAME[evaluation.bn_stats]
         return self.evaluated.begin(
-            fixed, episode, ops, policy=policy, order=1, memory=_memory(params.state)
+            params.constant(), episode, ops, policy=policy, order=1, memory=_memory(params.state)
         )
 
 
@@ -124,7 +123,7 @@ def _memory(sections: Sections) -> Sections:
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
-class Reptile:
+class Reptile(AlgorithmDefaults):
     """The settings of Reptile; serial with train.tasks_per_batch=1, else batched."""
 
     name: str

@@ -28,7 +28,8 @@ arguments:
   run=DIR             the folder of the run: outputs/DATASET/ALGO/NAME
   support=DIR         pictures to learn from, CLASS/IMAGE: as many classes as the run has ways;
                       what they are called, and how many pictures each has, is free
-  query=DIR           pictures to tell apart: IMAGE, or CLASS/IMAGE, which is then scored
+  query=DIR           pictures to tell apart: IMAGE, or CLASS/IMAGE, which is then scored;
+                      or one picture; both may be zip or tar archives
   support=FILE.csv    for a regression: points with the run's inputs and outputs as columns; of
                       sinusoid, polynomial and sinusoid_or_line they are x and y
   query=FILE.csv      its inputs; if it also has its outputs, they are scored; without a query the

@@ -25,7 +25,7 @@ from maml_cli.core.plain_text import printable
 from maml_cli.core.regular_files import read_text
 from maml_cli.core.yaml_text import read_mapping
 from maml_cli.storage.files import require_own_files
-from maml_cli.storage.run_folder import RunFolder
+from maml_cli.storage.run_folder import RunFolder, meant
 
 USERS_OWN = ("data_dir", "cache_dir", "download", "device")
 """Keys whose values are never taken from a run: where it reads and writes, and on what."""
@@ -42,6 +42,7 @@ def require_begun(overrides: Sequence[str]) -> None:
     if folder is not None and not RunFolder(folder).checkpoints.is_dir():
         raise CheckpointError(
             f"resume={folder}: no checkpoint is in {RunFolder(folder).checkpoints}"
+            f"{meant('resume', folder)}"
         )
 
 

@@ -17,8 +17,9 @@ from maml_cli.config.module_path import own_folders
 from maml_cli.config.trust import Untrusted, refusal
 from maml_cli.config.typed_words import expanded
 from maml_cli.core.errors import UsageError
+from maml_cli.core.eval_settings import EvalSettings
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
+from maml_cli.core.settings import RunSettings, TrainSettings
 from maml_cli.distributed import ranks
 
 SETTINGS = {"run": RunSettings, "train": TrainSettings, "eval": EvalSettings}

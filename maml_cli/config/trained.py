@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from maml_cli.config.compose import Composer, keys, parse
 from maml_cli.config.module_path import named_folders
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.storage.run_folder import CONFIG, RunFolder
+from maml_cli.data.inventory import ImageDataset
+from maml_cli.storage.run_folder import CONFIG, RunFolder, meant
 
 
 def trained_experiment(
@@ -56,7 +58,10 @@ def trained_experiment(
             problems.append(problem)
         else:
             group = change.key_or_group
-            saved[group] = composer.compose([str(change.input_line)])[group]
+            asked = composer.compose([str(change.input_line)])[group]
+            if asked.get("_target_") != saved[group].get("_target_"):
+                _as_the_network_needs(asked, saved)
+                saved[group] = asked
     config = saved.copy()
     problems += filter(None, [setting_problem(config, change) for change in settings])
     experiment, found = inspect(config, fallback=saved, command=command, folders=named_folders())
@@ -70,8 +75,24 @@ def _saved(folder: Path) -> DictConfig:
     if not os.path.lexists(RunFolder(folder).config):
         runs = sorted(file.parent.name for file in folder.glob(f"*/{CONFIG}"))
         inside = f"; in it are the runs {messages.alternatives(runs[:5])}" if runs else ""
-        raise UsageError(f"run={folder}: no run is there (it has no {CONFIG}){inside}")
+        raise UsageError(
+            f"run={folder}: no run is there (it has no {CONFIG}){inside or meant('run', folder)}"
+        )
     return saved_config(folder)
+
+
+def _as_the_network_needs(asked: DictConfig, saved: DictConfig) -> None:
+    """Give another data set of pictures the size and channels that the run was trained with."""
+    experiment, _ = inspect(saved, fallback=saved, folders=named_folders())
+    if experiment is None or not isinstance(experiment.dataset, ImageDataset):
+        return
+    channels, size, _ = experiment.dataset.picture_form().shape
+    needed = {"image_size": size, "channels": channels}
+    changed = {key: n for key, n in needed.items() if key in asked and asked[key] != n}
+    asked.update(changed)
+    if changed:
+        said = " ".join(f"dataset.{key}={n}" for key, n in changed.items())
+        sys.stderr.write(f"note: {said}, as the run's network was trained\n")
 
 
 def _refused(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from maml_cli.core.autodiff import Autodiff
+from maml_cli.core.autodiff import Autodiff, detached
 from maml_cli.core.norms import Norm
 from maml_cli.core.types import Episode, Evaluation, Progress
 
@@ -36,6 +36,10 @@ class MetaParameters:
     theta: Sections
     state: Sections
     inputs: dict[str, Tensor] = field(default_factory=dict)
+
+    def constant(self) -> "MetaParameters":
+        """The same values, of which nothing is differentiated."""
+        return MetaParameters(theta=detached(self.theta), state=self.state, inputs=self.inputs)
 
     def to(self, device: torch.device) -> "MetaParameters":
         """The same values on a device."""

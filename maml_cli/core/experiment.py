@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from maml_cli.core.eval_settings import EvalSettings
 from maml_cli.core.settings import (
-    EvalSettings,
     ForProblems,
     OfProblems,
     RunSettings,
@@ -34,6 +34,10 @@ class AlgorithmSettings(Protocol):
     @property
     def together(self) -> bool:
         """Whether a batch cannot be split, because its tasks know of each other."""
+        ...
+
+    def most_shots(self, run: RunSettings) -> int | None:
+        """How many examples of each class it can be given at once; None: any number."""
         ...
 
     def toggles(self) -> dict[str, bool | str]:

@@ -51,6 +51,11 @@ def location(files: Files, name: str) -> str:
     return str(files.path.parent / name) if inside_folder else f"{files.path}: {name}"
 
 
+def name_within(files: Files, name: str) -> str:
+    """The name below the folder, or in the archive."""
+    return name.partition("/")[2] if files.path.is_dir() else name
+
+
 class FolderFiles:
     """The files in and below a folder, links followed but not back up.
 
@@ -79,6 +84,17 @@ class FolderFiles:
     def place(self, name: str) -> int:
         """No order of files is known to be faster than another."""
         return 0
+
+
+class SingleFile(FolderFiles):
+    """One file of a folder; raises DataError if it cannot be looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.names = path.parent, [f"{path.parent.name}/{path.name}"]
+        try:
+            self.fingerprint = digest([(path.name, *identity(path.stat()))])
+        except OSError as error:
+            raise DataError(f"{error.filename}: {error.strerror}") from error
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -105,10 +105,11 @@ def shortfalls(name: str, splits: Mapping[str, Split], run: RunSettings) -> list
             if _ways_key(run, split) == key and has.classes < run.ways_in(split)
         }
         if classes:
+            most = min(classes.values())
+            way_out = f"lower {key} to at most {most}" if most > 1 else "add classes"
             messages.append(
                 f"{key}={ways} needs {ways} classes, "
-                f"but {_amounts(name, classes, len(splits))}: "
-                f"lower {key} to at most {min(classes.values())}."
+                f"but {_amounts(name, classes, len(splits))}: {way_out}."
             )
     if images:
         asked = [

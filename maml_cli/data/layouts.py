@@ -5,13 +5,14 @@ table.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maml_cli.core.errors import DataError
 from maml_cli.data.archives import ARCHIVES, is_archive, open_archive, paths_within, stem
-from maml_cli.data.files import Files, FolderFiles
+from maml_cli.data.class_names import composed
+from maml_cli.data.files import Files, FolderFiles, name_within
 from maml_cli.data.formats import is_picture, passed_over
 from maml_cli.data.pictures import Picture, PictureClass
 from maml_cli.data.sampler import SPLITS
@@ -77,8 +78,9 @@ def layout_of(
     used = {name for name, rows in lists.items() if rows}
     if others := passed_over(p.name for _, p in placed if p.name not in used):
         said.append(f"passed over: {others}")
-    if listed := _listed(lists, [p for _, p in pictures], said):
-        return Layout(splits=listed, classes=[], said=said, guesses=[])
+    said += _spelt_in_two_ways(p for _, p in pictures)
+    if listed := _listed(lists, pictures, said):
+        return listed
     pictures = _without_wrapper(pictures, said)
     named = _named_splits(pictures, said)
     roots = _split_roots(pictures, named, said) if named else {"": pictures}
@@ -94,31 +96,51 @@ def layout_of(
 
 def _parts(files: Files, name: str, *, alone: bool) -> tuple[str, ...]:
     """Below the folder; an archive beside others is a folder of its own name."""
-    parts = tuple(name.split("/"))
-    if is_archive(files.path.name) and files.path.is_file():
-        return parts if alone else (stem(files.path.name), *parts)
-    return parts[1:]
+    parts = tuple(composed(name_within(files, name)).split("/"))
+    is_folder = files.path.is_dir()
+    return parts if alone or is_folder else (stem(files.path.name), *parts)
+
+
+def _spelt_in_two_ways(pictures: Iterable[Picture]) -> list[str]:
+    """Says which folders look alike, but are spelt in two ways."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for folder in {p.name.rpartition("/")[0] for p in pictures}:
+        for part in folder.split("/"):
+            spellings[composed(part)].add(part)
+    twice = sorted(name for name in spellings if len(spellings[name]) > 1)
+    return [f"{name} is spelt in two ways (Unicode NFC and NFD): taken for one" for name in twice]
 
 
 def _listed(
-    lists: Mapping[str, Sequence[Row]], pictures: Sequence[Picture], said: list[str]
-) -> dict[str, list[PictureClass]]:
-    """The classes that lists name; empty without lists."""
+    lists: Mapping[str, Sequence[Row]], placed: list[Placed], said: list[str]
+) -> Layout | None:
+    """The classes that lists name; None without lists.
+
+    Lists that tell no classes for validation or test from the others, such as a `train.csv` alone,
+    say which class a picture is of, unless folders are splits.
+    """
     rows = [row for some in lists.values() for row in some]
-    splits, absent = by_lists(rows, pictures)
-    if not splits:
-        return {}
-    left = len(pictures) - len({p for cs in splits.values() for ps in cs.values() for p in ps})
+    split = any(row.split in ("val", "test") for row in rows)
+    if not split and _named_splits(_without_wrapper(placed, []), []):
+        return None
+    rows = [row if split else row._replace(split=None) for row in rows if row.split or not split]
+    pictures = [picture for _, picture in placed]
+    found, absent = by_lists(rows, pictures)
+    if not found:
+        return None
+    left = len(pictures) - len({p for cs in found.values() for ps in cs.values() for p in ps})
+    names = ", ".join(sorted(name.rpartition("/")[2] for name in lists if lists[name]))
     said.append(
-        f"split by {', '.join(sorted(name.rpartition('/')[2] for name in lists if lists[name]))}"
+        (f"split by {names}" if split else f"classes by {names}, split at random")
         + (f"; {absent} of {len(rows)} entries name nothing that is there" if absent else "")
         + (f"; {left} pictures are in no list" if left else "")
     )
-    return {
-        split: [PictureClass(label, splits[split][label]) for label in sorted(splits[split])]
-        for split in SPLITS
-        if split in splits
+    by_split = {
+        split: [PictureClass(label, classes[label]) for label in sorted(classes)]
+        for split, classes in found.items()
     }
+    splits = {split: by_split[split] for split in SPLITS if split in by_split}
+    return Layout(splits=splits, classes=by_split.get(None, []), said=said, guesses=[])
 
 
 def _without_wrapper(pictures: list[Placed], said: list[str], *, top: bool = True) -> list[Placed]:

@@ -146,11 +146,12 @@ def _by_lists(sources: Iterable[Files], passed: list[str]) -> Layout:
         except DataError as error:
             passed += error.messages
             continue
-        rows += found
-        if not found:
+        rows += [row for row in found if row.split]
+        if not any(row.split for row in found):
             passed.append(f"{listing}: no list of pictures and classes; {READ}")
-    for split, classes in by_lists(rows, pictures)[0].items():
-        for label, listed in classes.items():
+    found_classes, _ = by_lists(rows, pictures)
+    for split in SPLITS:
+        for label, listed in found_classes.get(split, {}).items():
             layout[split][label] = {p.name.rpartition("/")[2]: p for p in listed}
     return layout
 

@@ -1,7 +1,7 @@
 """One task made of somebody's own pictures: a few with their class, and some to be told apart."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,12 +15,14 @@ from maml_cli.core.errors import DataError
 from maml_cli.core.objective import class_balanced
 from maml_cli.core.plain_text import printable
 from maml_cli.core.types import Episode
-from maml_cli.data.files import FolderFiles
+from maml_cli.data.archives import ARCHIVES, is_archive, open_archive
+from maml_cli.data.class_names import composed
+from maml_cli.data.files import Files, FolderFiles, SingleFile, name_within
 from maml_cli.data.formats import is_picture
 from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, surveyed
 from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.sampler import episode_keys
-from maml_cli.data.support_sets import Rows, balanced_sets, stacked, whole_set
+from maml_cli.data.support_sets import Rows, balanced_sets, large_sets, stacked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,21 +41,22 @@ class OwnPictures:
 
     @property
     def names(self) -> list[str]:
-        """The queries' names, below their folder."""
-        return [_printable(query.name.partition("/")[2]) for query in self.queries]
+        """The queries' names, below their folder or in their archive."""
+        return [_printable(name_within(*query)) for query in self.queries]
 
 
 def find_own_pictures(support: Path, query: Path) -> OwnPictures:
     """What lies in `support/CLASS/IMAGE` and in `query/IMAGE` or `query/CLASS/IMAGE`.
 
-    Raises DataError with all that is not as it should be.
+    Both may be archives, and the query may be one picture. Raises DataError with all that is not as
+    it should be.
     """
     problems: list[str] = []
     shown, asked = (
-        _pictures(name, folder, problems)
-        for name, folder in (("support", support), ("query", query))
+        _pictures(name, path, problems) for name, path in (("support", support), ("query", query))
     )
-    classes, query_classes = _classes(shown), _classes(asked)
+    classes = _classes(shown)
+    query_classes = _classes(asked, {c.label for c in classes})
     in_classes = sum(len(c.pictures) for c in query_classes)
     if shown and not classes:
         problems.append(f"support={support}: no folder in it holds pictures; it needs CLASS/IMAGE")
@@ -98,7 +101,7 @@ class OwnTask:
         seed: int,
     ) -> None:
         self.input_shape: tuple[int, ...] = form.shape
-        self._counts = counts = [len(c.pictures) for c in own.classes]
+        self.counts = counts = [len(c.pictures) for c in own.classes]
         self.objective = class_balanced([len(rows) for rows in balanced_sets(counts)[0]])
         self.remarks: tuple[str, ...] = ()
         if len(set(counts)) > 1:
@@ -140,13 +143,10 @@ class OwnTask:
 
     def episodes(self, split: str, start: int, count: int) -> Episode:
         """The task with all examples in one support set, `count` times."""
-        return self._with([whole_set(self._counts)] * count)
+        return self.with_each(large_sets(self.counts) * count)
 
-    def balanced_episodes(self) -> Episode:
-        """The task with each of the balanced support sets."""
-        return self._with(balanced_sets(self._counts))
-
-    def _with(self, sets: Sequence[Rows]) -> Episode:
+    def with_each(self, sets: Sequence[Rows]) -> Episode:
+        """The task with each of these support sets."""
         rows, task = stacked(sets).to(self._episode.key.device), self._episode
         of_all = Episode(*(field.expand(len(sets), *field.shape) for field in task))
         return of_all._replace(support_x=task.support_x[rows], support_y=task.support_y[rows])
@@ -161,24 +161,55 @@ def network_inputs(pixels: NDArray[np.uint8], form: PictureForm) -> Tensor:
     return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
 
 
-def _pictures(name: str, folder: Path, problems: list[str]) -> list[Picture]:
-    if not folder.is_dir():
-        problems.append(f"{name}={folder}: no such folder")
+def _pictures(name: str, path: Path, problems: list[str]) -> list[Picture]:
+    files = _files(name, path, problems)
+    if files is None:
         return []
-    files = FolderFiles(folder.resolve())
     pictures = [Picture(files, file) for file in files.names if is_picture(file)]
     if not pictures:
-        problems.append(f"{name}={folder}: no picture is in it")
+        problems.append(f"{name}={path}: no picture is in it")
     return pictures
 
 
-def _classes(pictures: Sequence[Picture]) -> list[PictureClass]:
-    """The pictures by the folder below the top, whatever lies between; others are left out."""
+def _files(name: str, path: Path, problems: list[str]) -> Files | None:
+    """The folder, the archive, or of the query a single picture."""
+    if path.is_dir():
+        return FolderFiles(path.resolve())
+    if not path.is_file():
+        problems.append(f"{name}={path}: no such folder")
+    elif is_archive(path.name):
+        return open_archive(path.resolve())
+    elif not is_picture(path.name):
+        endings = ", ".join(ARCHIVES)
+        problems.append(f"{name}={path}: no folder, picture or archive that is read ({endings})")
+    elif name == "query":
+        return SingleFile(path.resolve())
+    else:
+        problems.append(
+            f"{name}={path}: one picture, whose class is not told; put the pictures of each class "
+            f"into a folder of its name, DIR/CLASS/IMAGE, and write {name}=DIR"
+        )
+    return None
+
+
+def _classes(pictures: Sequence[Picture], known: Collection[str] = ()) -> list[PictureClass]:
+    """The pictures by their outer folders, whatever lies between; others are left out.
+
+    A folder that holds all class folders, as archives unpack them, is none; nor is one that holds
+    all pictures of an archive, unless it is a known class.
+    """
+    folders = [composed(name_within(*p)).split("/")[:-1] for p in pictures]
+    below = 0 if known and any(p.files.path.is_file() for p in pictures) else 1
+    while (
+        all(len(path) > below for path in folders)
+        and len({path[0] for path in folders}) == 1
+        and folders[0][0] not in known
+    ):
+        folders = [path[1:] for path in folders]
     by_label: dict[str, list[Picture]] = {}
-    for picture in pictures:
-        _, *folders, _ = picture.name.split("/")
-        if folders:
-            by_label.setdefault(folders[0], []).append(picture)
+    for path, picture in zip(folders, pictures, strict=True):
+        if path:
+            by_label.setdefault(path[0], []).append(picture)
     return [PictureClass(label, by_label[label]) for label in sorted(by_label)]
 
 

@@ -8,10 +8,14 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from maml_cli.core.errors import DataError
+from maml_cli.data.class_names import composed
 from maml_cli.data.pictures import Picture
 from maml_cli.data.split_names import split_at_end, split_of
 
-FILE_COLUMNS = ("filename", "file_name", "file", "image_name", "image", "image_path", "path")
+FILE_COLUMNS = (
+    *("filename", "file_name", "file", "image_name", "image", "image_path", "path"),
+    *("image_id", "id"),
+)
 CLASS_COLUMNS = ("label", "class_name", "class", "category", "wnid", "label_name")
 SPLIT_COLUMNS = ("split", "phase", "subset", "set")
 READ = (
@@ -22,11 +26,13 @@ _DEEPEST = 20
 
 
 class Row(NamedTuple):
-    """One line of a list: a class in a split, and one of its pictures, or None for all of them."""
+    """One line of a list: a class, and where it belongs."""
 
-    split: str
+    split: str | None
+    """None if the list does not say."""
     label: str
     file: str | None
+    """One of its pictures; None: all of them."""
 
 
 def lists_in(pictures: Iterable[Picture]) -> Iterator[Picture]:
@@ -67,12 +73,12 @@ def _csv_rows(text: str, split: str | None) -> Iterator[Row]:
         next((columns[name] for name in names if name in columns), None)
         for names in (FILE_COLUMNS, CLASS_COLUMNS, SPLIT_COLUMNS)
     )
-    if label is None or not (split or phase):
+    if label is None or not (split or phase or file):
         return
     for row in reader:
         where = split_of(row[phase] or "") if phase else split
-        if where and row[label]:
-            yield Row(where, row[label], row[file] if file else None)
+        if (where or not phase) and row[label]:
+            yield Row(where, composed(row[label]), composed(row[file] or "") if file else None)
 
 
 def _json_rows(content: Any, split: str) -> Iterator[Row]:
@@ -82,31 +88,35 @@ def _json_rows(content: Any, split: str) -> Iterator[Row]:
             names = content.get("label_names", [])
             for file, number in zip(files, numbers, strict=True):
                 known = isinstance(names, list) and number in range(len(names))
-                yield Row(split, str(names[number] if known else number), str(file))
+                yield Row(
+                    split, composed(str(names[number] if known else number)), composed(str(file))
+                )
         case list(labels):
-            yield from (Row(split, str(label), None) for label in labels)
+            yield from (Row(split, composed(str(label)), None) for label in labels)
         case dict():
             for label, files in content.items():
                 if isinstance(files, list):
-                    yield from (Row(split, str(label), str(file)) for file in files)
+                    name = composed(str(label))
+                    yield from (Row(split, name, composed(str(file))) for file in files)
 
 
 def by_lists(
     rows: Iterable[Row], pictures: Iterable[Picture]
-) -> tuple[dict[str, dict[str, list[Picture]]], int]:
+) -> tuple[dict[str | None, dict[str, list[Picture]]], int]:
     """The pictures of each class of each split, and how many that are listed are not there.
 
-    A listed file is the picture with the longest common end of its path. A listed class without
-    files has the pictures in the folder of its name.
+    A listed file is the picture with the longest common end of its path; its ending may be left
+    out. A listed class without files has the pictures in the folder of its name.
     """
     by_file: dict[str, list[Picture]] = {}
     by_folder: dict[str, list[Picture]] = {}
     for picture in pictures:
-        parts = picture.name.split("/")
-        by_file.setdefault(parts[-1], []).append(picture)
+        parts = composed(picture.name).split("/")
+        for name in {parts[-1], PurePosixPath(parts[-1]).stem}:
+            by_file.setdefault(name, []).append(picture)
         for folder in parts[:-1]:
             by_folder.setdefault(folder, []).append(picture)
-    splits: dict[str, dict[str, list[Picture]]] = {}
+    splits: dict[str | None, dict[str, list[Picture]]] = {}
     absent = 0
     for row in rows:
         found = by_folder.get(row.label, []) if row.file is None else _nearest(row, by_file)
@@ -119,7 +129,9 @@ def by_lists(
 def _nearest(row: Row, by_file: Mapping[str, list[Picture]]) -> list[Picture]:
     wanted = [row.label, *str(row.file).replace("\\", "/").split("/")]
     some = by_file.get(wanted[-1], [])
-    return [max(some, key=lambda p: _common_end(p.name.split("/"), wanted))] if some else []
+    return (
+        [max(some, key=lambda p: _common_end(composed(p.name).split("/"), wanted))] if some else []
+    )
 
 
 def _common_end(one: list[str], other: list[str]) -> int:

@@ -4,6 +4,8 @@ A learner that descends on its support set is drawn to the class with more examp
 each class has the same weight: several pictures of a class differ, and its loss stays higher than
 that of a class of which a single picture is learned by heart. Such a learner therefore answers from
 several sets with the same number of each class, and the outputs are averaged.
+
+So does a learner that reads a sequence, where there are more examples than it can read at once.
 """
 
 import math
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MOST_SETS = 10
-"""Each costs an adaptation."""
+"""Each costs an adaptation, or a reading."""
 
 Rows = list[NDArray[np.int64]]
 """For each class, its rows of a class-sorted support set."""
@@ -29,24 +31,31 @@ def balanced_sets(counts: Sequence[int]) -> list[Rows]:
     `MOST_SETS`, it has more, and smaller classes are repeated as a whole, so often that they are as
     near to it as can be. With equal counts it is the one set of all.
     """
-    size = max(min(counts), math.ceil(max(counts) / MOST_SETS))
-    return [
-        [_from(rows, first, size) for rows in _classes(counts)]
-        for first in range(0, max(counts), size)
-    ]
+    return _sets(counts, max(min(counts), math.ceil(max(counts) / MOST_SETS)))
 
 
-def whole_set(counts: Sequence[int]) -> Rows:
-    """The one set of all examples, in which smaller classes are repeated as a whole.
+def large_sets(counts: Sequence[int], most: int | None = None) -> list[Rows]:
+    """As few sets as can be, with at most so many of each class (None: the one set of all).
 
-    That evens out batch statistics.
+    Smaller classes are repeated as a whole, which evens out batch statistics. Where `most` would
+    make more than `MOST_SETS`, a set has more.
     """
-    return [_from(rows, 0, max(counts)) for rows in _classes(counts)]
+    largest = max(counts)
+    number = 1 if most is None else min(math.ceil(largest / most), MOST_SETS)
+    return _sets(counts, math.ceil(largest / number))
 
 
 def stacked(sets: Sequence[Rows]) -> Tensor:
     """The rows of these sets, `(sets, examples)`."""
     return torch.from_numpy(np.stack([np.concatenate(rows) for rows in sets]))
+
+
+def _sets(counts: Sequence[int], size: int) -> list[Rows]:
+    """Sets with this number of each class, of which the largest class makes the last one full."""
+    return [
+        [_from(rows, first, size) for rows in _classes(counts)]
+        for first in range(0, max(counts), size)
+    ]
 
 
 def _classes(counts: Sequence[int]) -> Rows:

@@ -123,8 +123,8 @@ class _NormaliseAndPoolBackward(Function):
         # - r z mean(g p) - r mean(g) is linear in c
         tilt = -inv_std.square() * along_mean
         level = -inv_std * cotangent_mean - tilt * mean
-        out = _at_peaks(cotangent * per_channel(inv_std), c, index)
-        return out.addcmul_(c, per_channel(tilt)).add_(per_channel(level))
+        out = torch.addcmul(per_channel(level), c, per_channel(tilt))
+        return out.add_(_at_peaks(cotangent * per_channel(inv_std), c, index))
 
     @staticmethod
     def backward(ctx: Any, u: Tensor) -> tuple[Any, ...]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from maml_cli.core.eval_settings import Keep
 from maml_cli.core.plain_text import csv_cell, printable
 from maml_cli.core.records import Queries, RunInfo, ScoredEpisodes, Sink
-from maml_cli.core.settings import Keep
 from maml_cli.core.types import Episode
 from maml_cli.reporting.confusion import ClassesFile
 from maml_cli.reporting.feature_map import FeatureMap

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
 
+from maml_cli.core.eval_settings import Keep
 from maml_cli.core.records import (
     Curves,
     EpochRecord,
@@ -13,7 +14,7 @@ from maml_cli.core.records import (
     Sink,
 )
 from maml_cli.core.results import RunResults
-from maml_cli.core.settings import Keep, Page
+from maml_cli.core.settings import Page
 from maml_cli.core.types import Episode
 from maml_cli.reporting.console import Console
 from maml_cli.reporting.kept import kept_files

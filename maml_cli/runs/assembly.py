@@ -19,6 +19,7 @@ from maml_cli.core.records import Curves, RunInfo
 from maml_cli.core.results import Environment, EvaluationResult, Protocol, Split
 from maml_cli.core.settings import flat
 from maml_cli.core.types import Episode, Evaluation, TaskSource
+from maml_cli.data.support_sets import Rows, balanced_sets, large_sets
 from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine, make_engine
 from maml_cli.engines.engine import Engine
@@ -76,6 +77,15 @@ class Assembly:
         """Inner steps in evaluation."""
         steps = self.experiment.eval.inner_steps
         return self.engine.algorithm.steps if steps is None else steps
+
+    @property
+    def most_shots(self) -> int | None:
+        """How many examples of each class the learner reads at once; None: any number."""
+        return self.experiment.algo.most_shots(self.experiment.run)
+
+    def support_sets(self, counts: Sequence[int]) -> list[Rows]:
+        """The sets from which the learner answers where classes have these numbers of examples."""
+        return balanced_sets(counts) if self.steps else large_sets(counts, self.most_shots)
 
     def fresh(self) -> MetaParameters:
         """The meta-parameters before any training."""

@@ -59,7 +59,7 @@ def classify(
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
         raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
-    episodes = task.balanced_episodes() if parts.steps else task.episodes("test", 0, 1)
+    episodes = task.with_each(parts.support_sets(task.counts))
     answers = parts.answers(trained.candidates, episodes).averaged()
     spread = answers.spread
     claim(output_dir)
@@ -115,6 +115,12 @@ def _notes(
     if predictions.spread is not None:
         conditions.append("spread is the standard deviation over the samples")
     notes = ["; ".join(conditions) + ".", *parts.source.remarks, *trained.remarks]
+    largest = max(len(c.pictures) for c in own.classes)
+    if parts.most_shots is not None and largest > parts.most_shots:
+        notes.append(
+            f"The run reads at most {count(parts.most_shots, 'picture', 'pictures')} of a class at "
+            f"once; the {largest} were read in {sets} parts."
+        )
     if said := score(predictions):
         notes = [f"{said}.", *notes]
     if parts.normalises and bn_stats == "batch":

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from maml_cli.core.algorithm import MetaParameters
 from maml_cli.core.errors import UsageError
+from maml_cli.core.eval_settings import OF_FEATURES
 from maml_cli.core.records import Queries
 from maml_cli.core.results import Split
 from maml_cli.core.scoring import ClassScoring
-from maml_cli.core.settings import OF_FEATURES
 from maml_cli.core.types import Evaluation
 from maml_cli.engines.per_task import loop
 from maml_cli.runs.assembly import Assembly

@@ -23,7 +23,7 @@ from maml_cli.data.pictures import Picture, decoded
 from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.record import read_record
 from maml_cli.data.sampler import episode_keys
-from maml_cli.data.support_sets import balanced_sets, stacked, whole_set
+from maml_cli.data.support_sets import balanced_sets, stacked
 from maml_cli.runs.assembly import Answers, Assembly, assemble
 from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
@@ -143,10 +143,7 @@ class Model:
             raise UsageError(
                 *(f"{outputs} outputs on inputs of shape {task.input_shape}: {p}" for p in problems)
             )
-        if self._classes:
-            sets = balanced_sets(counts) if parts.steps else [whole_set(counts)]
-        else:
-            sets = [[np.arange(len(support_x))]]
+        sets = parts.support_sets(counts) if self._classes else [[np.arange(len(support_x))]]
         rows = stacked(sets)
         support = support_x[rows].to(self._device), support_y[rows].to(self._device)
         key = torch.from_numpy(episode_keys(run.seed, "test", 0, 1)[0]).to(self._device)

@@ -23,7 +23,7 @@ from maml_cli.reporting.format import count
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
 from maml_cli.storage.resume import require_same_config
-from maml_cli.storage.run_folder import RunFolder
+from maml_cli.storage.run_folder import RunFolder, meant
 from maml_cli.storage.shared_checkpoints import SharedCheckpoints
 
 SHOWN = 5
@@ -174,7 +174,8 @@ def best_of(key: str, folder: Path, objective: Objective) -> MetaParameters:
     checkpoints = SharedCheckpoints(files.checkpoints, keep=1, metric=objective.reported)
     found = checkpoints.newest()
     if found is None or not found.content["scores"]:
-        raise CheckpointError(f"{key}: holds no run with a finished epoch")
+        name = key.partition("=")[0]
+        raise CheckpointError(f"{key}: holds no run with a finished epoch{meant(name, folder)}")
     (best,) = checkpoints.best(found.content["scores"])
     return checkpoints.load(best, torch.device("cpu"))
 

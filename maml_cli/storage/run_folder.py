@@ -1,5 +1,6 @@
 """The files of a run: their names have their home here, and nowhere else."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,3 +165,16 @@ def results_within(place: Path) -> Iterator[Path]:
 def configs_within(place: Path) -> Iterator[Path]:
     """The configurations of runs in a folder, at any depth."""
     return place.rglob(CONFIG)
+
+
+def meant(key: str, path: Path) -> str:
+    """What to write instead of `KEY=PATH` where the path is one of a run's own files or folders.
+
+    Empty if it is none.
+    """
+    for folder in list(path.parents)[:2]:
+        run = RunFolder(folder)
+        if run.config.is_file() and run.checkpoints.is_dir():
+            word = shlex.quote(f"{key}={folder}")
+            return f"; it is a part of a run: write {word}, the folder of the run"
+    return ""

@@ -6,8 +6,8 @@ import pytest
 import torch
 from problems import TRAIN, images, shipped
 
-from maml_cli.algos.mann import Controller, Memory, access, least_used
-from maml_cli.core.sequences import Examples, all_shown
+from maml_cli.readers.controller import Controller, Memory, access, least_used
+from maml_cli.readers.sequences import Examples, all_shown
 
 SMALL = {"features": 3, "ways": 2, "units": 4, "width": 3, "heads": 2}
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from maml_cli.algos.memory_module import (
+from maml_cli.readers.lessons import Stream, Task
+from maml_cli.readers.nearest_keys import (
     Memory,
     NearestKeys,
     empty,
@@ -11,8 +12,7 @@ from maml_cli.algos.memory_module import (
     nearest_of_each,
     written,
 )
-from maml_cli.algos.reading import Stream, Task
-from maml_cli.core.sequences import Examples, all_shown
+from maml_cli.readers.sequences import Examples, all_shown
 
 QUERY = torch.tensor([[1.0, 0.0]])
 

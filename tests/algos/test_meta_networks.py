@@ -6,11 +6,11 @@ import pytest
 import torch
 from problems import TRAIN, images, shipped
 
-from maml_cli.algos.meta_networks import FastWeights, Generators, P
 from maml_cli.core.autodiff import Autograd, Derivative
 from maml_cli.core.errors import UsageError
-from maml_cli.core.sequences import Examples, all_shown
 from maml_cli.inner.coordinate_lstm import preprocessed
+from maml_cli.readers.fast_weights import FastWeights, Generators, P
+from maml_cli.readers.sequences import Examples, all_shown
 
 WAYS = 2
 SMALL = {"filters": 2, "blocks": [[1], [1]], "hidden": [3]}

@@ -8,8 +8,8 @@ import torch
 from problems import TRAIN, FakeSource, at_epoch, double, images, keys, shipped
 
 from maml_cli.core.algorithm import flat
-from maml_cli.core.sequences import Examples, reading_order, rounds
 from maml_cli.core.types import Episode, Evaluation
+from maml_cli.readers.sequences import Examples, reading_order, rounds
 from maml_cli.testing import ENGINES
 
 SIDE, WAYS, SHOTS = 4, 2, 2

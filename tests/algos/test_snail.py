@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from maml_cli.algos.snail import Attention, CausalReader, Dense, layers
-from maml_cli.core.sequences import Examples, all_shown
+from maml_cli.readers.causal import Attention, CausalReader, Dense, layers
+from maml_cli.readers.sequences import Examples, all_shown
 
 
 def reach(first_dilation):

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from maml_cli.config.compose import Composer
-from maml_cli.core.settings import EvalSettings, RunSettings, TrainSettings
+from maml_cli.core.eval_settings import EvalSettings
+from maml_cli.core.settings import RunSettings, TrainSettings
 
 
 @pytest.fixture(autouse=True)

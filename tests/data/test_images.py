@@ -133,6 +133,9 @@ def test_what_a_data_set_lacks_is_said_with_the_arithmetic(run_settings):
         'ways=500 needs 500 classes, but split "val" of omniglot has 50 and '
         'split "test" of omniglot has 423: lower ways to at most 50.'
     ]
+    assert shortfalls("mine", {"val": Split(1, 20)}, run_settings(ways=2)) == [
+        "ways=2 needs 2 classes, but mine has 1: add classes."
+    ]
 
 
 def test_training_may_have_shots_and_queries_of_its_own(run_settings):

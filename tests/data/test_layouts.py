@@ -152,6 +152,41 @@ def test_lists_split_a_folder_of_pictures(tmp_path, texts):
     assert layout.said[-1].startswith("split by ")
 
 
+@pytest.mark.parametrize("place", ["", "images/", "train/"])
+@pytest.mark.parametrize("name", ["labels", "train"])
+def test_a_list_without_splits_names_the_classes(tmp_path, name, place):
+    pictures = [f"{place}{n}.png" for n in range(4)]
+    text = "image_id,label\n0,cat\n1,dog\n2.png,cat\n7,bird\n"
+    layout = recognised(tmp_path, *pictures, **{f"{name}__csv": text})
+    assert classes(layout) == {"cat": 2, "dog": 1}
+    assert not layout.splits
+    assert layout.said == [
+        f"classes by {name}.csv, split at random; 1 of 4 entries name nothing that is there; "
+        "1 pictures are in no list"
+    ]
+
+
+def test_folders_of_splits_win_over_a_list_without_splits(tmp_path):
+    names = ("train/a/1.png", "val/b/1.png", "test/c/1.png")
+    layout = recognised(tmp_path, *names, labels__csv="file,label\n1.png,a\n")
+    assert splits(layout) == {"train": ["a"], "val": ["b"], "test": ["c"]}
+
+
+COMPOSED, DECOMPOSED = "caf\u00e9", "cafe\u0301"
+
+
+def test_one_name_spelt_in_two_ways_is_one_class(tmp_path):
+    layout = recognised(tmp_path, f"{COMPOSED}/1.png", f"{DECOMPOSED}/2.png", "tea/1.png")
+    assert classes(layout) == {COMPOSED: 2, "tea": 1}
+    assert layout.said == [f"{COMPOSED} is spelt in two ways (Unicode NFC and NFD): taken for one"]
+
+
+def test_a_list_finds_pictures_whose_names_are_spelt_in_another_way(tmp_path):
+    names = [f"{DECOMPOSED}.png", "b.png", "c.png"]
+    text = f"path,class,split\n{COMPOSED}.png,a,train\nb.png,b,val\nc.png,c,test\n"
+    assert splits(recognised(tmp_path, *names, split__csv=text))["train"] == ["a"]
+
+
 def test_lists_of_class_names_split_class_folders(tmp_path):
     listed = {"split__json": json.dumps({"train": ["a", "gone"], "val": ["b"], "test": ["c"]})}
     layout = recognised(tmp_path, "a/1.png", "b/1.png", "c/1.png", "d/1.png", **listed)
@@ -174,7 +209,7 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path):
 def test_a_list_that_contradicts_itself_ends_in_words(tmp_path, listed, said):
     if said is None:  # a number without a name is its own name
         layout = recognised(tmp_path, "a/a.png", train__json=json.dumps(listed))
-        assert splits(layout) == {"train": ["-5"]}
+        assert classes(layout) == {"-5": 1}
     else:
         with pytest.raises(DataError, match=said):
             recognised(tmp_path, "a/a.png", train__json=json.dumps(listed))

@@ -1,159 +1,36 @@
-"""Learners that read: a support set becomes a memory, from which each query is answered by itself.
+"""The learner that reads: a support set becomes a memory, which answers each query by itself.
 
-They take no inner step. What they read is in an order drawn from the episode's key, since episodes
-are sorted by class, and a place in the order would tell the label.
+It takes no inner step. What it reads is in an order drawn from the episode's key, since episodes
+are sorted by class, and a place in the order would tell the label. How a support set is read is a
+part: see `readers/`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from maml_cli.core import noise
 from maml_cli.core.algorithm import LOG, Algorithm, Merge, MetaParameters, Ops, Sections
-from maml_cli.core.autodiff import Derivative, ScalarFunction, detached
 from maml_cli.core.experiment import Experiment
-from maml_cli.core.network import Network
 from maml_cli.core.norms import Norm
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import Schedule
-from maml_cli.core.sequences import Examples, all_shown, arranged, reading_order, rounds
 from maml_cli.core.settings import AlgorithmDefaults, BatchNormStats
-from maml_cli.core.types import Episode, Evaluation, Progress, Tensors
+from maml_cli.core.types import Episode, Evaluation, Progress
 from maml_cli.inner.norm_policies import ByRunning, norm_policy
 from maml_cli.inner.running_stats import RunningStats
+from maml_cli.readers.embedding import Embedded
+from maml_cli.readers.lessons import QUERIES, Lesson, Task
+from maml_cli.readers.reader import Reader
+from maml_cli.readers.sequences import Examples, all_shown, arranged, reading_order
 
 STATISTICS = "statistics"
 AVERAGES = RunningStats()
-Gradient = Callable[[ScalarFunction, Any], Derivative]
-"""The gradient of a scalar function at a tree, for readers that take one (`core/autodiff.py`)."""
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """The loss of outputs `(examples, outputs)` and targets, a scalar."""
-
-
-class Reader(ABC):
-    """Reads examples into a memory; answers queries from it, each as if it were the only one."""
-
-    @abstractmethod
-    def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Fresh parameters."""
-
-    @abstractmethod
-    def read(self, params: Tensors, support: Examples, gradient: Gradient) -> Any:
-        """The memory, a tree of tensors."""
-
-    @abstractmethod
-    def answer(self, params: Tensors, memory: Any, x: Tensor) -> Tensor:
-        """Outputs `(queries, outputs)` for embedded queries."""
-
-
-class Embedded(Protocol):
-    """What a reader sees of an input."""
-
-    @property
-    def network(self) -> Network: ...
-
-    def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Fresh parameters."""
-        ...
-
-    def __call__(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        """`(examples, ...)` for inputs `(examples, ...)`."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """The network's features, or a linear map of them."""
-
-    network: Network
-    width: int | None = None
-    """Outputs of the linear map, which is the network's head; None: the features as they are."""
-
-    @property
-    def size(self) -> int:
-        """Numbers per input."""
-        return self.width or torch.Size(self.network.feature_shape).numel()
-
-    def init(self, generator: Generator) -> dict[str, Tensor]:
-        """Fresh parameters."""
-        body = self.network.init(generator)
-        return body | (self.network.init_head(self.width, generator) if self.width else {})
-
-    def __call__(self, params: Tensors, x: Tensor, norm: Norm) -> Tensor:
-        """`(examples, size)` for inputs `(examples, ...)`."""
-        if self.width:
-            return self.network.outputs(params, x, norm)
-        return self.network.features(params, x, norm).flatten(1)
-
-
-class StreamReader(Reader):
-    """A reader that answers every example before it is told the label."""
-
-    @abstractmethod
-    def stream(self, params: Tensors, examples: Examples) -> Tensor:
-        """Outputs for each example from those before it, `(examples, outputs)`."""
-
-
-class Task(NamedTuple):
-    """The embedded examples of an episode, the support set in the order in which it is read."""
-
-    support: Examples
-    query: Examples
-    key: Tensor
-    """The episode's."""
-
-
-class Lesson(ABC):
-    """What is asked of a reader in training."""
-
-    @abstractmethod
-    def __call__(
-        self, reader: Any, params: Tensors, task: Task, gradient: Gradient
-    ) -> tuple[Tensor, Tensor]:
-        """Outputs that the loss counts, `(examples, outputs)`, and their targets."""
-
-
-class Queries(Lesson):
-    """The support set is read, then the queries are answered: what the test asks, too."""
-
-    def __call__(
-        self, reader: Reader, params: Tensors, task: Task, gradient: Gradient
-    ) -> tuple[Tensor, Tensor]:
-        memory = reader.read(params, task.support, gradient)
-        return reader.answer(params, memory, task.query.x), task.query.y
-
-
-@dataclass(frozen=True)
-class Stream(Lesson):
-    """Support set and queries are one sequence in random order; every example is answered.
-
-    In rounds, each class comes once before any comes twice.
-    """
-
-    in_rounds: bool
-
-    def __call__(
-        self, reader: StreamReader, params: Tensors, task: Task, gradient: Gradient
-    ) -> tuple[Tensor, Tensor]:
-        examples = self.sequence(task)
-        return reader.stream(params, examples), examples.y
-
-    def sequence(self, task: Task) -> Examples:
-        """All examples of a task in the order in which they are asked."""
-        fields = zip(task.support, task.query, strict=True)
-        examples = Examples(*(torch.cat(pair) for pair in fields))
-        places = noise.permutation(task.key, "stream", len(examples.y))
-        if self.in_rounds:
-            places = places[rounds(examples.y[places]).argsort(stable=True)]
-        return Examples(*(field[places] for field in examples))
-
-
-QUERIES = Queries()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +96,7 @@ class ReadingLearner(Algorithm):
     def predict(
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
+        fixed = params.constant()
         support, query, _ = self._embedded(fixed, episode, evaluation.bn_stats, ops)
         weights = fixed.theta.get("reader", {})
         order = reading_order(episode, mixed_shots=False)
@@ -231,8 +108,7 @@ class ReadingLearner(Algorithm):
         self, params: MetaParameters, episode: Episode, evaluation: Evaluation, ops: Ops
     ) -> Tensor:
         """What the reader is given of each query."""
-        fixed = MetaParameters(theta=detached(params.theta), state=params.state)
-        query = self._embedded(fixed, episode, evaluation.bn_stats, ops)[1].x
+        query = self._embedded(params.constant(), episode, evaluation.bn_stats, ops)[1].x
         return query.expand(len(evaluation.after), *query.shape)
 
     def _embedded(
