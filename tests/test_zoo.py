@@ -35,7 +35,8 @@ def script(name: str) -> ModuleType:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("machine") / "run"
-    assert maml_train([*TINY, f"hydra.run.dir={folder}"]) == 0
+    places = (f"hydra.run.dir={folder}", f"cache_dir={folder.parent / 'cache'}")
+    assert maml_train([*TINY, *places]) == 0
     return folder
 
 
@@ -106,7 +107,7 @@ def test_what_cannot_be_an_entry_is_refused(zoo: ModuleType, run: Path, tmp_path
 
 def test_settings_that_name_a_place_are_refused(zoo: ModuleType, run: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    words = [*TINY, f"init_from={run}"]
+    words = [*TINY, f"init_from={run}", f"cache_dir={run.parent / 'cache'}"]
     assert maml_train([*words, f"hydra.run.dir={other}"]) == 0
     with pytest.raises(SystemExit, match=f"places of this machine.*{run}"):
         zoo.add(other, "other")
