@@ -19,6 +19,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.set_threshold(100_000, 50, 50)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Pictures are decoded once for all tests, also for those that run beside these."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("MAML_CACHE_DIR", str(folder / "cache"))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_modules_are_forgotten() -> Iterator[None]:
     """Modules that a test finds in a folder of its own are those of no later test."""

@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
     def run(algo: str, *arguments: str) -> Path:
         output = folder / algo
         if not output.exists():
-            words = [f"algo={algo}", *TINY, f"cache_dir={folder / 'cache'}", *arguments]
+            words = [f"algo={algo}", *TINY, *arguments]
             assert maml_train([*words, f"hydra.run.dir={output}"]) == 0
         return output
 
@@ -124,8 +124,8 @@ STEPS |= dict.fromkeys(["snail", "mann", "memory_module", "meta_networks", "in_c
 
 @pytest.mark.parametrize(("algo", "steps"), STEPS.items())
 def test_every_kind_of_learner(trained, mine, algo, steps):
-    run = trained(algo)
     arguments = [f"eval.inner_steps={steps}"] if steps else []
+    run = trained(algo, *arguments)
     assert adapt(run, mine, *arguments) == 0
     expected = independent(run, steps=steps, bn_stats="support")
     np.testing.assert_allclose(probabilities_in(mine / "out"), expected, atol=5e-5)

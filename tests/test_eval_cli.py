@@ -26,14 +26,9 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return f"cache_dir={tmp_path_factory.mktemp('cache')}"
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, cache):
+def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert maml_train([*TINY, cache, f"hydra.run.dir={folder}"]) == 0
+    assert maml_train([*TINY, f"hydra.run.dir={folder}"]) == 0
     return folder
 
 
@@ -191,10 +186,10 @@ def test_nothing_is_overwritten(run, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_ways_change_where_the_head_allows(tmp_path, cache):
+def test_ways_change_where_the_head_allows(tmp_path):
     run, output = tmp_path / "run", tmp_path / "again"
     words = [word.replace("mamlpp", "nearest_neighbour") for word in TINY]
-    assert maml_train([*words, cache, f"hydra.run.dir={run}"]) == 0
+    assert maml_train([*words, f"hydra.run.dir={run}"]) == 0
     assert main([f"run={run}", f"output={output}", "ways=5"]) == 0
     test = results_in(output)["test_per_step"]["mean"][-1] * 6 * 5 * 2  # right answers, of 60
     assert test == pytest.approx(round(test), abs=1e-4)

@@ -24,11 +24,6 @@ REPORTED = {
 }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return f"cache_dir={tmp_path_factory.mktemp('cache')}"
-
-
 def train(folder: Path, *arguments: str) -> int:
     return main([*arguments, *TINY, f"hydra.run.dir={folder}"])
 
@@ -38,8 +33,8 @@ def results_of(folder: Path) -> dict:
 
 
 @pytest.mark.parametrize("algo", ["maml", "fomaml", "mamlpp"])
-def test_the_maml_family_on_glyphs(algo, tmp_path, cache):
-    assert train(tmp_path, f"algo={algo}", "dataset=glyphs", cache, *SMALL_IMAGES) == 0
+def test_the_maml_family_on_glyphs(algo, tmp_path):
+    assert train(tmp_path, f"algo={algo}", "dataset=glyphs", *SMALL_IMAGES) == 0
     results = results_of(tmp_path)
     assert set(results) >= REPORTED
     assert (results["algo"], results["dataset"], results["metric"]) == (algo, "glyphs", "accuracy")
@@ -61,19 +56,19 @@ def test_the_maml_family_on_sinusoids(algo, tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 0
 
 
-def test_the_drawings_are_trained_on(tmp_path, cache):
+def test_the_drawings_are_trained_on(tmp_path):
     data_dir = Path(os.environ.get("MAML_DATA_DIR", ROOT.parent / "shared" / "data"))
     if not (data_dir / "omniglot").is_dir():
         pytest.skip(f"no omniglot/ in {data_dir}: set MAML_DATA_DIR to test on the drawings")
-    arguments = ["algo=maml", "dataset=omniglot", cache, f"data_dir={data_dir}", *SMALL_IMAGES]
+    arguments = ["algo=maml", "dataset=omniglot", f"data_dir={data_dir}", *SMALL_IMAGES]
     assert train(tmp_path, *arguments) == 0
     assert results_of(tmp_path)["test"]["episodes"] == 3
 
 
-def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path, cache):
+def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path):
     def weights(name: str, *arguments: str) -> dict[str, torch.Tensor]:
         folder = tmp_path / name
-        assert train(folder, "algo=mamlpp", "dataset=glyphs", cache, *SMALL_IMAGES, *arguments) == 0
+        assert train(folder, "algo=mamlpp", "dataset=glyphs", *SMALL_IMAGES, *arguments) == 0
         return torch.load(folder / "checkpoints" / "epoch-0002.pt", weights_only=True)["theta"]
 
     one, same, other = weights("a"), weights("b"), weights("c", "seed=1")
@@ -81,12 +76,12 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(tmp_path, cache):
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_pool_of_tasks_is_trained_on_in_turn(tmp_path, cache):
+def test_a_pool_of_tasks_is_trained_on_in_turn(tmp_path):
     """Eight tasks are drawn: a pool of eight is the endless supply, a smaller one is not."""
     found = {}
     for size in ("null", 8, 3):
         folder = tmp_path / str(size)
-        arguments = ["algo=maml", "dataset=glyphs", cache, *SMALL_IMAGES]
+        arguments = ["algo=maml", "dataset=glyphs", *SMALL_IMAGES]
         assert train(folder, *arguments, f"train.task_pool={size}") == 0
         found[size] = torch.load(folder / "checkpoints" / "epoch-0002.pt", weights_only=True)
         results = results_of(folder)
@@ -97,8 +92,8 @@ def test_a_pool_of_tasks_is_trained_on_in_turn(tmp_path, cache):
     assert not all(torch.equal(endless[name], three[name]) for name in endless)
 
 
-def test_training_of_other_ways_is_told(tmp_path, cache):
-    arguments = ["algo=nearest_neighbour", "dataset=glyphs", cache, *SMALL_IMAGES]
+def test_training_of_other_ways_is_told(tmp_path):
+    arguments = ["algo=nearest_neighbour", "dataset=glyphs", *SMALL_IMAGES]
     assert train(tmp_path, *arguments, "train_ways=7") == 0
     results = results_of(tmp_path)
     assert (results["ways"], results["train_ways"]) == (3, 7)
@@ -106,11 +101,11 @@ def test_training_of_other_ways_is_told(tmp_path, cache):
     assert (tmp_path / "tensorboard").is_dir()  # its picture of an episode has seven columns
 
 
-def test_algorithms_meet_the_same_test_episodes(tmp_path, cache):
+def test_algorithms_meet_the_same_test_episodes(tmp_path):
     """Before adaptation the same seed's networks are alike, so equal episodes score equally."""
     scores = []
     for algo in ("maml", "fomaml"):
-        arguments = [f"algo={algo}", "dataset=glyphs", cache, *SMALL_IMAGES]
+        arguments = [f"algo={algo}", "dataset=glyphs", *SMALL_IMAGES]
         assert (
             train(tmp_path / algo, *arguments, "train.outer_lr=1e-9", "train.min_outer_lr=0") == 0
         )

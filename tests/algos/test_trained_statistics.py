@@ -18,7 +18,7 @@ RUN = (
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
-    assert maml_train([*RUN, f"cache_dir={folder}/cache", f"hydra.run.dir={folder}/run"]) == 0
+    assert maml_train([*RUN, f"hydra.run.dir={folder}/run"]) == 0
     return folder
 
 

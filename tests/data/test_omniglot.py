@@ -1,6 +1,7 @@
 """Omniglot as the learner meets it: split, turned, inverted and cached, at its full size."""
 
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -132,7 +133,8 @@ def test_missing_data_say_where_they_were_sought_and_what_to_do(run_settings, tm
 
 
 def test_the_real_drawings_are_those_of_the_official_code(real_data, run_settings):
-    run = run_settings(ways=50, shots=19, queries=1, data_dir=str(real_data))
+    folders = {"data_dir": str(real_data), "cache_dir": os.environ["MAML_CACHE_DIR"]}
+    run = run_settings(ways=50, shots=19, queries=1, **folders)
     official = official_split()["val"]
     episode = omniglot().load(run, CPU).episodes("val", 0, 1)
     seen = torch.cat(

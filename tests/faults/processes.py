@@ -116,7 +116,8 @@ def _typed(arguments: list[str], log: Path, largest_file: int | None, cores: int
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.exit(main(arguments))
+    sys.argv = ["maml-train", *arguments]
+    sys.exit(main())
 
 
 def outcome(folder: Path) -> dict[str, Any]:

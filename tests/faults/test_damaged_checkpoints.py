@@ -67,7 +67,31 @@ def bare(path: Path) -> None:
     torch.save({"theta": {}}, path)  # a file of torch's, but without our checksum
 
 
+def newest(run: Path) -> checkpoint.Found:
+    """The checkpoint that the run would go on from."""
+    found = Checkpoints(run / "checkpoints", keep=1, metric=MSE).newest()
+    assert found is not None
+    return found
+
+
 @pytest.mark.parametrize("damage", [bit, halve, empty, other_content, folder, bare])
+def test_a_damaged_newest_is_passed_over_in_words(broken_off, damage):
+    damage(broken_off / NEWEST)
+    found = newest(broken_off)
+    assert found.path.name == "epoch-0003.pt"
+    assert "epoch-0004.pt: not a whole checkpoint" in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(bit, folder),
+        *(
+            pytest.param(d, marks=pytest.mark.faults_full)
+            for d in (halve, empty, other_content, bare)
+        ),
+    ],
+)
 def test_a_damaged_newest_falls_back_with_a_warning(broken_off, run_to, uninterrupted, damage):
     damage(broken_off / NEWEST)
     again = run_to(broken_off)
@@ -127,21 +151,35 @@ def attacks(mark: Path) -> dict[str, bytes]:
     }
 
 
+def place(attack: bytes, path: Path) -> None:
+    path.write_bytes(attack + hashlib.sha256(attack).digest())  # an attacker knows the checksum
+
+
 @pytest.mark.parametrize("name", attacks(Path("mark")))
-def test_a_malicious_checkpoint_is_refused_without_effect(broken_off, run_to, name, tmp_path):
+def test_a_malicious_checkpoint_is_refused_without_effect(broken_off, name, tmp_path):
     mark = tmp_path / "mark"
     attack = attacks(mark)[name]
-    path = broken_off / NEWEST
-    path.write_bytes(attack + hashlib.sha256(attack).digest())  # an attacker knows the checksum
+    place(attack, broken_off / NEWEST)
     with pytest.raises(CheckpointError, match=r"epoch-0004\.pt"):
-        read(path)
-    assert run_to(broken_off).code == 0
+        read(broken_off / NEWEST)
+    assert newest(broken_off).path.name == "epoch-0003.pt"
     assert not mark.exists()
     if name == "a bare pickle":
         pickle.loads(attack)  # noqa: S301 - made above
     else:
         torch.load(io.BytesIO(attack), weights_only=False)
     assert mark.exists()  # the fault is real
+
+
+def test_a_run_passes_malicious_checkpoints_over(broken_off, run_to, tmp_path):
+    mark = tmp_path / "mark"
+    evil = attacks(mark)
+    place(evil["os.system among the weights"], broken_off / NEWEST)
+    place(evil["a bare pickle"], broken_off / "checkpoints" / "epoch-0003.pt")
+    ended = run_to(broken_off)
+    assert ended.code == 0
+    assert "goes on after iteration 26 " in ended.err
+    assert not mark.exists()
 
 
 def test_another_configuration_is_refused_by_its_keys(broken_off, run_to):

@@ -31,9 +31,19 @@ def with_fault(monkeypatch, iterations, what, value):
     return injected
 
 
-@pytest.mark.parametrize("iteration", [0, 30, 51])  # the first, one in the middle, the last
+FAULTS = [("loss", float("nan")), ("loss", float("inf")), ("gradient", float("inf"))]
+ITERATIONS = (0, 30, 51)
+"""The first, one in the middle, the last."""
+ALL = [(*fault, iteration) for fault in FAULTS for iteration in ITERATIONS]
+QUICK = [(*fault, iteration) for fault, iteration in zip(FAULTS, ITERATIONS, strict=True)]
+
+
 @pytest.mark.parametrize(
-    ("what", "value"), [("loss", float("nan")), ("loss", float("inf")), ("gradient", float("inf"))]
+    ("what", "value", "iteration"),
+    [
+        *QUICK,
+        *(pytest.param(*case, marks=pytest.mark.faults_full) for case in ALL if case not in QUICK),
+    ],
 )
 def test_what_is_not_finite_ends_the_run_before_the_update(
     tmp_path, run_to, monkeypatch, uninterrupted, iteration, what, value

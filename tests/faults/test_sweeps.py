@@ -3,13 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
+from faults import processes
 from faults.conftest import MAML
-from faults.processes import done, outcome, pgrep, wait_for
+from faults.processes import LOG, done, ended, outcome, pgrep, wait_for
 
 from maml_cli.core.errors import DivergedError
 from maml_cli.training.loop import Trainer
@@ -17,20 +17,15 @@ from maml_cli.training.loop import Trainer
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 
 
-def begun(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "maml_cli", "-m", *MAML, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def begun(log: Path, *arguments: str) -> ForkServerProcess:
+    return processes.begun(["-m", *MAML, *arguments], log)
 
 
-def completed(*arguments: str) -> str:
-    """What a sweep that ends well prints."""
-    sweep = begun(*arguments)
-    printed, _ = sweep.communicate(timeout=600)
-    assert sweep.returncode == 0, printed
+def completed(log: Path, *arguments: str) -> str:
+    """What a sweep that ends well prints, into the log."""
+    code = ended(begun(log, *arguments))
+    printed = log.read_text()
+    assert code == 0, printed
     return printed
 
 
@@ -80,14 +75,15 @@ def test_a_parallel_sweep_leaves_no_workers_and_is_completed(tmp_path, uninterru
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs maml-train[sweep]")
     folder = tmp_path / "sweep"
     words = (*JOBLIB, "seed=0,1,2", f"hydra.sweep.dir={folder}")
-    sweep = begun(*words)
+    sweep = begun(tmp_path / "begun.txt", *words)
     wait_for(lambda: list(folder.glob(f"*/checkpoints/epoch-000{1 + repeat % 3}.pt")))
     workers = pgrep("-P", str(sweep.pid), "-f", "popen_loky_posix")
     assert workers
-    sweep.send_signal(signal.SIGTERM)
-    sweep.communicate(timeout=5)
+    sweep.terminate()
+    sweep.join(5)
+    assert sweep.exitcode is not None
     wait_for(lambda: not any(alive(pid) for pid in workers), seconds=5)
-    printed = completed(*words)
+    printed = completed(tmp_path / "completed.txt", *words, "hydra.launcher.n_jobs=1")
     table = (folder / "table.md").read_text()
     assert table in printed
     assert (table.count("mse"), table.count("no result")) == (3, 0)
@@ -98,12 +94,12 @@ def test_a_job_that_slurm_takes_away_is_put_back_and_goes_on(tmp_path, uninterru
     """With submitit's stand-in for Slurm, whose signal and whose queue are submitit's own."""
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs maml-train[slurm]")
     folder = tmp_path / "sweep"
-    sweep = begun("hydra/launcher=submitit_local", "seed=0", f"hydra.sweep.dir={folder}")
+    words = ("hydra/launcher=submitit_local", "seed=0", f"hydra.sweep.dir={folder}")
+    sweep = begun(tmp_path / LOG, *words)
     wait_for(lambda: list(folder.glob("0/checkpoints/epoch-0001.pt")))
     [job] = pgrep("-f", f"submitit.core._submit {folder}")
     os.kill(job, signal.SIGUSR2)
-    printed, _ = sweep.communicate(timeout=120)
-    assert sweep.returncode == 0, printed
+    assert ended(sweep) == 0, (tmp_path / LOG).read_text()
     [said, log] = [path.read_text() for path in sorted(folder.glob(".submitit/*/*_log.*"))]
     assert "Requeued job" in log
     assert "goes on after iteration" in said
@@ -127,13 +123,13 @@ def test_a_search_goes_where_the_validation_is_best_and_can_be_repeated(tmp_path
         *("hydra/sweeper=search", "hydra.sweeper.n_trials=3", f"hydra.sweep.dir={folder}"),
         "algo.inner_lr=tag(log, interval(0.001, 1))",
     )
-    printed = completed(*words)
+    printed = completed(tmp_path / "first.txt", *words)
     table = (folder / "table.md").read_text()
     assert table.count("mse") == 3
     best = max(job_values(folder))
     assert f"best_value: {best}" in (folder / "optimization_results.yaml").read_text()
     assert "holds this run, finished" not in printed
-    again = completed(*words)
+    again = completed(tmp_path / "again.txt", *words)
     assert again.count("holds this run, finished") == 3
     assert (folder / "table.md").read_text() == table
 
@@ -152,7 +148,7 @@ def job_values(folder: Path) -> list[float]:
 def test_a_job_does_not_depend_on_how_it_was_launched(tmp_path, seed):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs maml-train[sweep]")
     folder = tmp_path / "sweep"
-    completed(*JOBLIB, f"seed={seed},{seed + 10}", f"hydra.sweep.dir={folder}")
+    completed(tmp_path / LOG, *JOBLIB, f"seed={seed},{seed + 10}", f"hydra.sweep.dir={folder}")
     done(tmp_path / "alone", *MAML, f"seed={seed}")
     assert outcome(folder / "0") == outcome(tmp_path / "alone")
 
