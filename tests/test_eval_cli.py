@@ -347,7 +347,7 @@ def test_what_is_kept_of_every_query_agrees_with_the_results(test_again, tmp_pat
 
 def test_what_cannot_be_kept_is_refused_in_words(run, tmp_path, capsys, monkeypatch):
     again = [f"run={run}", f"output={tmp_path / 'output'}"]
-    monkeypatch.setattr("maml_cli.core.settings.find_spec", lambda _: None)
+    monkeypatch.setattr("maml_cli.core.eval_settings.find_spec", lambda _: None)
     assert main([*again, "eval.keep=[tsne]"]) == 2
     assert 'pip install "maml-train[map]"' in capsys.readouterr().err
     assert main([*again, "eval.keep=[prediction]"]) == 2

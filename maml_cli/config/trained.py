@@ -18,7 +18,6 @@ from maml_cli.config.compose import Composer, keys, parse
 from maml_cli.config.module_path import named_folders
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
-from maml_cli.data.inventory import ImageDataset
 from maml_cli.storage.run_folder import CONFIG, RunFolder, meant
 
 
@@ -83,6 +82,8 @@ def _saved(folder: Path) -> DictConfig:
 
 def _as_the_network_needs(asked: DictConfig, saved: DictConfig) -> None:
     """Give another data set of pictures the size and channels that the run was trained with."""
+    from maml_cli.data.inventory import ImageDataset
+
     experiment, _ = inspect(saved, fallback=saved, folders=named_folders())
     if experiment is None or not isinstance(experiment.dataset, ImageDataset):
         return
