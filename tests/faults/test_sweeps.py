@@ -80,9 +80,8 @@ def test_a_parallel_sweep_leaves_no_workers_and_is_completed(tmp_path, uninterru
     workers = pgrep("-P", str(sweep.pid), "-f", "popen_loky_posix")
     assert workers
     sweep.terminate()
-    sweep.join(5)
-    assert sweep.exitcode is not None
-    wait_for(lambda: not any(alive(pid) for pid in workers), seconds=5)
+    ended(sweep)
+    wait_for(lambda: not any(alive(pid) for pid in workers))
     printed = completed(tmp_path / "completed.txt", *words, "hydra.launcher.n_jobs=1")
     table = (folder / "table.md").read_text()
     assert table in printed
