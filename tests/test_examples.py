@@ -62,6 +62,8 @@ def test_a_command_of_the_readme_runs(
     done = maml_train(*chosen, *SHORT, f"hydra.run.dir={tmp_path / 'run'}")
     assert done.code == 0, done.err
     assert (tmp_path / "run" / "table.md").is_file()
+    own = Path(folder).name  # and not one of the program's with the same name
+    assert f": {own}." in (tmp_path / "run" / "config.yaml").read_text()
 
 
 @pytest.mark.parametrize("file", LINES)

@@ -31,7 +31,7 @@ def parser(name: str, *, usage: str, description: str, epilog: str) -> argparse.
         action="append",
         default=[],
         metavar="DIR",
-        help="find modules of your own in DIR too, beside the current folder",
+        help="find modules of your own in DIR; those that a run names are found there alone",
     )
     made.add_argument("--version", action="version", version=f"{name} {__version__}")
     return made
