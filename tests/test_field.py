@@ -133,7 +133,7 @@ def test_more_pictures_of_a_sign_hardly_cost(maml_train, tmp_path, capsys):
     """Five of the first sign beside one of each; the number depends on how the training rounded.
 
     Six models of the quickstart, of three seeds and several orders of rounding, had 26, 28, 28, 30,
-    26 and 29 of 30 right with one picture each, and 25, 29, 29, 29, 25 and 27 with five of the first.
+    26 and 29 of 30 right with one picture each; with five of the first 25, 29, 29, 29, 25 and 27.
     """
     run, drawn = tmp_path / "run", FIELD / "drawings"
     assert maml_train("experiment=quickstart", f"hydra.run.dir={run}").code == 0
