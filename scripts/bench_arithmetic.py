@@ -36,7 +36,7 @@ def arithmetic_table(algos: Sequence[str], engine: str, repeats: int) -> str:
 
 
 def _seconds(function: Callable[[], object], repeats: int) -> float:
-    """The median of so many calls, after one that is not counted."""
+    """The median time of the calls, after a first call that is not counted."""
     function()
     found = []
     for _ in range(repeats):

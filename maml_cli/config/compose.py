@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from maml_cli.config import resolvers
-from maml_cli.config.own_yaml import require_small_files
+from maml_cli.config.own_yaml import require_usable
 from maml_cli.config.paths import conf_dir
 from maml_cli.core.errors import UsageError, UserError
 
@@ -51,7 +51,8 @@ class Composer:
         urls = _extra_urls(arguments, extra_dir)
         self.has_own_folders = bool(urls)
         """Whether YAML files of the user's own take part."""
-        require_small_files(Path(u.removeprefix("file://")) for u in urls if "pkg:" not in u)
+        own = (Path(u.removeprefix("file://")) for u in urls if "pkg:" not in u)
+        require_usable(own, conf_dir())
         for url in urls:
             search_path.prepend("command-line", url, before_schema)
         self._loader = ConfigLoaderImpl(search_path)

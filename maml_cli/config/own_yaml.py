@@ -43,8 +43,12 @@ class Composes(Protocol):
     def options(self, group: str) -> list[str]: ...
 
 
-def require_small_files(folders: Iterable[Path]) -> None:
-    """Raise UsageError naming a YAML file that is no regular file, or too large to be read."""
+def require_usable(folders: Iterable[Path], program: Path) -> None:
+    """Raise UsageError naming YAML files that are not regular, too large to be read, or hidden.
+
+    Hydra takes the program's file where both have one of the same name; an equal copy does no harm.
+    """
+    hidden = []
     for folder in folders:
         files = sorted(islice(folder.rglob("*.yaml"), MOST_FILES + 1)) if folder.is_dir() else []
         if len(files) > MOST_FILES:
@@ -55,6 +59,8 @@ def require_small_files(folders: Iterable[Path]) -> None:
             try:
                 text = read_regular(file, CONFIG_BYTES, follow=True).decode()
                 require_small(text)
+                if _hidden(text, program / file.relative_to(folder)):
+                    hidden.append(f"{file}: the program has a file of this name, and takes its own")
             except OSError as error:
                 raise UsageError(f"{file}: {error.strerror}") from error
             except UnicodeDecodeError:
@@ -63,6 +69,12 @@ def require_small_files(folders: Iterable[Path]) -> None:
                 raise UsageError(f"{file}: {error}") from error
             except Exception:  # noqa: S112 - no YAML: Hydra names it if it is used
                 continue
+    if hidden:
+        raise UsageError(*hidden, "give your file another name, and choose it by that name")
+
+
+def _hidden(text: str, programs: Path) -> bool:
+    return programs.is_file() and programs.read_text(encoding="utf-8") != text
 
 
 def hydra_problems(own: Composes, program: Composes, lines: Sequence[str]) -> list[str]:

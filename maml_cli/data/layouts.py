@@ -102,7 +102,7 @@ def _parts(files: Files, name: str, *, alone: bool) -> tuple[str, ...]:
 
 
 def _spelt_in_two_ways(pictures: Iterable[Picture]) -> list[str]:
-    """Says which folders look alike, but are spelt in two ways."""
+    """One sentence for each folder name that is there in two Unicode spellings."""
     spellings: dict[str, set[str]] = defaultdict(set)
     for folder in {p.name.rpartition("/")[0] for p in pictures}:
         for part in folder.split("/"):

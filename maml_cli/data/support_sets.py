@@ -35,7 +35,7 @@ def balanced_sets(counts: Sequence[int]) -> list[Rows]:
 
 
 def large_sets(counts: Sequence[int], most: int | None = None) -> list[Rows]:
-    """As few sets as can be, with at most so many of each class (None: the one set of all).
+    """The fewest sets that have at most `most` examples of each class (None: one set of all).
 
     Smaller classes are repeated as a whole, which evens out batch statistics. Where `most` would
     make more than `MOST_SETS`, a set has more.

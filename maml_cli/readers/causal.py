@@ -151,8 +151,8 @@ class Activations:
 class CausalReader(Reader):
     """The sequence of examples with their labels, then one query with a label of zeros.
 
-    Positions see only earlier ones, so the support set's activations are those of every query's
-    sequence and are computed once.
+    A position sees only earlier ones. So the support set has the same activations before every
+    query, and they are computed once.
     """
 
     features: int

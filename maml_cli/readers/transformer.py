@@ -82,7 +82,7 @@ class Transformer(Reader):
         return linear(params, "output", self._normalised(tokens[-1]))
 
     def _normalised(self, x: Tensor) -> Tensor:
-        """Layer normalisation; gain and bias are those of the linear map that follows."""
+        """Layer normalisation without gain and bias, which the next linear map has."""
         return F.layer_norm(x, (self.width,))
 
     def _attention(self, params: Tensors, layer: str, x: Tensor, hidden: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import pytest
 
 import maml_cli.runs.train
 from maml_cli.config.check import problems
+from maml_cli.config.paths import conf_dir
 
 
 @pytest.fixture(autouse=True)
@@ -163,3 +164,18 @@ def test_show_the_configuration_refuses_unknown_keys_too(maml_train: Callable) -
     outcome = maml_train("--cfg", "job", "algo.inner_lrr=1", "algo=mamlp")
     assert outcome.code == 2
     assert len(outcome.errors) == 2
+
+
+def test_a_file_that_the_program_hides_is_refused(maml_train: Callable, tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "algo"
+    own.mkdir(parents=True)
+    for name in ("maml", "protonet"):
+        (own / f"{name}.yaml").write_text(f"_target_: mine.Learner\nname: {name}\n")
+    (own / "reptile.yaml").write_text((conf_dir() / "algo" / "reptile.yaml").read_text())
+    refused = maml_train("--config-dir", "mine", "algo=protonet", "dataset=glyphs")
+    assert refused.code == 2
+    said = ": the program has a file of this name, and takes its own"
+    assert refused.errors == [
+        *(f"{own / name}.yaml{said}" for name in ("maml", "protonet")),
+        "give your file another name, and choose it by that name",
+    ]

@@ -92,7 +92,7 @@ def done(folder: Path, *arguments: str) -> str:
 
 
 def wait_for(found: Callable[[], object], seconds: float = _LIMIT) -> None:
-    """Return as soon as there is what is sought, within so many seconds."""
+    """Return once `found` is true; fails after this number of seconds."""
     deadline = time.monotonic() + seconds
     while not found():
         assert time.monotonic() < deadline
