@@ -77,7 +77,7 @@ class LearnedOptimizer:
             weights = _of(group, learned)
             own = {section: _of(group, tensors) for section, tensors in memory.items()}
             hidden, own = self._lstm.step(weights, own, self._inputs(flattened(gradient, names)))
-            move = hidden @ weights["output.weight"] + weights["output.bias"]
+            move = weights["output.weight"] @ hidden + weights["output.bias"]
             for name, change in unflattened(move, phi, names).items():
                 moved[name] = phi[name] + self.scale * change
             for section, tensors in own.items():
@@ -86,7 +86,7 @@ class LearnedOptimizer:
 
     def _inputs(self, gradient: Tensor) -> Tensor:
         if self.preprocessing is None:
-            return gradient.unsqueeze(-1)
+            return gradient.unsqueeze(0)
         return preprocessed(gradient, self.preprocessing)
 
     def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:
