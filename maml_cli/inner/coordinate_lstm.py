@@ -4,7 +4,6 @@ Source: Andrychowicz et al. 2016, section 2.1 and appendix A; Ravi & Larochelle 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -75,14 +74,3 @@ class CoordinateLSTM:
             cell[name] = kept + enter.sigmoid() * candidate.tanh()
             x = hidden[name] = leave.sigmoid() * cell[name].tanh()
         return x, {"hidden": hidden, "cell": cell}
-
-
-def flattened(tensors: Tensors, names: Sequence[str]) -> Tensor:
-    """The coordinates of the named tensors in a row, `(coordinates,)`."""
-    return torch.cat([tensors[name].reshape(-1) for name in names])
-
-
-def unflattened(row: Tensor, like: Tensors, names: Sequence[str]) -> dict[str, Tensor]:
-    """The opposite: tensors of the shapes of those in `like`."""
-    parts = torch.split(row, [like[name].numel() for name in names])
-    return {name: part.view(like[name].shape) for name, part in zip(names, parts, strict=True)}

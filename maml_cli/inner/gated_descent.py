@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import Sections
 from maml_cli.core.types import Tensors
-from maml_cli.inner.coordinate_lstm import CoordinateLSTM, flattened, preprocessed, unflattened
+from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed
+from maml_cli.inner.rows import flattened, unflattened
 from maml_cli.inner.update_rules import InnerStep
 
 P = 10.0

@@ -8,7 +8,8 @@ from torch.nn.init import trunc_normal_
 
 from maml_cli.core.algorithm import Sections
 from maml_cli.core.types import Tensors
-from maml_cli.inner.coordinate_lstm import CoordinateLSTM, flattened, preprocessed, unflattened
+from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed
+from maml_cli.inner.rows import flattened, unflattened
 from maml_cli.inner.update_rules import InnerStep
 
 KERNEL = 4
