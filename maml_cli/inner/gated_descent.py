@@ -68,7 +68,7 @@ class GatedDescent:
         h, own = self._lstm.step(learned, own, torch.cat([loss, preprocessed(g, P)]))
         gates, last, seen = {}, {}, {}
         for gate, before in memory["last"].items():
-            of_h, of_c, of_before = learned[f"{gate}.weight"].split([self.units, 1, 1])
+            of_h, of_c, of_before = torch.split(learned[f"{gate}.weight"], [self.units, 1, 1])
             preactivation = of_h @ h + of_c * c + of_before * before + learned[f"{gate}.bias"]
             gates[gate] = preactivation.sigmoid()
             last[gate] = preactivation if self.feedback == "preactivation" else gates[gate]
