@@ -129,11 +129,11 @@ def test_what_a_user_writes_runs_with_the_installed_command(maml_train, tmp_path
 
 
 @pytest.mark.faults_full
-def test_more_pictures_of_a_sign_hardly_cost(maml_train, tmp_path, capsys):
-    """Five of the first sign beside one of each; the number depends on how the training rounded.
+def test_more_pictures_of_a_sign_do_not_cost(maml_train, tmp_path, capsys):
+    """Five of the first sign beside one of each; the number depends on the seed and the rounding.
 
-    Six models of the quickstart, of three seeds and several orders of rounding, had 26, 28, 28, 30,
-    26 and 29 of 30 right with one picture each; with five of the first 25, 29, 29, 29, 25 and 27.
+    Models of the quickstart with seeds 0, 1, 2 and 3 had 27, 27, 28 and 29 of 30 right with one
+    picture each, and 29, 28, 29 and 29 with five of the first.
     """
     run, drawn = tmp_path / "run", FIELD / "drawings"
     assert maml_train("experiment=quickstart", f"hydra.run.dir={run}").code == 0
@@ -142,5 +142,5 @@ def test_more_pictures_of_a_sign_hardly_cost(maml_train, tmp_path, capsys):
         folders = [f"support={drawn / support}", f"query={drawn / 'query'}"]
         assert maml_adapt([f"run={run}", *folders, f"output={tmp_path / support}"]) == 0
         right[support] = int(capsys.readouterr().out.partition(" of 30 right")[0].split()[-1])
-    assert right["one_each"] >= 25
-    assert right["five_of_first"] >= right["one_each"] - 3
+    assert right["one_each"] >= 26
+    assert right["five_of_first"] >= 28

@@ -4,7 +4,6 @@ Source: Andrychowicz et al. 2016, section 2.1 and appendix A; Ravi & Larochelle 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,18 +15,21 @@ from maml_cli.core.types import Tensors
 
 
 def preprocessed(values: Tensor, p: float) -> Tensor:
-    """Logarithm of the size, and sign, of each value, `(..., 2)`.
+    """Logarithm of the size, and sign, of each value, `(2, ...)`.
 
     `(ln|g| / p, sign g)` where `|g| >= exp(-p)`, else `(-1, exp(p) g)`. Source: Andrychowicz et al.
     2016, appendix A. The slope of the first entry is `1 / (p |g|)`, at most `exp(p) / p`.
     """
     size = values.abs().clamp(min=math.exp(-p)).log() / p
-    return torch.stack([size, (math.exp(p) * values).clamp(-1, 1)], -1)
+    return torch.stack([size, (math.exp(p) * values).clamp(-1, 1)])
 
 
 @dataclass(frozen=True, kw_only=True)
 class CoordinateLSTM:
-    """Layers of LSTM cells over `(coordinates, inputs)`; each coordinate has its own memory."""
+    """Layers of LSTM cells over `(inputs, coordinates)`; each coordinate has its own memory.
+
+    Coordinates come last: each gate is then one block of memory, and a step takes half the time.
+    """
 
     inputs: int
     layers: int
@@ -54,31 +56,21 @@ class CoordinateLSTM:
                 weights[f"lstm.{layer}.{name}"] = drawn
         return weights
 
-    def memory(self, like: Tensor) -> Sections:
-        """The memory of as many coordinates as `like` has, `(coordinates, units)`: zeros."""
-        zeros = like.new_zeros(like.shape[0], self.units)
+    def memory(self, row: Tensor) -> Sections:
+        """The memory of as many coordinates as `row` has, `(units, coordinates)`: zeros."""
+        zeros = row.new_zeros(self.units, len(row))
         names = [f"lstm.{layer}" for layer in range(self.layers)]
         return {"hidden": dict.fromkeys(names, zeros), "cell": dict.fromkeys(names, zeros)}
 
     def step(self, weights: Tensors, memory: Sections, x: Tensor) -> tuple[Tensor, Sections]:
-        """The last layer's outputs `(coordinates, units)` for inputs x, and the memory."""
+        """The last layer's outputs `(units, coordinates)` for inputs x, and the memory."""
         hidden, cell = {}, {}
         for name in memory["hidden"]:
-            seen = torch.cat([x, memory["hidden"][name]], -1)
-            gates = seen @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
-            enter, candidate, forget, leave = gates.chunk(4, -1)
+            seen = torch.cat([x, memory["hidden"][name]])
+            bias = weights[f"{name}.bias"].unsqueeze(-1)
+            gates = torch.addmm(bias, weights[f"{name}.weight"], seen)
+            enter, candidate, forget, leave = gates.chunk(4)
             kept = (forget + self.forget_bias).sigmoid() * memory["cell"][name]
             cell[name] = kept + enter.sigmoid() * candidate.tanh()
             x = hidden[name] = leave.sigmoid() * cell[name].tanh()
         return x, {"hidden": hidden, "cell": cell}
-
-
-def flattened(tensors: Tensors, names: Sequence[str]) -> Tensor:
-    """The coordinates of the named tensors in a row, `(coordinates,)`."""
-    return torch.cat([tensors[name].reshape(-1) for name in names])
-
-
-def unflattened(row: Tensor, like: Tensors, names: Sequence[str]) -> dict[str, Tensor]:
-    """The opposite: tensors of the shapes of those in `like`."""
-    parts = torch.split(row, [like[name].numel() for name in names])
-    return {name: part.view(like[name].shape) for name, part in zip(names, parts, strict=True)}

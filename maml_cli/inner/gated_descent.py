@@ -9,7 +9,8 @@ from torch import Generator, Tensor
 
 from maml_cli.core.algorithm import Sections
 from maml_cli.core.types import Tensors
-from maml_cli.inner.coordinate_lstm import CoordinateLSTM, flattened, preprocessed, unflattened
+from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed
+from maml_cli.inner.rows import flattened, unflattened
 from maml_cli.inner.update_rules import InnerStep
 
 P = 10.0
@@ -53,7 +54,7 @@ class GatedDescent:
         row = flattened(phi, list(phi))
         last = {gate: torch.zeros_like(row) for gate in BIASES}
         seen = {gate: row.new_zeros(0, len(phi)) for gate in BIASES}
-        return {**self._lstm.memory(row.unsqueeze(-1)), "last": last, "seen": seen}
+        return {**self._lstm.memory(row), "last": last, "seen": seen}
 
     def step(
         self, learned: Tensors, memory: Sections, phi: Tensors, gradient: Tensors, at: InnerStep
@@ -62,13 +63,13 @@ class GatedDescent:
         c, g = flattened(phi, names), flattened(gradient, names)
         if self.divide:
             g = g / at.examples
-        loss = preprocessed(at.loss, P).expand(len(c), 2)
+        loss = preprocessed(at.loss, P).unsqueeze(-1).expand(2, len(c))
         own = {section: memory[section] for section in ("hidden", "cell")}
-        h, own = self._lstm.step(learned, own, torch.cat([loss, preprocessed(g, P)], -1))
+        h, own = self._lstm.step(learned, own, torch.cat([loss, preprocessed(g, P)]))
         gates, last, seen = {}, {}, {}
         for gate, before in memory["last"].items():
-            sees = torch.cat([h, c.unsqueeze(-1), before.unsqueeze(-1)], -1)
-            preactivation = sees @ learned[f"{gate}.weight"] + learned[f"{gate}.bias"]
+            of_h, of_c, of_before = torch.split(learned[f"{gate}.weight"], [self.units, 1, 1])
+            preactivation = of_h @ h + of_c * c + of_before * before + learned[f"{gate}.bias"]
             gates[gate] = preactivation.sigmoid()
             last[gate] = preactivation if self.feedback == "preactivation" else gates[gate]
             means = _means(gates[gate], phi, names)

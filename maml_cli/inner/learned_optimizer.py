@@ -8,7 +8,8 @@ from torch.nn.init import trunc_normal_
 
 from maml_cli.core.algorithm import Sections
 from maml_cli.core.types import Tensors
-from maml_cli.inner.coordinate_lstm import CoordinateLSTM, flattened, preprocessed, unflattened
+from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed
+from maml_cli.inner.rows import flattened, unflattened
 from maml_cli.inner.update_rules import InnerStep
 
 KERNEL = 4
@@ -77,7 +78,7 @@ class LearnedOptimizer:
             weights = _of(group, learned)
             own = {section: _of(group, tensors) for section, tensors in memory.items()}
             hidden, own = self._lstm.step(weights, own, self._inputs(flattened(gradient, names)))
-            move = hidden @ weights["output.weight"] + weights["output.bias"]
+            move = weights["output.weight"] @ hidden + weights["output.bias"]
             for name, change in unflattened(move, phi, names).items():
                 moved[name] = phi[name] + self.scale * change
             for section, tensors in own.items():
@@ -86,7 +87,7 @@ class LearnedOptimizer:
 
     def _inputs(self, gradient: Tensor) -> Tensor:
         if self.preprocessing is None:
-            return gradient.unsqueeze(-1)
+            return gradient.unsqueeze(0)
         return preprocessed(gradient, self.preprocessing)
 
     def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:

@@ -135,16 +135,16 @@ class Generators(Reader):
     def _of_task(self, params: Tensors, gradients: Tensor) -> Tensor:
         """Q* of one weight from its gradients `(chunks, ...)`."""
         name = f"task.{KINDS[gradients.ndim - 1]}"
-        features = preprocessed(gradients.flatten(1), P)
-        weights, memory = _part(params, name), LSTM.memory(features[0])
-        for seen in features:
-            hidden, memory = LSTM.step(weights, memory, seen)
-        return linear(params, f"{name}.output", hidden).view(gradients.shape[1:])
+        rows = gradients.flatten(1)
+        weights, memory = _part(params, name), LSTM.memory(rows[0])
+        for row in rows:
+            hidden, memory = LSTM.step(weights, memory, preprocessed(row, P))
+        return linear(params, f"{name}.output", hidden.T).view(gradients.shape[1:])
 
     def _of_example(self, params: Tensors, gradients: Tensor) -> Tensor:
         """W*_i of one weight from its gradients `(examples, ...)`."""
         name = f"example.{KINDS[gradients.ndim - 1]}"
-        units = preprocessed(gradients, P)
+        units = preprocessed(gradients, P).movedim(0, -1)
         for layer in ("0", "1"):
             units = F.relu(linear(params, f"{name}.{layer}", units))
         return linear(params, f"{name}.output", units).squeeze(-1)

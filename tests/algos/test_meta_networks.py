@@ -56,8 +56,8 @@ def query():
 )
 def test_generators_see_size_and_sign(gradient, expected):
     found = preprocessed(torch.tensor([gradient], dtype=torch.float64), P)
-    assert found.shape == (1, 2)
-    assert found[0].tolist() == pytest.approx(expected, abs=1e-6)
+    assert found.shape == (2, 1)
+    assert found[:, 0].tolist() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_network_has_the_published_size():

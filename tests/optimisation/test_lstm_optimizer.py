@@ -136,7 +136,7 @@ def unrolled_by_hand(data, learner, theta, problem, *, constant):
         x = x if x.requires_grad else x.requires_grad_()
         losses.append(loss_at(x))
         (g,) = torch.autograd.grad(losses[-1], x, create_graph=True)
-        inputs = preprocessed(g.detach() if constant else g, 10.0)
+        inputs = preprocessed(g.detach() if constant else g, 10.0).T
         for layer in range(2):
             seen = torch.cat([inputs, hidden[layer]], 1)
             gates = F.linear(seen, weights[f"lstm.{layer}.weight"], weights[f"lstm.{layer}.bias"])
