@@ -124,9 +124,9 @@ class TwoLayers(Toy):
 @pytest.mark.parametrize("adapts", [["head"], ["body", "head"]])
 def test_every_meta_parameter_has_its_slope_at_the_solution(adapts):
     """Central differences of the whole inner loop, which has come to its end after 120 steps."""
-    settings = shipped(
-        "algo", "imaml", inner_steps=120, inner_lr=0.2, proximal=1.5, adapts=adapts, cg_steps=9
-    )
+    paper = {"released_system": False, "cg_damping": 0.0}
+    form = {"inner_steps": 120, "inner_lr": 0.2, "proximal": 1.5, "adapts": adapts, "cg_steps": 9}
+    settings = shipped("algo", "imaml", **form, **paper)
     found = built(settings, TwoLayers(), FakeSource())
     params = double(found.init(0))
     x = torch.tensor([-1.5, -0.4, 0.3, 1.2], dtype=torch.float64).view(1, 4, 1)
