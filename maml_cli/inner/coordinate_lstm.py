@@ -28,7 +28,7 @@ def preprocessed(values: Tensor, p: float) -> Tensor:
 class CoordinateLSTM:
     """Layers of LSTM cells over `(inputs, coordinates)`; each coordinate has its own memory.
 
-    Coordinates come last: each gate is then one block of memory, and a step takes half the time.
+    Coordinates come last: each gate is then one block of memory, which torch computes faster.
     """
 
     inputs: int

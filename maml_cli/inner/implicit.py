@@ -13,9 +13,10 @@ from torch.autograd import Function
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from maml_cli.core.algorithm import MetaParameters, Sections
-from maml_cli.core.autodiff import Autodiff, detached
+from maml_cli.core.autodiff import Autodiff
 from maml_cli.core.types import Episode, Tensors
 from maml_cli.inner.adaptation import Adaptation
+from maml_cli.inner.rows import flattened, unflattened
 
 Begin = Callable[[Sections, Episode, int], Adaptation]
 """Begins a task from theta and its episode, with an order of differentiation."""
@@ -79,18 +80,19 @@ class _Call:
         last, system = self.implicit.steps - 1, self.implicit
         fixed = self.begin(theta, episode, 1)
         hessian = self.autodiff.pull_back(lambda at: fixed.support_gradient(at, last), phi)
+        names = list(phi)
 
         def apply(vector: Tensor) -> Tensor:
-            curved = _joined(hessian(_split(vector, phi)))
+            curved = flattened(hessian(unflattened(vector, phi, names)), names)
             return (1 + system.damping) * vector + curved / system.proximal
 
-        v = conjugate_gradients(apply, _joined(cotangent), system.cg_steps)
+        v = conjugate_gradients(apply, flattened(cotangent, names), system.cg_steps)
 
         def at_the_end(theta: Sections) -> tuple[Tensors, Tensors]:
             task = self.begin(theta, episode, 2)
             return task.start.phi, task.support_gradient(phi, last)
 
-        ends = (_split(v, phi), _split(-v / system.proximal, phi))
+        ends = tuple(unflattened(u, phi, names) for u in (v, -v / system.proximal))
         answer: Sections = self.autodiff.vjp(at_the_end, theta, ends)
         return answer
 
@@ -137,12 +139,3 @@ def conjugate_gradients(apply: Callable[[Tensor], Tensor], b: Tensor, steps: int
         r = r - length * ap
         p = r + torch.where(going, (r @ r) / torch.where(going, squared, 1), 0) * p
     return x
-
-
-def _joined(tensors: Tensors) -> Tensor:
-    return torch.cat([t.reshape(-1) for t in detached(dict(tensors)).values()])
-
-
-def _split(vector: Tensor, like: Tensors) -> dict[str, Tensor]:
-    parts = torch.split(vector, [t.numel() for t in like.values()])
-    return {n: part.reshape(t.shape) for (n, t), part in zip(like.items(), parts, strict=True)}

@@ -1,4 +1,4 @@
-"""Named tensors in one row, for what is done to each coordinate alike."""
+"""Joins named tensors to one vector, and cuts such a vector into tensors again."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from maml_cli.core.types import Tensors
 
 
 def flattened(tensors: Tensors, names: Sequence[str]) -> Tensor:
-    """The coordinates of the named tensors in a row, `(coordinates,)`."""
+    """The entries of the named tensors, one tensor after the other, `(coordinates,)`."""
     return torch.cat([tensors[name].reshape(-1) for name in names])
 
 

@@ -223,7 +223,7 @@ class Adam:
         return means | {"square": zeros, "count": {"steps": count}}
 
     def of(self, gradient: Tensors, memory: Sections) -> tuple[dict[str, Tensor], Sections]:
-        # in one row: eight operations for each of a network's tensors take longer than the gradient
+        # eight operations on one vector take less time than eight on each of the tensors
         names = list(gradient)
         row, steps = flattened(gradient, names), memory["count"]["steps"] + 1
         square = self.beta2 * flattened(memory["square"], names)
