@@ -39,12 +39,20 @@ def direction(
     count = len(x)
     if count == 1:
         return slope
-    square = (x.unsqueeze(1) - x.unsqueeze(0)).square().sum(-1)
+    x = x - x.mean(0)  # differences keep their digits where the particles are close together
+    square = _square_distances(x)
     h = (_median(square.detach(), bandwidth) / math.log(count)).clamp_min(1e-30)
     kernel = (-square / h).exp()
     pull = {"full": 2.0, "half": 1.0}[repulsion] / h
     away = pull * (kernel.sum(1, keepdim=True) * x - kernel @ x)  # sum_j k_ij (x_i - x_j)
     return (kernel @ slope + away) / count
+
+
+def _square_distances(x: Tensor) -> Tensor:
+    """`|x_i - x_j|^2`, `(M, M)`, by products of rows: no tensor of all differences is made."""
+    products = x @ x.T
+    lengths = products.diagonal()
+    return (lengths.unsqueeze(1) + lengths - 2 * products).clamp_min(0)
 
 
 def _median(square: Tensor, bandwidth: Bandwidth) -> Tensor:

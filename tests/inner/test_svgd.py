@@ -57,6 +57,14 @@ def test_particles_at_one_place_stay_finite():
     assert of_standard_normal(1.0, 1.0) == [-1.0, -1.0]
 
 
+def test_the_place_of_all_particles_together_costs_no_digits():
+    """In float32; the numbers can be written without rounding, so the shift itself adds none."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(-8, 9, (4, 3), generator=generator) / 8
+    slope = torch.randn(4, 3, generator=generator)
+    torch.testing.assert_close(direction(x + 4096, slope), direction(x, slope))
+
+
 def test_the_repulsion_is_the_kernels_gradient():
     """Against automatic differentiation of the kernel, in float64."""
     generator = torch.Generator().manual_seed(0)
