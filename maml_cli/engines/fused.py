@@ -5,10 +5,11 @@ tensors, and those passes, not the arithmetic, take most of the time. Here only 
 output c and its cotangent stay full-size: normalisation is per channel and increasing, so pooling
 may come first, and sums over the sparse cotangent of the pooling take a quarter of the values.
 
-Everything is channels-last, in which torch's CPU pooling is many times faster.
+Everything is channels-last, in which torch's CPU pooling is many times faster. What is per channel
+has the shape `(1, channels, 1, 1)`.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,137 +19,194 @@ from torch.autograd import Function
 LAYOUT = torch.channels_last
 
 
-def _convolution_gradients(
-    cotangent: Tensor, x: Tensor, kernel: Tensor, wanted: list[bool]
-) -> tuple[Tensor, Tensor]:
-    x_bar, kernel_bar, _ = torch.ops.aten.convolution_backward(
-        cotangent, x, kernel, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*wanted, False]
-    )
-    return x_bar, kernel_bar
+def block(
+    x: Tensor, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`max_pool(batch_norm(convolve(x, kernel)))`, and the batch's mean and biased variance.
+
+    The convolution is 3x3 with stride 1, padding 1 and no bias. The statistics, `(channels,)`, are
+    constants. Twice differentiable by reverse mode; not for functional transforms.
+    """
+    y, _, mean, var = _Block.apply(channels_last(x), kernel, gain, bias, eps)
+    return y, mean, var
 
 
-class Convolve(Function):
-    """`convolve(x, kernel)`: 3x3, stride 1, padding 1, no bias."""
+class _Pass(NamedTuple):
+    """What a pass leaves to its derivatives, beside its inputs and c."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Tensor) -> Tensor:
-        ctx.save_for_backward(x, kernel)
-        return F.conv2d(x, kernel, padding=1)
+    signed: Tensor
+    """The kernel times the sign of the gain."""
+    sign: Tensor
+    scale: Tensor
+    """s, the gain times its sign."""
+    mean: Tensor
+    inv_std: Tensor
+    """r."""
+    pooled: Tensor
+    """p, the peaks of c normalised."""
+    places: Tensor
+    """Of the peaks."""
 
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor, Tensor]:
-        x, kernel = ctx.saved_tensors
-        return _ConvolveBackward.apply(cotangent, x, kernel, ctx.needs_input_grad[0])
 
+class _Block(Function):
+    """`y = s p + bias`, where p is z at its peaks, z is c normalised, and c the convolution.
 
-class _ConvolveBackward(Function):
-    """Gradients of x (if wanted) and of the kernel.
-
-    torch derives the kernel's part as a convolution with a kernel as large as the image; written as
-    the three plain convolution kernels it is cheaper.
+    c is an output so that its cotangent from a second derivative meets the one from y: the
+    convolution is walked back once for both.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, cotangent: Tensor, x: Tensor, kernel: Tensor, x_wanted: bool
-    ) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(cotangent, x, kernel)
-        ctx.set_materialize_grads(False)
-        return _convolution_gradients(cotangent, x, kernel, [x_wanted, True])
-
-    @staticmethod
-    def backward(ctx: Any, to_x: Tensor | None, to_kernel: Tensor | None) -> tuple[Any, ...]:
-        cotangent, x, kernel = ctx.saved_tensors
-        cotangent_bar, x_bar, kernel_bar = [], None, None
-        if to_kernel is not None:
-            to_kernel = to_kernel.contiguous(memory_format=LAYOUT)
-            cotangent_bar.append(F.conv2d(x, to_kernel, padding=1))
-            if ctx.needs_input_grad[1]:
-                x_bar, _ = _convolution_gradients(cotangent, x, to_kernel, [True, False])
-        if to_x is not None:
-            cotangent_bar.append(F.conv2d(to_x, kernel, padding=1))
-            _, kernel_bar = _convolution_gradients(cotangent, to_x, kernel, [False, True])
-        return sum(cotangent_bar[1:], start=cotangent_bar[0]), x_bar, kernel_bar, None
-
-
-class NormaliseAndPool(Function):
-    """`p = max_pool((c - mean) / sqrt(var + eps))`, with `mean` and the biased `var`.
-
-    c is `(batch, channels, height, width)`; the statistics are per channel and carry no gradient of
-    their own.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, c: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any, x: Tensor, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        signed, sign = without_sign(kernel, gain)
+        c = F.conv2d(x, signed, padding=1)
         # torch's batch-norm kernels sum naively in this layout: a hundred times the rounding error
-        mean = c.mean((0, 2, 3))
-        var = (c - per_channel(mean)).square_().mean((0, 2, 3))
-        inv_std = (var + eps).rsqrt()
+        mean = mean_of(c)
+        var = mean_of((c - mean).square_())
+        inv_std = (var + eps).rsqrt_()
         peaks, index = F.max_pool2d(c, 2, return_indices=True)
-        pooled = peaks.sub_(per_channel(mean)).mul_(per_channel(inv_std))
-        ctx.save_for_backward(c, mean, inv_std, pooled, index)
-        ctx.mark_non_differentiable(mean, var)
+        pooled = peaks.sub_(mean).mul_(inv_std)
+        scale = per_channel(gain) * sign
+        y = torch.addcmul(per_channel(bias), pooled, scale)
+        at = _Pass(signed, sign, scale, mean, inv_std, pooled, index)
+        ctx.save_for_backward(x, kernel, gain, c, *at)
         ctx.set_materialize_grads(False)
-        return pooled, mean, var
+        mean, var = (mean * sign).view(-1), var.view(-1)
+        ctx.mark_non_differentiable(mean, var)
+        return y, c, mean, var
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor, *_: None) -> tuple[Tensor, None]:
-        c, mean, inv_std, pooled, index = ctx.saved_tensors
-        return _NormaliseAndPoolBackward.apply(cotangent, c, mean, inv_std, pooled, index), None
+    def backward(
+        ctx: Any, y_bar: Tensor | None, c_bar: Tensor | None, *_: None
+    ) -> tuple[Tensor | None, ...]:
+        x, kernel, gain, c, *rest = ctx.saved_tensors
+        at = _Pass(*rest)
+        if y_bar is None:
+            y_bar = torch.zeros_like(at.pooled)
+        wanted = ctx.needs_input_grad[:2]
+        if torch.is_grad_enabled():  # somebody will differentiate the derivative
+            return *_BlockBackward.apply(y_bar, c_bar, x, kernel, gain, c, wanted, *at), None
+        return *_derivative(y_bar, c_bar, x, c, wanted, at)[0], None
 
 
-class _NormaliseAndPoolBackward(Function):
-    """`r (S g - mean(g) - z mean(g p))`, where z is c normalised and r = 1/std.
+def _derivative(
+    y_bar: Tensor,
+    c_bar: Tensor | None,
+    x: Tensor,
+    c: Tensor,
+    wanted: tuple[bool, bool],
+    at: _Pass,
+) -> tuple[tuple[Tensor | None, ...], tuple[Tensor, ...]]:
+    """The cotangents of x and of the kernel (if wanted), of the gain and of the bias.
 
-    S puts a cotangent g at its peak. Means are sums over the pooled values divided by the number of
-    unpooled ones, n.
+    They follow from that of c, which is `c_bar + r (S g - mean(g) - z mean(g p))`, where
+    `g = s y_bar` and S puts values at their peaks. Means are sums over the pooled values divided by
+    the number of unpooled ones, n. Returned, too: the cotangent of c, `mean(y_bar)` and
+    `mean(y_bar p)`.
     """
+    n = c.numel() // c.shape[1]
+    level_sum, along_sum = _sum(y_bar), _sum(y_bar * at.pooled)
+    level_mean, along_mean = level_sum / n, along_sum / n
+    slope = at.inv_std * at.scale
+    # - r z mean(g p) - r mean(g) is linear in c
+    tilt = -slope * at.inv_std * along_mean
+    level = -slope * level_mean - tilt * at.mean
+    total = torch.addcmul(level, c, tilt).add_(_at_peaks(y_bar * slope, c, at.places))
+    if c_bar is not None:
+        total.add_(c_bar)
+    x_bar, kernel_bar = _convolution_gradients(total, x, at.signed, at.sign, wanted)
+    gain_bar, bias_bar = (along_sum * at.sign).view(-1), level_sum.view(-1)
+    return (x_bar, kernel_bar, gain_bar, bias_bar), (total, level_mean, along_mean)
+
+
+class _BlockBackward(Function):
+    """`_derivative` as a function of the cotangents, x, the kernel, the gain, and c."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        cotangent: Tensor,
+        y_bar: Tensor,
+        c_bar: Tensor | None,
+        x: Tensor,
+        _kernel: Tensor,
+        _gain: Tensor,
         c: Tensor,
-        mean: Tensor,
-        inv_std: Tensor,
-        pooled: Tensor,
-        index: Tensor,
-    ) -> Tensor:
-        n = c.numel() // c.shape[1]
-        cotangent_mean = _sum(cotangent) / n
-        along_mean = _sum(cotangent * pooled) / n
-        ctx.save_for_backward(
-            cotangent, c, mean, inv_std, pooled, index, cotangent_mean, along_mean
-        )
-        # - r z mean(g p) - r mean(g) is linear in c
-        tilt = -inv_std.square() * along_mean
-        level = -inv_std * cotangent_mean - tilt * mean
-        out = torch.addcmul(per_channel(level), c, per_channel(tilt))
-        return out.add_(_at_peaks(cotangent * per_channel(inv_std), c, index))
+        wanted: tuple[bool, bool],
+        *rest: Tensor,
+    ) -> tuple[Tensor | None, ...]:
+        cotangents, saved = _derivative(y_bar, c_bar, x, c, wanted, _Pass(*rest))
+        ctx.save_for_backward(y_bar, x, c, *saved, *rest)
+        ctx.set_materialize_grads(False)
+        return cotangents
 
     @staticmethod
-    def backward(ctx: Any, u: Tensor) -> tuple[Any, ...]:
-        """By the product rule over r, z and g, with k = mean(u z) and T = d(u . out)/dr.
+    def backward(
+        ctx: Any,
+        to_x: Tensor | None,
+        to_kernel: Tensor | None,
+        to_gain: Tensor | None,
+        to_bias: Tensor | None,
+    ) -> tuple[Tensor | None, ...]:
+        """By the product rule, with u the cotangent of that of c, and `k = mean(u z)`.
 
-        `g_bar = r (S' u - mean(u) - p k)` and `c_bar = r^2 (-mean(g p) u - k S g
-        + mean(g p) mean(u) + k mean(g) + z (2 k mean(g p) - T / n))`.
+        With h = `sign to_gain - s r k` and q the mean of `(S' u - mean(u) - k p) y_bar`:
+        y_bar gets `r s (S' u - mean(u)) + h p + to_bias`, the gain gets `sign n r q`, and c gets
+        `r (h (S y_bar - mean(y_bar) - z mean(y_bar p)) - s r mean(y_bar p) (u - mean(u) - k z)
+        - s r q z)`. Raises RuntimeError where that is to be differentiated once more.
         """
-        cotangent, c, mean, inv_std, pooled, index, cotangent_mean, along_mean = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            raise RuntimeError("a fused block has two derivatives, not three: set engine=loop")
+        y_bar, x, c, total, level_mean, along_mean, *rest = ctx.saved_tensors
+        at = _Pass(*rest)
         n = c.numel() // c.shape[1]
-        u = u.contiguous(memory_format=LAYOUT)
-        u_mean = _sum(u) / n
-        k = inv_std * (_sum(u * c) / n - mean * u_mean)
-        u_peaks = _from_peaks(u, index)
-        cotangent_bar = torch.addcmul(u_peaks - per_channel(u_mean), pooled, per_channel(-k))
-        cotangent_bar.mul_(per_channel(inv_std))
-        square = inv_std.square()
-        t_mean = _sum(u_peaks * cotangent) / n - u_mean * cotangent_mean - k * along_mean
-        tilt = square * inv_std * (2 * k * along_mean - t_mean)
-        level = square * (along_mean * u_mean + k * cotangent_mean) - tilt * mean
-        c_bar = _at_peaks(cotangent * per_channel(-square * k), c, index)
-        c_bar.addcmul_(u, per_channel(-square * along_mean))
-        c_bar.addcmul_(c, per_channel(tilt)).add_(per_channel(level))
-        return cotangent_bar, c_bar, None, None, None, None
+        _, c_wanted, x_wanted, kernel_wanted, *_ = ctx.needs_input_grad
+        to_c, x_bar, kernel_bar = [], None, None
+        if to_kernel is not None:
+            to_signed = _times_sign(to_kernel, at.sign)
+            to_c.append(F.conv2d(x, to_signed, padding=1))
+            wanted = (x_wanted, False)
+            x_bar, _ = _convolution_gradients(total, x, to_signed, at.sign, wanted)
+        if to_x is not None:
+            to_c.append(F.conv2d(to_x, at.signed, padding=1))
+            wanted = (False, kernel_wanted)
+            _, kernel_bar = _convolution_gradients(total, to_x, at.signed, at.sign, wanted)
+        u = sum(to_c[1:], start=to_c[0]) if to_c else torch.zeros_like(c)
+        u_mean, u_peaks = _sum(u) / n, _from_peaks(u, at.places)
+        k = at.inv_std * (_sum(u * c) / n - at.mean * u_mean)
+        q = _sum(u_peaks * y_bar) / n - u_mean * level_mean - k * along_mean
+        slope = at.inv_std * at.scale
+        h = -slope * k
+        if to_gain is not None:
+            h = h + at.sign * per_channel(to_gain)
+        flat = -slope * u_mean
+        if to_bias is not None:
+            flat = flat + per_channel(to_bias)
+        y_bar_bar = torch.addcmul(flat, at.pooled, h).addcmul_(u_peaks, slope)
+        gain_bar = (at.sign * at.inv_std * q * n).view(-1)
+        turn = slope * along_mean
+        tilt = at.inv_std.square() * (k * turn - h * along_mean - slope * q)
+        level = at.inv_std * (turn * u_mean - h * level_mean) - tilt * at.mean
+        c_bar = torch.addcmul(level, c, tilt).addcmul_(u, -at.inv_std * turn)
+        c_bar.add_(_at_peaks(y_bar * (at.inv_std * h), c, at.places))
+        passed = u if c_wanted else None
+        return y_bar_bar, passed, x_bar, kernel_bar, gain_bar, c_bar, None, *(None for _ in rest)
+
+
+def _convolution_gradients(
+    cotangent: Tensor, x: Tensor, signed: Tensor, sign: Tensor, wanted: tuple[bool, bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Of x, and of the kernel whose product with the sign is `signed`; None where not wanted.
+
+    torch derives the kernel's part a second time as a convolution with a kernel as large as the
+    image; here that is one of the three plain convolution kernels.
+    """
+    if not any(wanted):
+        return None, None
+    x_bar, kernel_bar, _ = torch.ops.aten.convolution_backward.default(
+        cotangent, x, signed, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*wanted, False]
+    )
+    return x_bar, kernel_bar.mul_(sign.view(-1, 1, 1, 1)) if wanted[1] else None
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -167,13 +225,32 @@ def per_channel(values: Tensor) -> Tensor:
     return values.view(1, -1, 1, 1)
 
 
+def mean_of(values: Tensor) -> Tensor:
+    """Per channel."""
+    return values.mean((0, 2, 3), keepdim=True)
+
+
+def without_sign(kernel: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
+    """The kernel times the sign of the gain, in `LAYOUT`, and that sign per channel.
+
+    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
+    both change sign.
+    """
+    sign = torch.copysign(torch.ones_like(gain), gain)
+    return _times_sign(kernel, sign), per_channel(sign)
+
+
+def _times_sign(kernel: Tensor, sign: Tensor) -> Tensor:
+    return (kernel * sign.view(-1, 1, 1, 1)).contiguous(memory_format=LAYOUT)
+
+
 def _sum(values: Tensor) -> Tensor:
-    return values.sum((0, 2, 3))
+    return values.sum((0, 2, 3), keepdim=True)
 
 
 def _at_peaks(pooled: Tensor, like: Tensor, index: Tensor) -> Tensor:
     """Zeros like the unpooled tensor, with each pooled value at the place of its peak."""
-    unpooled: Tensor = torch.ops.aten.max_pool2d_with_indices_backward(
+    unpooled: Tensor = torch.ops.aten.max_pool2d_with_indices_backward.default(
         pooled, like, [2, 2], [2, 2], [0, 0], [1, 1], False, index
     )
     return unpooled
@@ -184,27 +261,3 @@ def _from_peaks(values: Tensor, index: Tensor) -> Tensor:
     by_place, places = (t.permute(0, 2, 3, 1).flatten(1, 2) for t in (values, index))
     batch, channels, height, width = index.shape
     return by_place.gather(1, places).view(batch, height, width, channels).permute(0, 3, 1, 2)
-
-
-def without_sign(kernel: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel times the sign of the gain, in `LAYOUT`, and that sign.
-
-    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
-    both change sign.
-    """
-    sign = torch.copysign(torch.ones_like(gain), gain.detach())
-    return (kernel * sign.view(-1, 1, 1, 1)).contiguous(memory_format=LAYOUT), sign
-
-
-def block(
-    x: Tensor, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """`max_pool(batch_norm(convolve(x, kernel)))`, and the batch's mean and biased variance.
-
-    Twice differentiable by reverse mode; not for functional transforms.
-    """
-    signed, sign = without_sign(kernel, gain)
-    c = Convolve.apply(channels_last(x), signed)
-    pooled, mean, var = NormaliseAndPool.apply(c, eps)
-    y = torch.addcmul(per_channel(bias), pooled, per_channel(gain * sign))
-    return y, mean * sign, var

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maml_cli.engines.fused import channels_last, per_channel, without_sign
+from maml_cli.engines.fused import channels_last, mean_of, per_channel, without_sign
 
 NUMBERS_AT_ONCE = 2**20
 """Of a convolution's output: 4 MB in float32, which stay in the cache of a core."""
@@ -28,18 +28,19 @@ def block(
     each = len(kernel) * x.shape[2] * x.shape[3]
     parts = torch.split(x, max(1, NUMBERS_AT_ONCE // each))
     pooled, means, squares = zip(*(_part(part, signed) for part in parts), strict=True)
-    weights = x.new_tensor([len(part) / len(x) for part in parts]).unsqueeze(1)
-    by_part = torch.stack(means)
-    mean = (weights * by_part).sum(0)
-    var = (weights * (torch.stack(squares) + (by_part - mean).square())).sum(0)
-    scale = gain * sign * (var + eps).rsqrt()
+    weights = x.new_tensor([len(part) / len(x) for part in parts]).view(-1, 1, 1, 1)
+    by_part = torch.cat(means)
+    mean = (weights * by_part).sum(0, keepdim=True)
+    spread = torch.cat(squares) + (by_part - mean).square()
+    var = (weights * spread).sum(0, keepdim=True)
+    scale = per_channel(gain) * sign * (var + eps).rsqrt()
     y = torch.cat(pooled)
-    torch.addcmul(per_channel(bias - mean * scale), y, per_channel(scale), out=y)
-    return y, mean * sign, var
+    torch.addcmul(per_channel(bias) - mean * scale, y, scale, out=y)
+    return y, (mean * sign).view(-1), var.view(-1)
 
 
 def _part(x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Some examples' pooled convolution, and the mean and variance of each channel."""
     c = F.conv2d(x, kernel, padding=1)
-    pooled, mean = F.max_pool2d(c, 2), c.mean((0, 2, 3))
-    return pooled, mean, c.sub_(per_channel(mean)).square_().mean((0, 2, 3))
+    pooled, mean = F.max_pool2d(c, 2), mean_of(c)
+    return pooled, mean, mean_of(c.sub_(mean).square_())

@@ -21,5 +21,5 @@ class FusedBatchStats(BatchStats):
         computed = fused.block if learns else fused_answer.block
         y, mean, var = computed(*inputs, eps)
         bias = source.bias
-        self.gather(layer, mean if bias is None else mean + bias, var, source)
+        self.gather(layer, mean if bias is None else mean + bias.detach(), var, source)
         return y
