@@ -16,12 +16,12 @@ turned=(dataset.rotations=classes dataset.rotate_test=true dataset.invert=true)
 once=(train.tasks_per_batch=1 eval.ensemble=1 eval.bn_stats=running queries=15)
 
 omniglot() {
-    train "omniglot_5way_1shot/$1" dataset=omniglot ways=5 shots=1 "${turned[@]}" "${once[@]}" \
+    train "comparing/omniglot_5way_1shot/$1" dataset=omniglot ways=5 shots=1 "${turned[@]}" "${once[@]}" \
         train.epochs=6 train.iterations_per_epoch=100 eval.val_episodes=100 "${@:2}"
 }
 
 mini_imagenet() {
-    train "mini_imagenet_5way_1shot/$1" dataset=mini_imagenet ways=5 shots=1 "${once[@]}" \
+    train "comparing/mini_imagenet_5way_1shot/$1" dataset=mini_imagenet ways=5 shots=1 "${once[@]}" \
         backbone=conv4_protonet train.epochs=5 train.iterations_per_epoch=50 eval.val_episodes=100 \
         "${@:2}"
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Omniglot, 5-way and 20-way 1-shot (Finn et al. 2017, table 1; Antoniou et al. 2019, table 1; Nichol et
 # al. 2018, table 2; Li et al. 2017, table 2): MAML, its first-order form, MAML++, Meta-SGD, Reptile, ANIL;
-# at the short budget also fine-tuning, nearest neighbour and learned geometry, all on equal tasks.
+# at the short budget every learner of images, the slowest last, all on equal tasks.
 # The images: docs/data.md, or add download=true.
 #
 #   bash scripts/reproduce_omniglot.sh                  the papers' settings; days without a GPU
@@ -13,8 +13,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/study.sh"
 
 study() {
     if [ "$budget" = short ]; then
-        for algo in maml mamlpp fomaml metasgd anil reptile finetune nearest_neighbour \
-            tnet mtnet cavia metacurvature alfa imaml; do
+        for algo in maml mamlpp fomaml metasgd anil boil reptile finetune nearest_neighbour \
+            protonet matching relation siamese memory_module in_context mann bmaml \
+            neural_statistician snail alfa metacurvature cavia imaml tnet mtnet \
+            platipus llama meta_networks meta_lstm; do
             train "omniglot_5way_1shot/$algo" "algo=$algo" dataset=omniglot ways=5 shots=1 \
                 train.epochs=10 train.iterations_per_epoch=50 train.tasks_per_batch=8 \
                 eval.val_episodes=200

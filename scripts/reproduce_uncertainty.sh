@@ -21,15 +21,16 @@ iterations() {
     fi
 }
 
-# three_learners NAME ARGUMENT...: MAML, PLATIPUS from that run, BMAML with ten particles and with one.
+# three_learners NAME ARGUMENT...: MAML, PLATIPUS from that run, BMAML with ten particles by both losses, and with one.
 three_learners() {
     local name=$1
     shift
     train "$name/maml" algo=maml algo.inner_steps=5 algo.inner_lr=0.01 eval.inner_steps=5 "$@"
     local start=outputs/reproduce/$budget/$name/maml/seed$seed
     train "$name/platipus" algo=platipus "algo.start=$start" eval.inner_steps=5 "$@"
-    train "$name/bmaml" algo=bmaml eval.inner_steps=1 "$@"
-    train "$name/bmaml_one" algo=bmaml algo.particles=1 eval.inner_steps=1 "$@"
+    train "$name/bmaml" algo=bmaml algo.outer=query eval.inner_steps=1 "$@"
+    train "$name/bmaml_chaser" algo=bmaml algo.outer=chaser eval.inner_steps=1 "$@"
+    train "$name/bmaml_one" algo=bmaml algo.outer=query algo.particles=1 eval.inner_steps=1 "$@"
 }
 
 study() {
@@ -48,9 +49,9 @@ study() {
         for points in 5 10; do
             local here=("${waves[@]}" "train.task_pool=$tasks" "shots=$points" "queries=$points")
             train "uncertainty/${tasks}_$points/maml" algo=maml "${here[@]}"
-            train "uncertainty/${tasks}_$points/bmaml" algo=bmaml "${here[@]}"
+            train "uncertainty/${tasks}_$points/bmaml" algo=bmaml algo.outer=query "${here[@]}"
             train "uncertainty/${tasks}_$points/bmaml_chaser" algo=bmaml algo.outer=chaser "${here[@]}"
-            train "uncertainty/${tasks}_$points/bmaml_one" algo=bmaml algo.particles=1 "${here[@]}"
+            train "uncertainty/${tasks}_$points/bmaml_one" algo=bmaml algo.outer=query algo.particles=1 "${here[@]}"
         done
     done
 }

@@ -46,6 +46,18 @@ def experiment(command: list[str]) -> Experiment:
 
 
 @pytest.mark.parametrize("budget", ["full", "short"])
+def test_studies_share_a_folder_only_for_the_same_run(budget: str) -> None:
+    runs: dict[str, list[str]] = {}
+    for script in STUDIES:
+        for command in commands(script, BUDGET=budget, SEEDS="3"):
+            folder = command[-1]
+            if folder.startswith("hydra.run.dir="):
+                same = runs.setdefault(folder, command)
+                if same is not command:
+                    assert experiment(same).resolved == experiment(command).resolved, folder
+
+
+@pytest.mark.parametrize("budget", ["full", "short"])
 @pytest.mark.parametrize("script", STUDIES)
 def test_every_command_is_valid(script: str, budget: str) -> None:
     *runs, page, text, terminal = commands(script, BUDGET=budget, SEEDS="3")
