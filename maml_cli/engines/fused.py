@@ -102,22 +102,21 @@ def _derivative(
 
     They follow from that of c, which is `c_bar + r (S g - mean(g) - z mean(g p))`, where
     `g = s y_bar` and S puts values at their peaks. Means are sums over the pooled values divided by
-    the number of unpooled ones, n. Returned, too: the cotangent of c, `mean(y_bar)` and
-    `mean(y_bar p)`.
+    the number of unpooled ones, n. Returned, too: the cotangent of c, `sum(y_bar)` and
+    `sum(y_bar p)`.
     """
-    n = c.numel() // c.shape[1]
     level_sum, along_sum = _sum(y_bar), _sum(y_bar * at.pooled)
-    level_mean, along_mean = level_sum / n, along_sum / n
     slope = at.inv_std * at.scale
+    each = slope / -(c.numel() // c.shape[1])
     # - r z mean(g p) - r mean(g) is linear in c
-    tilt = -slope * at.inv_std * along_mean
-    level = -slope * level_mean - tilt * at.mean
+    tilt = each * at.inv_std * along_sum
+    level = each * level_sum - tilt * at.mean
     total = torch.addcmul(level, c, tilt).add_(_at_peaks(y_bar * slope, c, at.places))
     if c_bar is not None:
         total.add_(c_bar)
     x_bar, kernel_bar = _convolution_gradients(total, x, at.signed, at.sign, wanted)
     gain_bar, bias_bar = (along_sum * at.sign).view(-1), level_sum.view(-1)
-    return (x_bar, kernel_bar, gain_bar, bias_bar), (total, level_mean, along_mean)
+    return (x_bar, kernel_bar, gain_bar, bias_bar), (total, level_sum, along_sum)
 
 
 class _BlockBackward(Function):
@@ -157,9 +156,10 @@ class _BlockBackward(Function):
         """
         if torch.is_grad_enabled():
             raise RuntimeError("a fused block has two derivatives, not three: set engine=loop")
-        y_bar, x, c, total, level_mean, along_mean, *rest = ctx.saved_tensors
+        y_bar, x, c, total, level_sum, along_sum, *rest = ctx.saved_tensors
         at = _Pass(*rest)
         n = c.numel() // c.shape[1]
+        level_mean, along_mean = level_sum / n, along_sum / n
         _, c_wanted, x_wanted, kernel_wanted, *_ = ctx.needs_input_grad
         to_c, x_bar, kernel_bar = [], None, None
         if to_kernel is not None:

@@ -122,8 +122,6 @@ class Adaptation:
     def _examples(self, episode: Episode, number: int) -> tuple[Tensor, Tensor]:
         """Those of the support set that step `number` sees."""
         x, y = episode.support_x, episode.support_y
-        if self._parts.feed.whole:
-            return x, y
         rows = self._parts.feed.rows(episode.key, len(x), self._before + number)
         return x[rows], y[rows]
 

@@ -15,8 +15,11 @@ class Feed(Protocol):
     whole: bool
     """Whether every step sees the whole support set."""
 
-    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor:
-        """Which of so many support examples step number `step` (from 0) sees, as int64 indices."""
+    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor | slice:
+        """Which of so many support examples step number `step` (from 0) sees.
+
+        They are int64 indices, or a slice, which copies nothing.
+        """
         ...
 
 
@@ -26,8 +29,8 @@ class WholeSupport:
 
     whole = True
 
-    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor:
-        return torch.arange(examples, device=key.device)
+    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> slice:
+        return slice(None)
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,17 @@ class Minibatches:
     """Step k sees the next `size` examples of a random order of the set, and then of another one.
 
     A minibatch may begin in one order and end in the next. The orders come from the episode's key.
-    Source: the official Reptile code, `_mini_batches` without replacement.
+    A minibatch of as many examples as there are is the set as it is: the mean over its examples
+    does not depend on their order. Source: the official Reptile code, `_mini_batches` without
+    replacement.
     """
 
     size: int
     whole = False
 
-    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor:
+    def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor | slice:
+        if self.size == examples:
+            return slice(None)
         first = int(step) * self.size
         last = first + self.size - 1
         orders = range(first // examples, last // examples + 1)

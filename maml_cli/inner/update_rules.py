@@ -130,7 +130,9 @@ class Descent:
     ) -> tuple[dict[str, Tensor], Sections]:
         direction, memory = self.direction.of(gradient, memory)
         rate = self.rates.at
-        return {n: p - rate(learned, n, at.number) * direction[n] for n, p in phi.items()}, memory
+        return {
+            n: _less(p, rate(learned, n, at.number), direction[n]) for n, p in phi.items()
+        }, memory
 
     def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:
         return {n: rows.reshape(len(rows), -1).mean(1).tolist() for n, rows in learned.items()}
@@ -239,6 +241,13 @@ class Adam:
             numerator = mean / (1 - self.beta1**steps)
         root = _root(square / (1 - self.beta2**steps))
         return unflattened(numerator / (root + self.eps), gradient, names), after
+
+
+def _less(p: Tensor, rate: float | Tensor, direction: Tensor) -> Tensor:
+    """`p - rate * direction`; of a number, in one operation."""
+    if isinstance(rate, Tensor):
+        return p - rate * direction
+    return torch.sub(p, direction, alpha=rate)
 
 
 def _root(square: Tensor) -> Tensor:
