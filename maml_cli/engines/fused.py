@@ -37,6 +37,7 @@ class _Pass(NamedTuple):
     signed: Tensor
     """The kernel times the sign of the gain."""
     sign: Tensor
+    """Of the gain, 1 or -1."""
     scale: Tensor
     """s, the gain times its sign."""
     mean: Tensor
