@@ -16,7 +16,7 @@ class Feed(Protocol):
     """Whether every step sees the whole support set."""
 
     def rows(self, key: Tensor, examples: int, step: int | Tensor) -> Tensor | slice:
-        """Which of so many support examples step number `step` (from 0) sees.
+        """The rows of the support set, which has `examples` rows, that step `step` (from 0) sees.
 
         They are int64 indices, or a slice, which copies nothing.
         """
