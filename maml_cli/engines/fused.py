@@ -16,7 +16,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-LAYOUT = torch.channels_last
+from maml_cli.engines.fused_parts import (
+    at_peaks,
+    channels_last,
+    convolution_gradients,
+    from_peaks,
+    mean_of,
+    per_channel,
+    sum_of,
+    times_sign,
+    without_sign,
+)
 
 
 def block(
@@ -106,16 +116,17 @@ def _derivative(
     the number of unpooled ones, n. Returned, too: the cotangent of c, `sum(y_bar)` and
     `sum(y_bar p)`.
     """
-    level_sum, along_sum = _sum(y_bar), _sum(y_bar * at.pooled)
+    level_sum, along_sum = sum_of(y_bar), sum_of(y_bar * at.pooled)
     slope = at.inv_std * at.scale
     each = slope / -(c.numel() // c.shape[1])
     # - r z mean(g p) - r mean(g) is linear in c
     tilt = each * at.inv_std * along_sum
     level = each * level_sum - tilt * at.mean
-    total = torch.addcmul(level, c, tilt).add_(_at_peaks(y_bar * slope, c, at.places))
+    total = torch.addcmul(level, c, tilt).add_(at_peaks(y_bar * slope, c, at.places))
     if c_bar is not None:
         total.add_(c_bar)
-    x_bar, kernel_bar = _convolution_gradients(total, x, at.signed, at.sign, wanted)
+    x_bar, signed_bar = convolution_gradients(total, x, at.signed, wanted)
+    kernel_bar = signed_bar.mul_(at.sign.view(-1, 1, 1, 1)) if wanted[1] else None
     gain_bar, bias_bar = (along_sum * at.sign).view(-1), level_sum.view(-1)
     return (x_bar, kernel_bar, gain_bar, bias_bar), (total, level_sum, along_sum)
 
@@ -164,18 +175,18 @@ class _BlockBackward(Function):
         _, c_wanted, x_wanted, kernel_wanted, *_ = ctx.needs_input_grad
         to_c, x_bar, kernel_bar = [], None, None
         if to_kernel is not None:
-            to_signed = _times_sign(to_kernel, at.sign)
+            to_signed = times_sign(to_kernel, at.sign)
             to_c.append(F.conv2d(x, to_signed, padding=1))
-            wanted = (x_wanted, False)
-            x_bar, _ = _convolution_gradients(total, x, to_signed, at.sign, wanted)
+            x_bar, _ = convolution_gradients(total, x, to_signed, (x_wanted, False))
         if to_x is not None:
             to_c.append(F.conv2d(to_x, at.signed, padding=1))
-            wanted = (False, kernel_wanted)
-            _, kernel_bar = _convolution_gradients(total, to_x, at.signed, at.sign, wanted)
+            if kernel_wanted:
+                _, signed_bar = convolution_gradients(total, to_x, at.signed, (False, True))
+                kernel_bar = signed_bar.mul_(at.sign.view(-1, 1, 1, 1))
         u = sum(to_c[1:], start=to_c[0]) if to_c else torch.zeros_like(c)
-        u_mean, u_peaks = _sum(u) / n, _from_peaks(u, at.places)
-        k = at.inv_std * (_sum(u * c) / n - at.mean * u_mean)
-        q = _sum(u_peaks * y_bar) / n - u_mean * level_mean - k * along_mean
+        u_mean, u_peaks = sum_of(u) / n, from_peaks(u, at.places)
+        k = at.inv_std * (sum_of(u * c) / n - at.mean * u_mean)
+        q = sum_of(u_peaks * y_bar) / n - u_mean * level_mean - k * along_mean
         slope = at.inv_std * at.scale
         h = -slope * k
         if to_gain is not None:
@@ -189,76 +200,6 @@ class _BlockBackward(Function):
         tilt = at.inv_std.square() * (k * turn - h * along_mean - slope * q)
         level = at.inv_std * (turn * u_mean - h * level_mean) - tilt * at.mean
         c_bar = torch.addcmul(level, c, tilt).addcmul_(u, -at.inv_std * turn)
-        c_bar.add_(_at_peaks(y_bar * (at.inv_std * h), c, at.places))
+        c_bar.add_(at_peaks(y_bar * (at.inv_std * h), c, at.places))
         passed = u if c_wanted else None
         return y_bar_bar, passed, x_bar, kernel_bar, gain_bar, c_bar, None, *(None for _ in rest)
-
-
-def _convolution_gradients(
-    cotangent: Tensor, x: Tensor, signed: Tensor, sign: Tensor, wanted: tuple[bool, bool]
-) -> tuple[Tensor | None, Tensor | None]:
-    """Of x, and of the kernel whose product with the sign is `signed`; None where not wanted.
-
-    torch derives the kernel's part a second time as a convolution with a kernel as large as the
-    image; here that is one of the three plain convolution kernels.
-    """
-    if not any(wanted):
-        return None, None
-    x_bar, kernel_bar, _ = torch.ops.aten.convolution_backward.default(
-        cotangent, x, signed, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [*wanted, False]
-    )
-    return x_bar, kernel_bar.mul_(sign.view(-1, 1, 1, 1)) if wanted[1] else None
-
-
-def channels_last(x: Tensor) -> Tensor:
-    """The same values in `LAYOUT`."""
-    x = x.contiguous(memory_format=LAYOUT)
-    if x.shape[1] > 1:
-        return x
-    # With one channel both layouts hold the same values in the same order, and torch would take it
-    # for the other one: the strides must tell.
-    _, _, height, width = x.shape
-    return x.as_strided(x.shape, (height * width, 1, width, 1))
-
-
-def per_channel(values: Tensor) -> Tensor:
-    """`(channels,)`, to be combined with `(batch, channels, height, width)`."""
-    return values.view(1, -1, 1, 1)
-
-
-def mean_of(values: Tensor) -> Tensor:
-    """Per channel."""
-    return values.mean((0, 2, 3), keepdim=True)
-
-
-def without_sign(kernel: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel times the sign of the gain, in `LAYOUT`, and that sign per channel.
-
-    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
-    both change sign.
-    """
-    sign = torch.copysign(torch.ones_like(gain), gain)
-    return _times_sign(kernel, sign), per_channel(sign)
-
-
-def _times_sign(kernel: Tensor, sign: Tensor) -> Tensor:
-    return (kernel * sign.view(-1, 1, 1, 1)).contiguous(memory_format=LAYOUT)
-
-
-def _sum(values: Tensor) -> Tensor:
-    return values.sum((0, 2, 3), keepdim=True)
-
-
-def _at_peaks(pooled: Tensor, like: Tensor, index: Tensor) -> Tensor:
-    """Zeros like the unpooled tensor, with each pooled value at the place of its peak."""
-    unpooled: Tensor = torch.ops.aten.max_pool2d_with_indices_backward.default(
-        pooled, like, [2, 2], [2, 2], [0, 0], [1, 1], False, index
-    )
-    return unpooled
-
-
-def _from_peaks(values: Tensor, index: Tensor) -> Tensor:
-    """The values at the places of the peaks."""
-    by_place, places = (t.permute(0, 2, 3, 1).flatten(1, 2) for t in (values, index))
-    batch, channels, height, width = index.shape
-    return by_place.gather(1, places).view(batch, height, width, channels).permute(0, 3, 1, 2)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maml_cli.engines.fused import channels_last, mean_of, per_channel, without_sign
+from maml_cli.engines.fused_parts import channels_last, mean_of, per_channel, without_sign
 
 NUMBERS_AT_ONCE = 2**20
 """Of a convolution's output: 4 MB in float32, which stay in the cache of a core."""

@@ -44,8 +44,9 @@ def direction(
     h = (_median(square.detach(), bandwidth) / math.log(count)).clamp_min(1e-30)
     kernel = (-square / h).exp()
     pull = {"full": 2.0, "half": 1.0}[repulsion] / h
-    away = pull * (kernel.sum(1, keepdim=True) * x - kernel @ x)  # sum_j k_ij (x_i - x_j)
-    return (kernel @ slope + away) / count
+    # sum_j k_ij (x_i - x_j) is a product, too: what has M x M numbers costs next to nothing
+    away = pull * (kernel.sum(1).diag() - kernel)
+    return kernel / count @ slope + away / count @ x
 
 
 def _square_distances(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
 from maml_cli.config.paths import conf_dir
 from maml_cli.core.norms import BatchStats
+from maml_cli.engines.fused_images import Seen
 from maml_cli.engines.fused_norm import FusedBatchStats
 
 OMNIGLOT, MINI_IMAGENET = (1, 28, 28), (3, 84, 84)
@@ -85,7 +86,7 @@ def test_every_form_is_here():
     assert shipped == set(FORMS) | MAPS
 
 
-@pytest.mark.parametrize("norm", [BatchStats, FusedBatchStats])
+@pytest.mark.parametrize("norm", [BatchStats, lambda: FusedBatchStats(Seen())])
 @pytest.mark.parametrize("name", FORMS)
 def test_a_form_is_the_network_of_its_paper(name, norm):
     shape, _, _, _, gain, _, features = FORMS[name]

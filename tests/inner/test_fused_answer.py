@@ -5,6 +5,7 @@ import torch
 
 from maml_cli.core.norms import BatchStats
 from maml_cli.engines import fused_answer
+from maml_cli.engines.fused_images import Seen
 from maml_cli.engines.fused_norm import FusedBatchStats
 
 
@@ -26,7 +27,7 @@ def inputs(channels):
 def test_the_parts_give_the_whole(monkeypatch, channels, examples):
     x, params = inputs(channels)
     monkeypatch.setattr(fused_answer, "NUMBERS_AT_ONCE", examples * 4 * 9 * 8)
-    found, reference = FusedBatchStats(), BatchStats()
+    found, reference = FusedBatchStats(Seen()), BatchStats()
     y = found.conv_and_pool("b", x, params)
     torch.testing.assert_close(y, reference.conv_and_pool("b", x, params))
     for name, expected in reference.statistics.items():
@@ -38,7 +39,7 @@ def test_a_block_that_learns_keeps_its_derivative(monkeypatch):
     monkeypatch.setattr(fused_answer, "block", None)
     x, params = inputs(3)
     params["b.conv.weight"].requires_grad_()
-    y = FusedBatchStats().conv_and_pool("b", x, params).square().sum()
+    y = FusedBatchStats(Seen()).conv_and_pool("b", x, params).square().sum()
     (gradient,) = torch.autograd.grad(y, [params["b.conv.weight"]])
     reference = BatchStats().conv_and_pool("b", x, params).square().sum()
     (expected,) = torch.autograd.grad(reference, [params["b.conv.weight"]])
