@@ -23,9 +23,11 @@ def written(function: Callable[[list[Tensor]], list[Tensor]], example: list[Tens
     Tensors that the function reads without being given them are the module's own. Raises
     RuntimeError where the function reads a value back, as the module would hold it forever.
     """
-    with FakeTensorMode(allow_non_fake_inputs=True) as shapes:
-        inputs: list[Tensor] = [
-            shapes.from_tensor(tensor, static_shapes=True) for tensor in example
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        # each in memory of its own: inputs that share memory now may not later
+        inputs = [
+            torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=t.device)
+            for t in example
         ]
         with _Writing(inputs) as row:
             found = function(inputs)
@@ -43,6 +45,8 @@ class _Writing(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.constants = torch.nn.Module()
         self._known: dict[int, tuple[Tensor, Node]] = {}
         """The node of a tensor by its id; the tensor is kept, so that no other gets this id."""
+        self._views: dict[tuple[Any, ...], Node] = {}
+        """The node of a tensor by its place in memory."""
         self._learn(inputs, self.graph.placeholder("values"))
 
     def __torch_dispatch__(
@@ -56,14 +60,19 @@ class _Writing(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = operation(*args, **kwargs)
         if isinstance(found, torch.device):  # torch asks for it at every operation
             return found
-        if operation is ATEN.detach.default:  # the same values, and nothing is differentiated later
-            self._learn(found, self.node(args[0]))
+        if (same := self._shown(operation, found)) is not None:
+            self._learn(found, same)
             return found
         if operation is ATEN.lift_fresh.default:  # a constant, which no operation may change
             operation = ATEN.lift_fresh_copy.default
         named = {name: self._told(value) for name, value in kwargs.items()}
         self._learn(found, self.graph.call_function(operation, self._told(args), named))
         return found
+
+    def _shown(self, operation: Any, found: object) -> Node | None:
+        """The node of a tensor that is known and shows what this view shows, as most views do."""
+        views = operation.is_view or operation is ATEN._unsafe_view.default
+        return self._views.get(_view(found)) if views and isinstance(found, Tensor) else None
 
     def _told(self, value: Any) -> Any:
         """The argument of an operation, with nodes for tensors."""
@@ -84,7 +93,14 @@ class _Writing(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _learn(self, found: object, node: Node) -> None:
         if isinstance(found, Tensor):
             self._known[id(found)] = found, node
+            self._views.setdefault(_view(found), node)
         elif isinstance(found, Sequence):
             for place, item in enumerate(found):
                 if isinstance(item, Tensor):
                     self._learn(item, self.graph.call_function(getitem, (node, place)))
+
+
+def _view(tensor: Tensor) -> tuple[Any, ...]:
+    """Equal for tensors that show the same memory in the same way."""
+    storage = tensor.untyped_storage()._cdata
+    return storage, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype

@@ -1,5 +1,7 @@
 """A recorded meta-gradient, replayed for other values: that of the learner itself."""
 
+from operator import getitem
+
 import pytest
 import torch
 from problems import TRAIN, Learner, at_epoch, conv4, double, image_batch, images, maml, shipped
@@ -7,6 +9,7 @@ from problems import TRAIN, Learner, at_epoch, conv4, double, image_batch, image
 from maml_cli.core.errors import UsageError
 from maml_cli.engines.recorded import Recorded, traced
 from maml_cli.engines.vmap import Vmap
+from maml_cli.engines.written import written
 
 SOURCE = images(3)
 BATCH = image_batch(3, 3, 1, 2, SOURCE)
@@ -87,6 +90,29 @@ def test_constants_changes_in_place_and_several_results_are_recorded():
     for _ in range(2):  # a replay must not change the constant
         found = replay([torch.tensor([3.0, 4.0]), torch.tensor([[1.0, 1.0], [5.0, 6.0]])])
         assert [tensor.tolist() for tensor in found] == [[4.0, 9.0], [5.0, 6.0]]
+
+
+def test_views_of_what_is_known_are_not_written():
+    def function(values):
+        (x,) = values
+        y = x * 2
+        y.t().t().add_(x.view(x.shape))  # changes y
+        return [y + y.expand(y.shape)]
+
+    graph = written(function, [torch.zeros(2, 3)]).graph
+    assert [node.target for node in graph.nodes if node.op == "call_function"] == [
+        getitem,  # x
+        *(torch.ops.aten.mul.Tensor, torch.ops.aten.add_.Tensor, torch.ops.aten.add.Tensor),
+    ]
+    (found,) = traced(function, [torch.zeros(2, 3)])([torch.ones(2, 3)])
+    assert found.tolist() == [[6.0] * 3] * 2
+
+
+def test_inputs_that_share_memory_while_recording_may_differ_later():
+    zeros = torch.zeros(2)
+    replay = traced(lambda values: [values[0] + values[1].view(2)], [zeros, zeros.detach()])
+    (found,) = replay([torch.ones(2), torch.full((2,), 5.0)])
+    assert found.tolist() == [6.0, 6.0]
 
 
 def test_what_cannot_be_recorded_is_said():
