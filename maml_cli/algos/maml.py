@@ -151,6 +151,7 @@ class MAML(AlgorithmDefaults):
             averages=self._averages(network, train),
             checkpointing=recompute if self.recompute else keep_graph,
             proximal=0.0 if self.released_system else self.proximal,
+            last_pull=self.inner_lr * self.proximal if self.released_system else 0.0,
         )
         annealed = cosine(train.outer_lr, train.min_outer_lr)
         learner = self._implicit_learner() if self.implicit else GradientLearner
@@ -214,7 +215,6 @@ class MAML(AlgorithmDefaults):
             proximal=self.proximal + shift,
             cg_steps=self.cg_steps,
             damping=self.cg_damping,
-            last_pull=self.inner_lr * self.proximal if self.released_system else 0.0,
         )
         return partial(ImplicitLearner, implicit=implicit)
 

@@ -245,12 +245,20 @@ class Adaptation:
         running = self._running_at(number)
         return self._policy.queries(network, self._episode, self._ops, running)[0]
 
+    def ended(self, point: Point) -> Point:
+        """Where the queries are answered if no step follows: nearer to the start by `last_pull`."""
+        if not (pull := self._parts.last_pull):
+            return point
+        return point._replace(
+            phi={n: p - pull * (p - self.start.phi[n]) for n, p in point.phi.items()}
+        )
+
     def _points(self, after: tuple[int, ...]) -> Iterator[tuple[Point, int]]:
-        """The task after so many steps each, with the number of the step before (or 0)."""
+        """The ends after so many steps each, with the number of the step before (or 0)."""
         point = self.start
         if 0 in after:
             yield point, 0
         for number in range(after[-1]):
             point = self.step(point, number)
             if number + 1 in after:
-                yield point, number
+                yield self.ended(point), number

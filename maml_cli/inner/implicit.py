@@ -38,8 +38,6 @@ class Implicit:
     """lambda of the system."""
     cg_steps: int
     damping: float
-    last_pull: float = 0.0
-    """After the steps, `phi <- phi - last_pull (phi - phi_0)`."""
 
     def solution(
         self, begin: Begin, params: MetaParameters, episode: Episode, autodiff: Autodiff
@@ -67,11 +65,11 @@ class _Call:
 
     def solve(self, theta: Sections, episode: Episode) -> tuple[Tensor, ...]:
         task = self.begin(theta, episode, 1)
-        point, pull = task.start, self.implicit.last_pull
+        point = task.start
         for number in range(self.implicit.steps):
             point = task.step(point, number)
         self.names = tuple(point.phi)
-        return tuple(p - pull * (p - task.start.phi[n]) for n, p in point.phi.items())
+        return tuple(task.ended(point).phi.values())
 
     def answer(
         self, theta: Sections, episode: Episode, phi: Tensors, cotangent: Tensors

@@ -41,6 +41,8 @@ class Parts:
     checkpointing: Checkpointing = keep_graph
     proximal: float = 0.0
     """Weight l of the term `l / 2 |phi - phi_0|^2` in the support loss, phi_0 being the start."""
+    last_pull: float = 0.0
+    """The queries are answered at `phi - last_pull (phi - phi_0)`; no inner step goes on there."""
     learned: str = "inner_lr"
     """The section of theta that holds what is meta-learned of the rule."""
 

@@ -25,7 +25,7 @@ from problems import (
     shipped,
 )
 
-from maml_cli.core.types import Episode
+from maml_cli.core.types import Episode, Evaluation
 from maml_cli.engines.per_task import loop
 from maml_cli.inner.implicit import Implicit, conjugate_gradients
 
@@ -76,6 +76,15 @@ def test_the_official_code_as_a_switch():
     _, step = imaml(20, inner_lr=0.05, released_system=True, cg_damping=1.0)
     assert step.loss.item() == pytest.approx(2.8**2 / 2, rel=1e-5)
     assert step.gradient[W].item() == pytest.approx(2.8 / (2 + 20 / 12), rel=1e-5)
+
+
+def test_the_official_code_answers_where_it_was_trained():
+    # as above: the queries' loss after one step is that at 2.8; before any step it is that at 1
+    found, step = imaml(20, inner_lr=0.05, released_system=True, cg_damping=1.0)
+    outputs = found.predict(found.init(0), task(20), Evaluation((0, 1), "batch"))
+    losses = outputs.square().mean((0, 2, 3))
+    assert losses.tolist() == pytest.approx([1 / 2, 2.8**2 / 2], rel=1e-5)
+    assert losses[1].item() == pytest.approx(step.loss.item(), rel=1e-6)
 
 
 def test_a_strong_pull_leaves_the_gradient_at_theta():
