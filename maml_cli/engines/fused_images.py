@@ -1,9 +1,9 @@
 """The block of `engines/fused.py` where its input is images, which no derivative passes.
 
-A value of the convolution is `c = k . p`, where p is a 3x3 patch of an image. So the statistics of
-batch norm follow from those of the patches: `mean(c) = k . mean(p)`, `var(c) = k' Cov(p) k`. Those
-of the patches are the same at every inner step. The pooling is the only pass over c that is left,
-and c is not kept.
+A value of the convolution is `c = k . p`, where p is a 3x3 patch of an image. Therefore
+`mean(c) = k . mean(p)` and `var(c) = k' Cov(p) k`. The kernel k changes at every inner step; the
+mean and the covariance of the patches do not. The pooling is the only pass over c that is left, and
+c is not kept.
 """
 
 from typing import Any, NamedTuple

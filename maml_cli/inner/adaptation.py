@@ -246,7 +246,7 @@ class Adaptation:
         return self._policy.queries(network, self._episode, self._ops, running)[0]
 
     def ended(self, point: Point) -> Point:
-        """Where the queries are answered if no step follows: nearer to the start by `last_pull`."""
+        """The point where queries are answered after the last step (`Parts.last_pull`)."""
         if not (pull := self._parts.last_pull):
             return point
         return point._replace(
@@ -254,7 +254,10 @@ class Adaptation:
         )
 
     def _points(self, after: tuple[int, ...]) -> Iterator[tuple[Point, int]]:
-        """The ends after so many steps each, with the number of the step before (or 0)."""
+        """Where queries are answered after so many steps each, and the number of the last step.
+
+        Before any step that number is 0.
+        """
         point = self.start
         if 0 in after:
             yield point, 0

@@ -44,7 +44,7 @@ def direction(
     h = (_median(square.detach(), bandwidth) / math.log(count)).clamp_min(1e-30)
     kernel = (-square / h).exp()
     pull = {"full": 2.0, "half": 1.0}[repulsion] / h
-    # sum_j k_ij (x_i - x_j) is a product, too: what has M x M numbers costs next to nothing
+    # sum_j k_ij (x_i - x_j) as a product of an M x M matrix with x: fewer passes over x
     away = pull * (kernel.sum(1).diag() - kernel)
     return kernel / count @ slope + away / count @ x
 

@@ -3,13 +3,13 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from blocks import EPS, composite, derivatives, inputs
 from torch.autograd import gradcheck, gradgradcheck
 
 from maml_cli.core.norms import BatchStats
 from maml_cli.engines import fused_images
 from maml_cli.engines.fused_images import KEPT, Seen, patches_of
 from maml_cli.engines.fused_norm import FusedBatchStats
-from tests.inner.test_fused import EPS, composite, derivatives, inputs
 
 
 def on_images(x, *others):
