@@ -19,8 +19,8 @@ from maml_cli.engines.fused_parts import (
     channels_last,
     convolution_gradients,
     from_peaks,
+    of_any_gain,
     per_channel,
-    without_sign,
 )
 
 NUMBERS_AT_ONCE = 2**18
@@ -77,6 +77,7 @@ def patches_of(x: Tensor) -> Patches:
     return Patches(channels_last(x), mean, products / count - torch.outer(mean, mean))
 
 
+@of_any_gain
 def block(
     seen: Patches, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,17 +86,16 @@ def block(
     Differentiable any number of times by reverse mode, but not with respect to the images; not for
     functional transforms.
     """
-    signed, sign = without_sign(kernel, gain)
     # in float64, as a smooth image leaves a kernel of differences next to nothing of a large mean
-    rows = signed.flatten(1).double()
+    rows = kernel.flatten(1).double()
     mean = rows @ seen.mean
     var = (rows @ seen.covariance * rows).sum(1)
-    scale = gain * sign.view(-1) * (var + eps).rsqrt()
+    scale = gain * (var + eps).rsqrt()
     shift = torch.addcmul(bias, mean, scale, value=-1)
-    peaks = _Peaks.apply(signed, seen.x)
+    peaks = _Peaks.apply(kernel, seen.x)
     wide_shift, wide_scale = (per_channel(v.to(peaks.dtype)) for v in (shift, scale))
     y = torch.addcmul(wide_shift, peaks, wide_scale)
-    mean, var = mean.detach() * sign.view(-1), var.detach().clamp_min(0)
+    mean, var = mean.detach(), var.detach().clamp_min(0)
     return y, mean.to(peaks.dtype), var.to(peaks.dtype)
 
 
