@@ -46,15 +46,16 @@ class Seen:
     def __init__(self) -> None:
         self._latest: dict[Any, tuple[Tensor, Patches | None]] = {}
 
-    def again(self, x: Tensor) -> Patches | None:
-        """The patches of images that were seen before; None of others.
+    def patches(self, x: Tensor) -> Patches | None:
+        """The patches of images that were seen before or have one channel; None of others.
 
-        To go through the patches of images with three channels takes as long as one step gains by
-        them.
+        To go through the patches of three channels takes as long as one step gains by them.
         """
         key = x.data_ptr(), x._version, x.shape, x.stride()
         before = self._latest.pop(key, None)
-        found = None if before is None else before[1] or patches_of(x)
+        found = before[1] if before is not None else None
+        if found is None and (before is not None or x.shape[1] == 1):
+            found = patches_of(x)
         self._latest[key] = x, found  # x is held, so that no other tensor gets its address
         if len(self._latest) > KEPT:
             del self._latest[next(iter(self._latest))]

@@ -124,5 +124,6 @@ class Descent:
 def _less(p: Tensor, rate: float | Tensor, direction: Tensor) -> Tensor:
     """`p - rate * direction`; of a number, in one operation."""
     if isinstance(rate, Tensor):
-        return p - rate * direction
+        # a sum has its first term's layout: in the gradient's, the next step is quicker
+        return -rate * direction + p
     return torch.sub(p, direction, alpha=rate)
