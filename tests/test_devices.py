@@ -11,7 +11,7 @@ from maml_cli.core.errors import UsageError
 from maml_cli.distributed import ranks
 from maml_cli.engines.choice import choose_engine
 from maml_cli.engines.vmap import Vmap
-from maml_cli.inner import laplace, update_rules
+from maml_cli.inner import directions, laplace
 from maml_cli.runs.devices import choose_device
 from maml_cli.testing import regression
 from maml_cli.testing.contract import on_meta
@@ -102,7 +102,7 @@ class NoFloat64(TorchDispatchMode):
 @pytest.fixture
 def as_on_an_apple_gpu(monkeypatch):
     """The meta device with the numbers of an Apple GPU."""
-    for module in (noise, laplace, update_rules):
+    for module in (noise, laplace, directions):
         monkeypatch.setattr(module, "widest", lambda _: torch.float32)
     monkeypatch.setattr(noise, "_exact", lambda key: key)
     monkeypatch.setattr(  # computed on the CPU there; the meta device has no values to send

@@ -49,6 +49,7 @@ def test_what_else_is_typed_must_agree(stopped, maml_train):
     ended = maml_train(*TINY, f"resume={stopped}", "seed=7", free, "engine=loop")
     assert ended.code == 0
     assert "engine was graph, is loop: the run goes on" in ended.err
+    assert json.loads((stopped / "results.json").read_text())["remarks"] == []  # at iteration 0
     other = maml_train(*TINY, f"resume={stopped}", "seed=8")
     assert other.code == 4
     assert other.errors[1:] == ["seed: it has 7, now asked for is 8"]
@@ -61,12 +62,16 @@ def test_a_finished_run_is_trained_on(maml_train, tmp_path):
     run = tmp_path / "run (1)"
     tiny = [*TINY, "algo=mamlpp", "algo.bnrs=false", "algo.bnwb=false", "seed=7"]
     assert maml_train(*tiny, f"hydra.run.dir={run}").code == 0
-    longer = maml_train(f"resume={run}", "train.epochs=4")
+    longer = maml_train(f"resume={run}", "train.epochs=4", "engine=loop")
     assert longer.code == 0, longer.err
+    assert "engine was graph, is loop: the run goes on" in longer.err
     assert "the outer rate ends with the last epoch: it goes on at" in longer.err
     found = json.loads((run / "results.json").read_text())
     assert found["iterations"] == 12
-    assert found["remarks"] == ["trained for 2 epochs, and then on to 4"]
+    assert found["remarks"] == [
+        "engine graph until iteration 6, then loop",
+        "trained for 2 epochs, and then on to 4",
+    ]
     assert found["command"].endswith(" train.epochs=4")
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines if "val" in line or "split" in line][-1] in (3, 4)

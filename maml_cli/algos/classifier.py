@@ -18,9 +18,10 @@ from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, TaskSource, Tensors
+from maml_cli.inner.directions import DIRECTIONS, optional_toggles
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.rates import ConstantRate
-from maml_cli.inner.update_rules import DIRECTIONS, Descent, optional_toggles
+from maml_cli.inner.update_rules import Descent
 
 
 def with_blank_head(network: Tensors, ways: int) -> dict[str, Tensor]:

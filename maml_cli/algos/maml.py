@@ -25,6 +25,7 @@ from maml_cli.core.types import Progress, TaskSource
 from maml_cli.inner.checkpointing import keep_graph, recompute
 from maml_cli.inner.contexts import context_view
 from maml_cli.inner.curvature import MetaCurvature
+from maml_cli.inner.directions import DIRECTIONS, optional_toggles
 from maml_cli.inner.generated_rates import GeneratedRates
 from maml_cli.inner.implicit import Implicit
 from maml_cli.inner.loop import InnerLoop
@@ -32,7 +33,7 @@ from maml_cli.inner.masks import MASKS
 from maml_cli.inner.outer_loss import InnerLoopPhase, last_step, multi_step
 from maml_cli.inner.rates import ConstantRate, LearnedRates, Rates
 from maml_cli.inner.running_stats import InputAverages, source_shapes
-from maml_cli.inner.update_rules import DIRECTIONS, Descent, Mapped, UpdateRule, optional_toggles
+from maml_cli.inner.update_rules import Descent, Mapped, UpdateRule
 from maml_cli.inner.views import NormPerStep, View, chained
 from maml_cli.inner.warp import Warp
 

@@ -23,10 +23,11 @@ from maml_cli.core.schedules import Schedule, outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource, Tensors
 from maml_cli.inner.adaptation import Adaptation
+from maml_cli.inner.directions import SGD
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.norm_policies import BY_NAME
 from maml_cli.inner.rates import ConstantRate, LearnedRates
-from maml_cli.inner.update_rules import SGD, Descent
+from maml_cli.inner.update_rules import Descent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,12 @@ from maml_cli.core.schedules import Schedule, constant, outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.adaptation import Adaptation
+from maml_cli.inner.directions import SGD
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.norm_policies import ByRunning, norm_policy
 from maml_cli.inner.rates import ConstantRate
 from maml_cli.inner.running_stats import RunningStats
-from maml_cli.inner.update_rules import SGD, Descent
+from maml_cli.inner.update_rules import Descent
 
 RUNNING_STATS = RunningStats()
 RUNNING = ByRunning()

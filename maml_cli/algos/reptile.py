@@ -30,11 +30,12 @@ from maml_cli.core.schedules import Schedule, linear
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
 from maml_cli.inner.adaptation import Adaptation
+from maml_cli.inner.directions import SGD, Adam, Direction
 from maml_cli.inner.feeds import Minibatches
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.norm_policies import BY_NAME, ByBatch
 from maml_cli.inner.rates import ConstantRate
-from maml_cli.inner.update_rules import SGD, Adam, Descent, Direction
+from maml_cli.inner.update_rules import Descent
 
 MEMORY = ("square", "count")
 """The sections of Adam's memory; those of the start of a task are state."""

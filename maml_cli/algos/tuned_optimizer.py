@@ -27,8 +27,9 @@ from maml_cli.core.network import Network
 from maml_cli.core.problems import Problems
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource
+from maml_cli.inner.directions import DIRECTIONS
 from maml_cli.inner.rates import GivenRate
-from maml_cli.inner.update_rules import DIRECTIONS, Descent
+from maml_cli.inner.update_rules import Descent
 
 GRID = "grid"
 

@@ -97,7 +97,7 @@ class BatchStats(Norm):
         eps: float = EPS,
         source: LinearLayer | None = None,
     ) -> Tensor:
-        weight, bias = affine(layer, x, params)
+        weight, bias = affine(layer, params, x.shape[1], x)
         y, mean, inv_std = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
         self.gather(layer, mean, (inv_std.detach() ** -2 - eps).clamp_min(0), source)
         return y
@@ -119,7 +119,7 @@ class GivenStats(Norm):
         source: LinearLayer | None = None,
     ) -> Tensor:
         mean, var = self._given[f"{layer}.mean"], self._given[f"{layer}.var"]
-        weight, bias = affine(layer, x, params)
+        weight, bias = affine(layer, params, x.shape[1], x)
         return F.batch_norm(x, mean, var, weight, bias, training=False, eps=eps)
 
 
@@ -146,7 +146,7 @@ class LeadingStats(Norm):
         first = x[: len(x) * self._count // self._total]
         mean = _mean(first)
         var = _mean((first - _wide(mean, x)).square())
-        return _normalised(x - _wide(mean, x), var, *affine(layer, x, params), eps)
+        return _normalised(x - _wide(mean, x), var, *affine(layer, params, x.shape[1], x), eps)
 
 
 class InputStats(Norm):
@@ -186,7 +186,7 @@ class InputStats(Norm):
         centred = x - _wide(mean, x)
         self.gather(layer, mean, _mean(centred.detach().square()), source)
         var = self._given[f"{layer}.ratio"] * source.squared_lengths()
-        return _normalised(centred, var, *affine(layer, x, params), eps)
+        return _normalised(centred, var, *affine(layer, params, x.shape[1], x), eps)
 
 
 class SourceShapes(BatchStats):
@@ -219,12 +219,13 @@ def conv3x3(block: str, x: Tensor, params: Tensors) -> LinearLayer:
     return LinearLayer(x, params[f"{block}.conv.weight"], params[f"{block}.conv.bias"], _conv3x3)
 
 
-def affine(layer: str, x: Tensor, params: Tensors) -> tuple[Tensor, Tensor]:
+def affine(layer: str, params: Tensors, features: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """A layer's gain and bias, `(features,)`; a missing gain is 1, a missing bias 0."""
     weight, bias = params.get(f"{layer}.weight"), params.get(f"{layer}.bias")
-    if bias is None:
-        bias = x.new_zeros(x.shape[1] if weight is None else len(weight))
-    return x.new_ones(len(bias)) if weight is None else weight, bias
+    return (
+        like.new_ones(features) if weight is None else weight,
+        like.new_zeros(features) if bias is None else bias,
+    )
 
 
 def _conv3x3(x: Tensor, weight: Tensor) -> Tensor:

@@ -19,12 +19,12 @@ from maml_cli.engines.fused_parts import (
     channels_last,
     convolution_gradients,
     from_peaks,
+    of_any_gain,
     per_channel,
-    without_sign,
 )
 
-NUMBERS_AT_ONCE = 2**17
-"""Of patches, which have nine times as many as an image: 1 MB, which stays in a core's cache."""
+NUMBERS_AT_ONCE = 2**18
+"""Of patches, which have nine times as many as an image: 2 MB in float64."""
 KEPT = 2
 """A task shows its network two batches of images in turn, the support set and the queries."""
 
@@ -46,14 +46,16 @@ class Seen:
     def __init__(self) -> None:
         self._latest: dict[Any, tuple[Tensor, Patches | None]] = {}
 
-    def again(self, x: Tensor) -> Patches | None:
-        """The patches of images that were seen before; None of others.
+    def patches(self, x: Tensor) -> Patches | None:
+        """The patches of images that were seen before or have one channel; None of others.
 
-        To go through the patches takes as long as one step gains by them.
+        To go through the patches of three channels takes as long as one step gains by them.
         """
         key = x.data_ptr(), x._version, x.shape, x.stride()
         before = self._latest.pop(key, None)
-        found = None if before is None else before[1] or patches_of(x)
+        found = before[1] if before is not None else None
+        if found is None and (before is not None or x.shape[1] == 1):
+            found = patches_of(x)
         self._latest[key] = x, found  # x is held, so that no other tensor gets its address
         if len(self._latest) > KEPT:
             del self._latest[next(iter(self._latest))]
@@ -62,11 +64,13 @@ class Seen:
 
 def patches_of(x: Tensor) -> Patches:
     """The patches of images `(batch, channels, height, width)`, padded with zeros."""
-    size = 9 * x.shape[1]
+    size, (height, width) = 9 * x.shape[1], x.shape[2:]
     total = x.new_zeros(size, dtype=torch.float64)
     products = x.new_zeros((size, size), dtype=torch.float64)
     for part in torch.split(x, max(1, NUMBERS_AT_ONCE // (9 * x[0].numel()))):
-        columns = F.unfold(part, 3, padding=1).transpose(0, 1).flatten(1).double()
+        padded = F.pad(part.double(), (1, 1, 1, 1))
+        shifted = padded.unfold(2, height, 1).unfold(3, width, 1)  # by 0, 1 or 2 rows and columns
+        columns = shifted.permute(1, 2, 3, 0, 4, 5).reshape(size, -1)
         total += columns.sum(1)
         products.addmm_(columns, columns.T)
     count = len(x) * x.shape[2] * x.shape[3]
@@ -74,6 +78,7 @@ def patches_of(x: Tensor) -> Patches:
     return Patches(channels_last(x), mean, products / count - torch.outer(mean, mean))
 
 
+@of_any_gain
 def block(
     seen: Patches, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,17 +87,16 @@ def block(
     Differentiable any number of times by reverse mode, but not with respect to the images; not for
     functional transforms.
     """
-    signed, sign = without_sign(kernel, gain)
     # in float64, as a smooth image leaves a kernel of differences next to nothing of a large mean
-    rows = signed.flatten(1).double()
+    rows = kernel.flatten(1).double()
     mean = rows @ seen.mean
     var = (rows @ seen.covariance * rows).sum(1)
-    scale = gain * sign.view(-1) * (var + eps).rsqrt()
+    scale = gain * (var + eps).rsqrt()
     shift = torch.addcmul(bias, mean, scale, value=-1)
-    peaks = _Peaks.apply(signed, seen.x)
+    peaks = _Peaks.apply(kernel, seen.x)
     wide_shift, wide_scale = (per_channel(v.to(peaks.dtype)) for v in (shift, scale))
     y = torch.addcmul(wide_shift, peaks, wide_scale)
-    mean, var = mean.detach() * sign.view(-1), var.detach().clamp_min(0)
+    mean, var = mean.detach(), var.detach().clamp_min(0)
     return y, mean.to(peaks.dtype), var.to(peaks.dtype)
 
 

@@ -22,7 +22,7 @@ class FusedBatchStats(BatchStats):
 
     def conv_and_pool(self, block: str, x: Tensor, params: Tensors, eps: float = EPS) -> Tensor:
         source, layer = conv3x3(block, x, params), f"{block}.norm"
-        inputs = (x, source.weight, *affine(layer, x, params))
+        inputs = (x, source.weight, *affine(layer, params, len(source.weight), x))
         learns = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
         patches = self._patches(x, source) if learns else None
         if patches is not None:
@@ -37,4 +37,4 @@ class FusedBatchStats(BatchStats):
     def _patches(self, x: Tensor, source: LinearLayer) -> Patches | None:
         """Those of images, where one has no more numbers than the convolution makes of it."""
         data = not x.requires_grad and source.weight[0].numel() <= len(source.weight)
-        return self._seen.again(x) if data else None
+        return self._seen.patches(x) if data else None

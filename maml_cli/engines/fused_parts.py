@@ -3,11 +3,16 @@
 Tensors are channels-last; what is per channel has the shape `(1, channels, 1, 1)`.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+X = TypeVar("X")
+Block = Callable[[X, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor, Tensor]]
+"""Of inputs, kernel, gain, bias and epsilon; gives outputs, and the batch's mean and variance."""
 LAYOUT = torch.channels_last
 
 
@@ -43,29 +48,34 @@ def per_channel(values: Tensor) -> Tensor:
     return values.view(1, -1, 1, 1)
 
 
-def mean_of(values: Tensor) -> Tensor:
-    """Per channel."""
-    return values.mean((0, 2, 3), keepdim=True)
-
-
-def without_sign(kernel: Tensor, gain: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel times the sign of the gain, and that sign per channel.
-
-    Pooling may precede a normalisation that increases; where a gain is negative, kernel and gain
-    both change sign.
-    """
-    sign = torch.copysign(torch.ones_like(gain), gain)
-    return times_sign(kernel, sign), per_channel(sign)
-
-
-def times_sign(kernel: Tensor, sign: Tensor) -> Tensor:
-    """Each feature's kernel times its sign."""
-    return kernel * sign.view(-1, 1, 1, 1)
-
-
 def sum_of(values: Tensor) -> Tensor:
     """Per channel."""
     return values.sum((0, 2, 3), keepdim=True)
+
+
+def mean_of(values: Tensor) -> Tensor:
+    """Per channel."""
+    return sum_of(values).mul_(values.shape[1] / values.numel())
+
+
+def of_any_gain(block: Block[X]) -> Block[X]:
+    """The same block for gains of any sign.
+
+    Blocks pool before they normalise, which is the same where the normalisation increases. With a
+    negative gain it is the increasing one of the opposite kernel.
+    """
+
+    @wraps(block)
+    def block_of_any_gain(
+        x: X, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if not (gain < 0).any():
+            return block(x, kernel, gain, bias, eps)
+        sign = torch.copysign(torch.ones_like(gain), gain)
+        y, mean, var = block(x, kernel * sign.view(-1, 1, 1, 1), gain * sign, bias, eps)
+        return y, mean * sign, var
+
+    return block_of_any_gain
 
 
 def at_peaks(pooled: Tensor, like: Tensor, index: Tensor) -> Tensor:

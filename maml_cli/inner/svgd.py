@@ -4,6 +4,7 @@ Source: Liu & Wang 2016, algorithm 1; as an inner loop Yoon et al. 2018 (BMAML),
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,32 +27,38 @@ NOISE_GAMMA = (2.0, 0.2)
 
 
 def direction(
-    x: Tensor, slope: Tensor, *, repulsion: Repulsion = "full", bandwidth: Bandwidth = "pairs"
-) -> Tensor:
-    """`1/M sum_j [k(x_j, x_i) slope_j + d k(x_j, x_i) / d x_j]` for each particle x_i, `(M, D)`.
+    x: Sequence[Tensor],
+    slope: Sequence[Tensor],
+    *,
+    repulsion: Repulsion = "full",
+    bandwidth: Bandwidth = "pairs",
+) -> list[Tensor]:
+    """`1/M sum_j [k(x_j, x_i) slope_j + d k(x_j, x_i) / d x_j]` for each particle x_i.
 
-    `slope` is the gradient of the log-density at each particle, and
-    `k(x_j, x_i) = exp(-|x_i - x_j|^2 / h)` with `h = median |x_i - x_j|^2 / log M`, a constant. The
-    median is over the pairs, or over the whole matrix with its zero diagonal. A repulsion of `half`
-    has half of the kernel's derivative. Both are the published code's. One particle follows its
-    slope.
+    The numbers of M particles are given in parts `(M, D)`, and so is `slope`, the gradient of the
+    log-density at each particle. `k(x_j, x_i) = exp(-|x_i - x_j|^2 / h)` with
+    `h = median |x_i - x_j|^2 / log M`, a constant. The median is over the pairs, or over the whole
+    matrix with its zero diagonal. A repulsion of `half` has half of the kernel's derivative. Both
+    are the published code's. One particle follows its slope.
     """
-    count = len(x)
+    count = len(x[0])
     if count == 1:
-        return slope
-    x = x - x.mean(0)  # differences keep their digits where the particles are close together
+        return list(slope)
+    # Only differences count. They keep their digits where the particles are close together.
+    x = [part - part[:1].detach() for part in x]
     square = _square_distances(x)
     h = (_median(square.detach(), bandwidth) / math.log(count)).clamp_min(1e-30)
     kernel = (-square / h).exp()
     pull = {"full": 2.0, "half": 1.0}[repulsion] / h
     # sum_j k_ij (x_i - x_j) as a product of an M x M matrix with x: fewer passes over x
-    away = pull * (kernel.sum(1).diag() - kernel)
-    return kernel / count @ slope + away / count @ x
+    away = pull * (kernel.sum(1).diag() - kernel) / count
+    drawn = kernel / count
+    return [drawn @ up + away @ part for part, up in zip(x, slope, strict=True)]
 
 
-def _square_distances(x: Tensor) -> Tensor:
+def _square_distances(x: Sequence[Tensor]) -> Tensor:
     """`|x_i - x_j|^2`, `(M, M)`, by products of rows: no tensor of all differences is made."""
-    products = x @ x.T
+    products = torch.stack([part @ part.T for part in x]).sum(0)
     lengths = products.diagonal()
     return (lengths.unsqueeze(1) + lengths - 2 * products).clamp_min(0)
 
@@ -66,23 +73,20 @@ def _median(square: Tensor, bandwidth: Bandwidth) -> Tensor:
     return (ordered[middle // 2] + ordered[-(-middle // 2)]) / 2
 
 
-def prior_slope(phi: Tensors) -> dict[str, Tensor]:
-    """The gradient of the log-prior at each particle.
+def prior_slope(weights: Tensor, precisions: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradient of the log-prior at each particle, with respect to both.
 
-    Weights are N(0, 1/lambda), lambda is Gamma(2, 2) and the noise's precision Gamma(2, 0.2), each
-    with its own logarithm as the variable: `log p(log l) = a log l - b l + constant`.
+    The weights, `(M, D)`, are N(0, 1/lambda). The first column of `precisions`, `(M, 1 or 2)`, is
+    the logarithm of lambda, which is Gamma(2, 2). The second is that of the noise's precision,
+    Gamma(2, 0.2). Of the logarithm of l, `log p(log l) = a log l - b l + constant`.
     """
-    weights = {n: p for n, p in phi.items() if n not in (WEIGHT_PRECISION, NOISE_PRECISION)}
-    precision = phi[WEIGHT_PRECISION].exp()
-    slope = {n: -precision.view(-1, *[1] * (w.dim() - 1)) * w for n, w in weights.items()}
-    squares = torch.stack([_rows(w).square().sum(1) for w in weights.values()]).sum(0)
-    size = sum(w[0].numel() for w in weights.values())
+    of_weights, *of_noise = precisions.exp().unbind(1)
     shape, rate = WEIGHT_GAMMA
-    slope[WEIGHT_PRECISION] = size / 2 + shape - precision * (squares / 2 + rate)
-    if NOISE_PRECISION in phi:
-        shape, rate = NOISE_GAMMA
-        slope[NOISE_PRECISION] = shape - rate * phi[NOISE_PRECISION].exp()
-    return slope
+    size, squares = weights.shape[1], weights.square().sum(1)
+    slopes = [size / 2 + shape - of_weights * (squares / 2 + rate)]
+    shape, rate = NOISE_GAMMA
+    slopes += [shape - rate * precision for precision in of_noise]
+    return -of_weights.unsqueeze(1) * weights, torch.stack(slopes, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +110,28 @@ class SteinDescent:
     def step(
         self, learned: Tensors, memory: Sections, phi: Tensors, gradient: Tensors, at: InnerStep
     ) -> tuple[dict[str, Tensor], Sections]:
-        prior = prior_slope(phi)
-        x = torch.cat([_rows(p) for p in phi.values()], 1)
-        slope = torch.cat([_rows(prior[n] - gradient[n]) for n in phi], 1)
+        names = _weights_and_precisions(phi)
+        x, down = ([_rows(tensors, part) for part in names] for tensors in (phi, gradient))
+        slope = [up - part for up, part in zip(prior_slope(*x), down, strict=True)]
         moved = direction(x, slope, repulsion=self.repulsion, bandwidth=self.bandwidth)
-        sizes = [p[0].numel() for p in phi.values()]
-        parts = (x + self.rate * moved).split_with_sizes(sizes, 1)
-        return {n: new.reshape(p.shape) for (n, p), new in zip(phi.items(), parts, strict=True)}, {}
+        after: dict[str, Tensor] = {}
+        for part, start, way in zip(names, x, moved, strict=True):
+            rows = torch.add(start, way, alpha=self.rate)
+            sizes = [phi[n][0].numel() for n in part]
+            columns = rows.split_with_sizes(sizes, 1)
+            after |= {n: c.reshape(phi[n].shape) for n, c in zip(part, columns, strict=True)}
+        return after, {}
 
     def learned_rates(self, learned: Tensors) -> dict[str, list[float]]:
         return {}
 
 
-def _rows(tensor: Tensor) -> Tensor:
-    """One row per particle."""
-    return tensor.reshape(len(tensor), -1)
+def _weights_and_precisions(phi: Tensors) -> tuple[list[str], list[str]]:
+    """Their names; the weights' own precision is the first."""
+    precisions = [n for n in (WEIGHT_PRECISION, NOISE_PRECISION) if n in phi]
+    return [n for n in phi if n not in precisions], precisions
+
+
+def _rows(tensors: Tensors, names: Sequence[str]) -> Tensor:
+    """One row per particle of the named tensors' numbers, `(M, D)`."""
+    return torch.cat([tensors[n].reshape(len(tensors[n]), -1) for n in names], 1)

@@ -161,11 +161,14 @@ def _begin(
     if found is None:
         return state, [], remarks
     state.restore(found.content)
-    notes = [
-        *found.problems,
-        *other_machine(found.content["machine"], parts.machine),
-        f"goes on after iteration {state.iteration} from {found.path}",
-    ]
+    notes = [*found.problems, f"goes on after iteration {state.iteration} from {found.path}"]
+    for name, (before, now) in other_machine(found.content["machine"], parts.machine).items():
+        notes.append(
+            f"{name} was {before}, is {now}: the run goes on, but its result need not be bit for "
+            "bit that of an uninterrupted one"
+        )
+        if state.iteration:
+            remarks.append(f"{name} {before} until iteration {state.iteration}, then {now}")
     best, state.scores = checkpoints.best(state.scores), checkpoints.present(state.scores)
     if lost := sorted(epoch + 1 for epoch in best if epoch not in state.scores):
         epochs = ", ".join(map(str, lost))

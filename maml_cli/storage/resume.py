@@ -73,14 +73,13 @@ def _stored(config: str, place: object) -> dict[str, Any]:
         raise CheckpointError(f"{place}: the configuration stored there: {error}") from error
 
 
-def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """One remark for each difference, such as of torch's version, that may change the last bits."""
-    return [
-        f"{name} was {before.get(name)}, is {value}: the run goes on, but its result need not be "
-        "bit for bit that of an uninterrupted one"
+def other_machine(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What may change the last bits of a result, such as torch's version: before, and now."""
+    return {
+        name: (printable(str(before.get(name))), str(value))
         for name, value in now.items()
         if before.get(name) != value
-    ]
+    }
 
 
 def _value(config: Mapping[str, Any], key: str) -> Any:

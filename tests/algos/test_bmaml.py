@@ -41,8 +41,7 @@ def bmaml(network=None, source=None, **changes):
 def no_prior(monkeypatch):
     """A density without a prior, whose noise begins with the precision 1."""
     monkeypatch.setattr(particles, "LOG_NOISE_PRECISION", 0.0)
-    zeros = {"prior_slope": lambda phi: {n: torch.zeros_like(p) for n, p in phi.items()}}
-    monkeypatch.setattr(svgd, "prior_slope", zeros["prior_slope"])
+    monkeypatch.setattr(svgd, "prior_slope", lambda *parts: [p.new_zeros(p.shape) for p in parts])
 
 
 def step(made):

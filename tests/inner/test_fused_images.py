@@ -66,7 +66,9 @@ def passes(norm, x, params):
     return norm
 
 
-def test_images_seen_again_are_computed_by_their_patches(monkeypatch):
+@pytest.mark.parametrize(("channels", "times"), [(1, 6), (3, 4)])
+def test_images_seen_again_are_computed_by_their_patches(monkeypatch, channels, times):
+    """Of one channel at first sight, too."""
     used = []
     block = fused_images.block
     monkeypatch.setattr(
@@ -74,34 +76,34 @@ def test_images_seen_again_are_computed_by_their_patches(monkeypatch):
     )
     generator = torch.Generator().manual_seed(3)
     params = {
-        "b.conv.weight": torch.randn(9, 1, 3, 3, generator=generator).requires_grad_(),
-        "b.conv.bias": torch.randn(9, generator=generator),
+        "b.conv.weight": torch.randn(27, channels, 3, 3, generator=generator).requires_grad_(),
+        "b.conv.bias": torch.randn(27, generator=generator),
     }
-    support, queries = torch.rand(2, 5, 1, 6, 6, generator=generator)
+    support, queries = torch.rand(2, 5, channels, 6, 6, generator=generator)
     seen = Seen()
     for _ in range(3):
         for x in (support, queries):
             found = passes(FusedBatchStats(seen), x[:], params).statistics  # a view of the same
             torch.testing.assert_close(found, passes(BatchStats(), x, params).statistics)
-    assert len(used) == 4
-    assert used[0] is used[2]  # computed once
+    assert len(used) == times
+    assert used[-3] is used[-1]  # computed once
     support.add_(1)
-    passes(FusedBatchStats(seen), support, params)
-    assert len(used) == 4  # other values are other images
+    found = passes(FusedBatchStats(seen), support, params).statistics
+    torch.testing.assert_close(found, passes(BatchStats(), support, params).statistics)
 
 
 def test_images_that_are_drawn_anew_are_forgotten():
     seen = Seen()
-    drawn = [torch.rand(2, 1, 6, 6) for _ in range(3 * KEPT)]
-    assert [seen.again(x) for x in drawn] == [None] * len(drawn)
-    assert seen.again(drawn[0]) is None
-    assert seen.again(drawn[-1]) is not None
+    drawn = [torch.rand(2, 3, 6, 6) for _ in range(3 * KEPT)]
+    assert [seen.patches(x) for x in drawn] == [None] * len(drawn)
+    assert seen.patches(drawn[0]) is None
+    assert seen.patches(drawn[-1]) is not None
 
 
 @pytest.mark.parametrize("filters", [8, 9])
 def test_only_patches_smaller_than_the_outputs_are_worth_it(monkeypatch, filters):
     asked = []
-    monkeypatch.setattr(Seen, "again", lambda _, x: asked.append(x))
+    monkeypatch.setattr(Seen, "patches", lambda _, x: asked.append(x))
     params = {"b.conv.weight": torch.rand(filters, 1, 3, 3, requires_grad=True)}
     params["b.conv.bias"] = torch.zeros(filters)
     passes(FusedBatchStats(Seen()), torch.rand(2, 1, 6, 6), params)

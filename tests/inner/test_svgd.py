@@ -5,12 +5,7 @@ import math
 import pytest
 import torch
 
-from maml_cli.inner.svgd import (
-    NOISE_PRECISION,
-    WEIGHT_PRECISION,
-    direction,
-    prior_slope,
-)
+from maml_cli.inner.svgd import direction, prior_slope
 
 CODE = {"repulsion": "half", "bandwidth": "matrix"}
 
@@ -18,7 +13,7 @@ CODE = {"repulsion": "half", "bandwidth": "matrix"}
 def of_standard_normal(*x, **switches):
     """The direction of particles on a line, whose density is N(0, 1)."""
     points = torch.tensor(x, dtype=torch.float64).unsqueeze(1)
-    return direction(points, -points, **switches).squeeze(1).tolist()
+    return direction([points], [-points], **switches)[0].squeeze(1).tolist()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +57,7 @@ def test_the_place_of_all_particles_together_costs_no_digits():
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(-8, 9, (4, 3), generator=generator) / 8
     slope = torch.randn(4, 3, generator=generator)
-    torch.testing.assert_close(direction(x + 4096, slope), direction(x, slope))
+    torch.testing.assert_close(direction([x + 4096], [slope]), direction([x], [slope]))
 
 
 def test_the_repulsion_is_the_kernels_gradient():
@@ -78,7 +73,10 @@ def test_the_repulsion_is_the_kernels_gradient():
         kernel = (-(at - x[i]).square().sum(1) / h).exp()
         (gradient,) = torch.autograd.grad(kernel.sum(), at)
         expected[i] = ((kernel.unsqueeze(1) * slope).sum(0) + gradient.sum(0)).detach() / 5
-    torch.testing.assert_close(direction(x, slope), expected)
+    (found,) = direction([x], [slope])
+    torch.testing.assert_close(found, expected)
+    parts = direction(x.split([3, 4], 1), slope.split([3, 4], 1))  # one distance for all parts
+    torch.testing.assert_close(torch.cat(parts, 1), expected)
 
 
 def test_the_priors_slope_is_its_logarithms_gradient():
@@ -88,20 +86,18 @@ def test_the_priors_slope_is_its_logarithms_gradient():
     def drawn(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    phi = {"w": drawn(2, 3, 4), "b": drawn(2, 3)}
-    phi |= {WEIGHT_PRECISION: drawn(2), NOISE_PRECISION: drawn(2)}
-    phi = {n: p.requires_grad_() for n, p in phi.items()}
-    weight, noise = phi[WEIGHT_PRECISION], phi[NOISE_PRECISION]
+    weights, precisions = drawn(2, 15).requires_grad_(), drawn(2, 2).requires_grad_()
     gammas = [
         torch.distributions.Gamma(torch.tensor(2.0).double(), torch.tensor(rate).double())
         for rate in (2.0, 0.2)
     ]
     density = sum(
         gamma.log_prob(log.exp()).sum() + log.sum()
-        for gamma, log in zip(gammas, (weight, noise), strict=True)
+        for gamma, log in zip(gammas, precisions.unbind(1), strict=True)
     )
-    for i in range(2):
-        normal = torch.distributions.Normal(0.0, (-0.5 * weight[i]).exp())
-        density = density + normal.log_prob(phi["w"][i]).sum() + normal.log_prob(phi["b"][i]).sum()
-    expected = dict(zip(phi, torch.autograd.grad(density, list(phi.values())), strict=True))
-    torch.testing.assert_close(prior_slope(phi), expected)
+    for row, log in zip(weights, precisions[:, 0], strict=True):
+        density = density + torch.distributions.Normal(0.0, (-0.5 * log).exp()).log_prob(row).sum()
+    expected = torch.autograd.grad(density, [weights, precisions])
+    torch.testing.assert_close(prior_slope(weights, precisions), expected)
+    alone = prior_slope(weights, precisions[:, :1])  # of classes there is no noise
+    torch.testing.assert_close(alone[1], expected[1][:, :1])
