@@ -89,6 +89,10 @@ def test_it_predicts_as_maml_adapt_does(run, tmp_path):
     model = maml_cli.load(run)
     support = model.images(sorted((tmp_path / "known").rglob("*.png")))
     queries = model.images(sorted((tmp_path / "unknown").rglob("*.png")))
+    with pytest.raises(UsageError, match=r"give a list, images\(\['a.png'\]\)"):
+        model.images("a.png")
+    with pytest.raises(DataError, match=r"none\.png: no such file"):
+        model.images([tmp_path / "none.png"])
     found = model.adapt(support, torch.tensor([0, 1, 1, 2])).predict(queries)
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-4, rtol=0)
 

@@ -77,14 +77,19 @@ class Model:
     def images(self, paths: Sequence[str | PathLike[str]]) -> Tensor:
         """Pictures as the networks receive them, `(pictures, channels, height, width)`.
 
-        Raises UsageError if the run's data set has no pictures, DataError if one cannot be read.
+        Raises UsageError if the run's data set has no pictures or the paths are no list, DataError
+        if a picture cannot be read.
         """
         dataset = self._experiment.dataset
+        if isinstance(paths, str | PathLike):
+            raise UsageError(f"images({str(paths)!r}): give a list, images([{str(paths)!r}])")
         if not isinstance(dataset, ImageDataset):
             raise UsageError(f"{self._folder} was trained on {dataset.name}, which has no pictures")
         record = read_record(RunFolder(self._folder).data)
         form = dataset.picture_form(record.values if record else None)
         files = [Path(path).resolve() for path in paths]
+        if missing := [file for file in files if not file.is_file()]:
+            raise DataError(*(f"{file}: no such file" for file in missing))
         folders = {file.parent: FolderFiles(file.parent) for file in files}
         pictures = [Picture(folders[f.parent], f"{f.parent.name}/{f.name}") for f in files]
         pixels = np.empty((len(files), *form.shape), np.uint8)
