@@ -111,6 +111,14 @@ def test_curves(tmp_path):
     before = maml_cli.load(run, "eval.inner_steps=0").adapt(x, x.sin())
     error = [((m.predict(x) - x.sin()) ** 2).mean() for m in (before, model)]
     assert error[1] < error[0]
+    lists = maml_cli.load(run, "eval.inner_steps=3").adapt(x.tolist(), x.sin().tolist())
+    torch.testing.assert_close(lists.predict(x.tolist()), model.predict(x))
+    with pytest.raises(UsageError, match=r"query_x has the shape \[10\]: give \['queries', 1\]"):
+        model.predict(x[:, 0])
+    with pytest.raises(UsageError, match="query_x has numbers that are not finite"):
+        model.predict(x / 0)
+    with pytest.raises(UsageError, match="support_y has numbers that are not finite"):
+        maml_cli.load(run).adapt(x, x * torch.nan)
     with pytest.raises(UsageError, match="has no pictures"):
         maml_cli.load(run).images(["a.png"])
 
