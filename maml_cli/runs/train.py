@@ -29,6 +29,7 @@ from maml_cli.storage.files import locked, write_atomically
 from maml_cli.storage.resume import other_machine, require_same_config
 from maml_cli.storage.run_folder import RunFolder
 from maml_cli.storage.shared_checkpoints import SharedCheckpoints
+from maml_cli.training.batches import Batches
 from maml_cli.training.loop import Trainer
 from maml_cli.training.signals import Stop, StopRequests
 from maml_cli.training.state import RunState
@@ -109,7 +110,10 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
 
         trainer = Trainer(
             engine=parts.engine,
-            source=training_source(source, experiment.train.task_pool, experiment.run.seed),
+            batches=Batches(
+                training_source(source, experiment.train.task_pool, experiment.run.seed),
+                experiment.train.tasks_per_batch,
+            ),
             settings=experiment.train,
             checkpoints=checkpoints,
             metadata={

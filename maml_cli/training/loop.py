@@ -12,9 +12,10 @@ from maml_cli.core.errors import DivergedError, ProcessLost
 from maml_cli.core.records import EpochRecord, IterationRecord, Sink
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.stats import Estimate
-from maml_cli.core.types import Progress, TaskSource
+from maml_cli.core.types import Progress
 from maml_cli.engines.engine import Engine
 from maml_cli.storage.checkpoint import Checkpoints
+from maml_cli.training.batches import Batches
 from maml_cli.training.clipping import clip
 from maml_cli.training.finite import diverged, is_finite, where_finite
 from maml_cli.training.signals import Stop, StopRequests
@@ -28,10 +29,10 @@ SKIP_LIMIT = 100
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Fits meta-parameters to the training episodes of a source."""
+    """Fits meta-parameters to batches of training episodes."""
 
     engine: Engine
-    source: TaskSource
+    batches: Batches
     settings: TrainSettings
     checkpoints: Checkpoints
     metadata: Mapping[str, Any]
@@ -68,9 +69,7 @@ class Trainer:
             started = time.perf_counter()
             progress = self._progress(run.iteration, run.epoch)
             with self.stop.interruptible():
-                tasks = self.settings.tasks_per_batch
-                batch = self.engine.algorithm.batch_number(run.iteration)
-                episodes = self.source.episodes("train", batch * tasks, tasks)
+                episodes = self.batches.at(self.engine.algorithm.batch_number(run.iteration))
                 step = self.engine.meta_gradient(run.params, episodes, progress)
             self._update(run, step, self.engine.algorithm.outer_lr(progress))
             run.iteration += 1

@@ -8,6 +8,7 @@ from maml_cli.core.objective import REGRESSION
 from maml_cli.core.types import Episode
 from maml_cli.data.sampler import episode_keys
 from maml_cli.data.task_pool import runs_of, training_source
+from maml_cli.training.batches import Batches
 
 
 class Numbers:
@@ -81,3 +82,14 @@ def test_waves_and_their_noise_come_back_with_other_keys(run_settings):
     assert all(torch.equal(one, other) for one, other in zip(endless[:5], again[:5], strict=True))
     assert torch.equal(again.key, source.episodes("train", 8, 4).key)
     assert not torch.equal(again.key, endless.key)
+
+
+@pytest.mark.parametrize("pool", [None, 7])
+def test_batches_of_noisy_curves_are_the_same_to_the_last_bit(run_settings, pool):
+    run = run_settings(ways=1, shots=5, queries=5, seed=9)
+    curves = shipped("dataset", "sinusoid", noise=0.1).load(run, torch.device("cpu"))
+    source = training_source(curves, pool, run.seed)
+    drawn = Batches(source, 3)
+    for number in (0, 1, 40, 700):
+        expected = source.episodes("train", 3 * number, 3)
+        assert all(torch.equal(a, b) for a, b in zip(drawn.at(number), expected, strict=True))
