@@ -89,6 +89,10 @@ def test_it_predicts_as_maml_adapt_does(run, tmp_path):
     model = maml_cli.load(run)
     support = model.images(sorted((tmp_path / "known").rglob("*.png")))
     queries = model.images(sorted((tmp_path / "unknown").rglob("*.png")))
+    with pytest.raises(UsageError, match=r"give a list, images\(\['a.png'\]\)"):
+        model.images("a.png")
+    with pytest.raises(DataError, match=r"none\.png: no such file"):
+        model.images([tmp_path / "none.png"])
     found = model.adapt(support, torch.tensor([0, 1, 1, 2])).predict(queries)
     torch.testing.assert_close(found, torch.tensor(expected), atol=1e-4, rtol=0)
 
@@ -107,6 +111,14 @@ def test_curves(tmp_path):
     before = maml_cli.load(run, "eval.inner_steps=0").adapt(x, x.sin())
     error = [((m.predict(x) - x.sin()) ** 2).mean() for m in (before, model)]
     assert error[1] < error[0]
+    lists = maml_cli.load(run, "eval.inner_steps=3").adapt(x.tolist(), x.sin().tolist())
+    torch.testing.assert_close(lists.predict(x.tolist()), model.predict(x))
+    with pytest.raises(UsageError, match=r"query_x has the shape \[10\]: give \['queries', 1\]"):
+        model.predict(x[:, 0])
+    with pytest.raises(UsageError, match="query_x has numbers that are not finite"):
+        model.predict(x / 0)
+    with pytest.raises(UsageError, match="support_y has numbers that are not finite"):
+        maml_cli.load(run).adapt(x, x * torch.nan)
     with pytest.raises(UsageError, match="has no pictures"):
         maml_cli.load(run).images(["a.png"])
 

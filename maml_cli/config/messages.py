@@ -95,6 +95,8 @@ def invalid(key: str, value: Any, error: ErrorDetails, fields: Mapping[str, Fiel
         return f"{key} is missing: {must}{meaning}"
     if error["type"] == "string_type" and value is not None:
         return f"{key}={typed(value)}: {must}; quote it: {key}=\"'{typed(value)}'\"{meaning}"
+    if error["type"] == "list_type" and value is not None:
+        return f"{key}={typed(value)}: {must}; write {key}=[{typed(value)}]{meaning}"
     return f"{key}={typed(value)}: {must}{meaning}"
 
 

@@ -218,6 +218,8 @@ def _scale(columns: Columns) -> list[str]:
         return []
     said = ", ".join(
         f"{c.name} (mean {c.mean:.6g}, deviation {c.deviation:.6g})"
+        if (c.low < c.high or c.deviation != 1.0)
+        else f"{c.name} (always {c.mean:.6g}, which tells networks nothing)"
         for c in (*columns.inputs, *columns.outputs)
     )
     unit = ""

@@ -5,6 +5,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from maml_cli.core.errors import DataError
@@ -12,6 +13,8 @@ from maml_cli.core.limits import TABLE_BYTES
 from maml_cli.core.regular_files import read_regular
 
 DELIMITERS = ",;\t"
+SAMPLE = 20
+"""Lines by which the delimiter is found."""
 
 Faults = list[tuple[int, str]]
 """What is wrong with a file: a line, and what is wrong there."""
@@ -51,8 +54,8 @@ class CsvTable:
 def read_table(key: str, path: Path, faults: Faults) -> CsvTable:
     """The table in a file; adds a fault for each row that has too many cells, or too few.
 
-    The delimiter is a comma, a semicolon or a tab, whichever the first line has most of. Raises
-    DataError, which names the `key` that named the file.
+    The delimiter is a comma, a semicolon or a tab: the one by which most of the first lines have as
+    many cells as the header. Raises DataError, which names the `key` that named the file.
     """
     where = f"{key}={path}"
     try:
@@ -61,12 +64,14 @@ def read_table(key: str, path: Path, faults: Faults) -> CsvTable:
         raise DataError(f"{where}: is not UTF-8 ({error}): save it as CSV in UTF-8") from None
     except OSError as error:
         raise DataError(f"{where}: {error.strerror}: name a CSV file") from None
-    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
-    file = io.StringIO(text, newline="")
-    reader = csv.reader(file, delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=_delimiter(text), skipinitialspace=True
+    )
     rows, numbers = [], []
     try:
-        header = tuple(cell.strip() for cell in next(reader, []))
+        found = (tuple(map(str.strip, row)) for row in reader)
+        header = next(filter(any, found), ())
+        first = reader.line_num
         for row in reader:
             if not any(map(str.strip, row)):
                 continue
@@ -74,12 +79,26 @@ def read_table(key: str, path: Path, faults: Faults) -> CsvTable:
                 rows.append([cell.strip() for cell in row])
                 numbers.append(reader.line_num)
             else:
-                said = f"has {len(row)} cells; line 1 names {len(header)}"
+                said = f"has {len(row)} cells; line {first} names {len(header)}"
                 faults.append((reader.line_num, said))
     except csv.Error as error:
         raise DataError(f"{where}: line {reader.line_num}: {error}") from None
     _require_names(where, header)
     return CsvTable(header=header, rows=rows, lines=numbers)
+
+
+def _delimiter(text: str) -> str:
+    lines = list(islice((line for line in io.StringIO(text) if line.strip()), SAMPLE))
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+        try:
+            header, *rows = [len(row) for row in reader] or [0]
+        except csv.Error:  # it is told with its line when the whole text is read
+            return -1, 0
+        return (rows.count(header) if header > 1 else -1), header
+
+    return max(DELIMITERS, key=fit)
 
 
 def _require_names(where: str, header: Sequence[str]) -> None:

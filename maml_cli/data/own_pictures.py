@@ -18,7 +18,7 @@ from maml_cli.core.types import Episode
 from maml_cli.data.archives import ARCHIVES, is_archive, open_archive
 from maml_cli.data.class_names import composed
 from maml_cli.data.files import Files, FolderFiles, SingleFile, name_within
-from maml_cli.data.formats import is_picture
+from maml_cli.data.formats import is_picture, passed_over
 from maml_cli.data.pictures import Picture, PictureClass, PictureForm, decoded, surveyed
 from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.sampler import episode_keys
@@ -33,6 +33,8 @@ class OwnPictures:
     queries: Sequence[Picture]
     truth: Sequence[int] | None
     """The number of each query's class, if their folders tell it."""
+    said: Sequence[str] = ()
+    """What was passed over."""
 
     @property
     def labels(self) -> list[str]:
@@ -52,8 +54,10 @@ def find_own_pictures(support: Path, query: Path) -> OwnPictures:
     it should be.
     """
     problems: list[str] = []
+    said: list[str] = []
     shown, asked = (
-        _pictures(name, path, problems) for name, path in (("support", support), ("query", query))
+        _pictures(name, path, problems, said)
+        for name, path in (("support", support), ("query", query))
     )
     classes = _classes(shown)
     query_classes = _classes(asked, {c.label for c in classes})
@@ -74,12 +78,13 @@ def find_own_pictures(support: Path, query: Path) -> OwnPictures:
     if problems:
         raise DataError(*map(_printable, problems))
     if not in_classes:
-        return OwnPictures(classes=classes, queries=asked, truth=None)
+        return OwnPictures(classes=classes, queries=asked, truth=None, said=said)
     numbers = {c.label: number for number, c in enumerate(classes)}
     return OwnPictures(
         classes=classes,
         queries=list(chain.from_iterable(c.pictures for c in query_classes)),
         truth=[numbers[c.label] for c in query_classes for _ in c.pictures],
+        said=said,
     )
 
 
@@ -103,10 +108,10 @@ class OwnTask:
         self.input_shape: tuple[int, ...] = form.shape
         self.counts = counts = [len(c.pictures) for c in own.classes]
         self.objective = class_balanced([len(rows) for rows in balanced_sets(counts)[0]])
-        self.remarks: tuple[str, ...] = ()
+        self.remarks: tuple[str, ...] = (*own.said,)
         if len(set(counts)) > 1:
             said = f"Classes have {min(counts)} to {max(counts)} pictures"
-            self.remarks = (f"{said}; each class has the same weight.",)
+            self.remarks += (f"{said}; each class has the same weight.",)
         self.output_size = len(own.classes)
         self.train_classes = train_classes
         support = list(chain.from_iterable(c.pictures for c in own.classes))
@@ -161,13 +166,23 @@ def network_inputs(pixels: NDArray[np.uint8], form: PictureForm) -> Tensor:
     return torch.from_numpy(pixels).float().mul_(scale).add_(shift)
 
 
-def _pictures(name: str, path: Path, problems: list[str]) -> list[Picture]:
+def _pictures(name: str, path: Path, problems: list[str], said: list[str]) -> list[Picture]:
     files = _files(name, path, problems)
     if files is None:
         return []
     pictures = [Picture(files, file) for file in files.names if is_picture(file)]
     if not pictures:
         problems.append(f"{name}={path}: no picture is in it")
+    if others := passed_over(files.names):
+        said.append(f"{name}: passed over {others}.")
+    folders, with_pictures = (
+        {file.rpartition("/")[0] for file in names}
+        for names in (files.names, [picture.name for picture in pictures])
+    )
+    for folder in sorted(folders - with_pictures):
+        inside = any(other.startswith(f"{folder}/") for other in with_pictures)
+        if pictures and not inside and "/" in folder:
+            said.append(f"{name}: {_printable(name_within(files, folder))} holds no picture.")
     return pictures
 
 

@@ -126,7 +126,7 @@ def _no_grid(inputs: Sequence[Column]) -> str:
     """Why there cannot be a grid; empty if there can."""
     unknown = [c.name for c in inputs if not c.low < c.high]
     if unknown:
-        said = f"the run knows no range of {', '.join(unknown)}"
+        said = f"the run knows no range of {', '.join(unknown)}, or training had one value of it"
     elif _per_input(len(inputs)) < FEWEST_PER_INPUT:
         said = (
             f"a grid over {len(inputs)} inputs with {FEWEST_PER_INPUT} points each would have "
@@ -142,7 +142,8 @@ def _outside(key: str, x: Numbers, inputs: Sequence[Column]) -> list[str]:
     remarks = []
     for column, values in zip(inputs, x.T, strict=True):
         outside = (values < column.low) | (values > column.high)
-        if column.low < column.high and outside.any():
+        known = (column.low, column.high) != (0.0, 0.0)
+        if known and outside.any():
             remarks.append(
                 f"{outside.sum()} of {len(values)} points of {key} lie outside of the trained "
                 f"range of {column.name}, {column.low:.6g} to {column.high:.6g}: they reach from "

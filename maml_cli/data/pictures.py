@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from maml_cli.core.errors import DataError
 from maml_cli.data.faults import refusal
-from maml_cli.data.files import Files
+from maml_cli.data.files import Files, name_within
 from maml_cli.data.formats import opened, turn
 from maml_cli.data.pixel_values import RangeUnknown, Survey, ValueRange, deep_values, survey
 from maml_cli.data.progress import tracked
@@ -34,7 +34,8 @@ class Picture(NamedTuple):
     name: str
 
     def __str__(self) -> str:
-        return f"{self.files.path}: {self.name}"
+        path, within = self.files.path, name_within(self.files, self.name)
+        return str(path / within) if path.is_dir() else f"{path}: {within}"
 
 
 class PictureClass(NamedTuple):

@@ -64,7 +64,7 @@ def roles_in(
         if missing := [name for name in names if name not in header]:
             problems.append(
                 f"dataset.{role}: there is no column {' or '.join(missing)}; the first line names "
-                f"{', '.join(header)}"
+                f"{_shown(header)}"
             )
     used = [name for names in told.values() for name in names]
     if twice := sorted({name for name in used if used.count(name) > 1}):
@@ -83,10 +83,16 @@ def roles_in(
     inputs = inputs or [name for name in header if name not in used]
     if not (keys and inputs and outputs):
         problems.append(
-            f"the first line names {', '.join(header)}, but a key, an input and an output are "
+            f"the first line names {_shown(header)}, but a key, an input and an output are "
             "needed: dataset.keys, dataset.inputs and dataset.outputs name columns"
         )
     return Roles(keys=keys, inputs=inputs, outputs=outputs, split=split)
+
+
+def _shown(header: Sequence[str]) -> str:
+    """The columns; of one that may be several, what would have made several of it."""
+    one = " (one column; commas, semicolons or tabs would separate columns)"
+    return ", ".join(header) + (one if len(header) == 1 else "")
 
 
 def tasks_in(table: CsvTable, roles: Roles, faults: Faults) -> list[TaskPoints]:

@@ -182,8 +182,12 @@ def _run(file: Path, results: RunResults, damaged: dict[Path, Damaged]) -> Run |
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """The results of runs anywhere in it, and files of any name in it, kept by hand."""
-    return sorted({*results_within(folder), *folder.glob("*.json")})
+    """The results of runs anywhere in it, and files of any name in it, kept by hand.
+
+    Other files in the folder of a run are the run's own: earlier results, scores, data.
+    """
+    kept = [] if RunFolder(folder).config.is_file() else folder.glob("*.json")
+    return sorted({*results_within(folder), *kept})
 
 
 def _state(folder: Path) -> str:

@@ -42,8 +42,8 @@ def terminal(report: Report) -> Group:
         if section.kind == "register":
             continue
         table = Table(box=box.SIMPLE_HEAD, title=escape(section.title), title_justify="left")
-        for place, name in enumerate(section.header):
-            table.add_column(escape(name), overflow="fold", min_width=None if place else 10)
+        for name in section.header:
+            table.add_column(escape(name), overflow="fold")
         for row in section.rows:
             table.add_row(*map(escape, row))
         shown += [table, *(Text(note, style="dim") for note in section.notes), Text()]

@@ -17,8 +17,9 @@ from maml_cli.reporting.figures import write_png
 from maml_cli.reporting.fits import Fit, csv_text, markdown, score, shown, terminal_table
 from maml_cli.reporting.fits_figure import fit_figure
 from maml_cli.reporting.format import count
+from maml_cli.runs.adapted import AdaptedModule
 from maml_cli.runs.evaluation import bands
-from maml_cli.runs.model import AdaptedModule, Model
+from maml_cli.runs.model import Model
 from maml_cli.runs.trained import claim
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder

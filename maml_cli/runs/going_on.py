@@ -11,6 +11,7 @@ from maml_cli.core.plain_text import printable
 from maml_cli.core.types import Progress
 from maml_cli.core.yaml_text import read_mapping
 from maml_cli.engines.engine import Engine
+from maml_cli.reporting.format import count
 from maml_cli.storage.checkpoint import Found
 from maml_cli.storage.files import storing
 from maml_cli.storage.run_folder import RunFolder
@@ -22,10 +23,12 @@ class Extension:
 
     before: int
     epochs: int
+    arguments: str
+    """What its command gets for that."""
 
-    def remark(self) -> str:
-        """For every table."""
-        return f"trained for {self.before} epochs, and then on to {self.epochs}"
+    def remark(self, done: int) -> str:
+        """For every table, of a run that ended after `done` epochs."""
+        return f"trained for {count(done, 'epoch', 'epochs')}, and then on to {self.epochs}"
 
     def notes(self, engine: Engine, iteration: int, per_epoch: int) -> list[str]:
         """What schedules that end with the last epoch do at this iteration."""
@@ -54,17 +57,21 @@ class Extension:
 
 
 def extension(found: Found, experiment: Experiment) -> Extension | None:
-    """The extension of the run with this checkpoint, if it is given more epochs."""
-    before: int = read_mapping(found.content["config"])["train"]["epochs"]
-    epochs = experiment.train.epochs
-    return Extension(before=before, epochs=epochs) if epochs > before else None
+    """The extension of the run with this checkpoint, if it is given more epochs or patience."""
+    train = read_mapping(found.content["config"])["train"]
+    before, epochs, patience = train["epochs"], experiment.train.epochs, experiment.train.patience
+    longer = [f"train.epochs={epochs}"] if epochs > before else []
+    if train.get("patience") != patience:
+        longer.append(f"train.patience={'null' if patience is None else patience}")
+    arguments = " ".join(longer)
+    return Extension(before=before, epochs=epochs, arguments=arguments) if longer else None
 
 
 def set_aside(files: RunFolder, epochs: int) -> None:
     """Rename the results of a run that is trained on: nothing is lost, and it is not done."""
     with storing(files.path):
         kept = (files.predictions_csv, files.classes, files.confusion, files.features)
-        for path in (files.results, files.table, files.scores, *kept):
+        for path in (files.results, files.table, files.scores, *kept, *files.pictures):
             if path.exists():
                 path.replace(path.with_name(f"{path.stem}-{epochs}-epochs{path.suffix}"))
 
@@ -73,7 +80,7 @@ def command_of(found: Found, experiment: Experiment) -> str:
     """The command that repeats the run: its first one, with the epochs that it has now."""
     command = printable(found.content.get("command") or experiment.command)
     longer = extension(found, experiment)
-    return command if longer is None else f"{command} train.epochs={longer.epochs}"
+    return command if longer is None else f"{command} {longer.arguments}"
 
 
 def way_on(experiment: Experiment, output_dir: Path) -> str:

@@ -1,21 +1,20 @@
-"""A trained run in Python: adapt it to examples, ask for predictions, take them as a module."""
+"""A trained run in Python: adapt it to the examples of a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from maml_cli.core.algorithm import MetaParameters, flat, misfits, nested
+from maml_cli.core.algorithm import misfits
 from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.objective import CLASSIFICATION, REGRESSION, Objective, class_balanced
-from maml_cli.core.precision import widest
 from maml_cli.core.types import Episode
-from maml_cli.data.columns import Column, Columns, CurveDataset
+from maml_cli.data.columns import Columns, CurveDataset
 from maml_cli.data.files import FolderFiles
 from maml_cli.data.inventory import ImageDataset
 from maml_cli.data.own_pictures import network_inputs
@@ -24,13 +23,11 @@ from maml_cli.data.pixel_values import RangeUnknown
 from maml_cli.data.record import read_record
 from maml_cli.data.sampler import episode_keys
 from maml_cli.data.support_sets import balanced_sets, stacked
-from maml_cli.runs.assembly import Answers, Assembly, assemble
+from maml_cli.runs.adapted import AdaptedModel, AdaptedModule, Scales, finite, scale_of, seen
+from maml_cli.runs.assembly import assemble
 from maml_cli.runs.devices import choose_device
 from maml_cli.runs.trained import load_trained
 from maml_cli.storage.run_folder import RunFolder
-
-Scales = Mapping[str, Tensor]
-"""Of `inputs` and `outputs`, where they are numbers with names: see `_scale`."""
 
 
 @dataclass(kw_only=True)
@@ -77,14 +74,19 @@ class Model:
     def images(self, paths: Sequence[str | PathLike[str]]) -> Tensor:
         """Pictures as the networks receive them, `(pictures, channels, height, width)`.
 
-        Raises UsageError if the run's data set has no pictures, DataError if one cannot be read.
+        Raises UsageError if the run's data set has no pictures or the paths are no list, DataError
+        if a picture cannot be read.
         """
         dataset = self._experiment.dataset
+        if isinstance(paths, str | PathLike):
+            raise UsageError(f"images({str(paths)!r}): give a list, images([{str(paths)!r}])")
         if not isinstance(dataset, ImageDataset):
             raise UsageError(f"{self._folder} was trained on {dataset.name}, which has no pictures")
         record = read_record(RunFolder(self._folder).data)
         form = dataset.picture_form(record.values if record else None)
         files = [Path(path).resolve() for path in paths]
+        if missing := [file for file in files if not file.is_file()]:
+            raise DataError(*(f"{file}: no such file" for file in missing))
         folders = {file.parent: FolderFiles(file.parent) for file in files}
         pictures = [Picture(folders[f.parent], f"{f.parent.name}/{f.name}") for f in files]
         pixels = np.empty((len(files), *form.shape), np.uint8)
@@ -98,7 +100,7 @@ class Model:
             ) from None
         return network_inputs(pixels, form)
 
-    def adapt(self, support_x: Tensor, support_y: Tensor) -> "AdaptedModel":
+    def adapt(self, support_x: Tensor, support_y: Tensor) -> AdaptedModel:
         """The model of one task, from its support set.
 
         For classes, `support_x` is `(examples, channels, height, width)` and `support_y` holds
@@ -106,6 +108,7 @@ class Model:
         `(points, numbers)`, in the units of the data set. Raises UsageError if that does not fit
         the run.
         """
+        support_x, support_y = finite("support_x", support_x), finite("support_y", support_y)
         if len(support_x) != len(support_y) or not len(support_x):
             raise UsageError(
                 f"support_x has {len(support_x)} examples and support_y {len(support_y)}: give "
@@ -125,9 +128,9 @@ class Model:
                     f"support_x and support_y have {given[0]} and {given[1]} numbers for each "
                     f"point; the run was trained on {wanted[0]} and {wanted[1]}"
                 )
-            scales = {n: _scale(part) for n, part in self.columns._asdict().items()}
-            support_x = _seen(support_x, scales["inputs"]).float()
-            support_y = _seen(support_y, scales["outputs"]).float()
+            scales = {n: scale_of(part) for n, part in self.columns._asdict().items()}
+            support_x = seen(support_x, scales["inputs"]).float()
+            support_y = seen(support_y, scales["outputs"]).float()
         # a classifier of all training classes has a head of theirs; nobody else asks their number
         head = self._candidates[0].theta.get("model", {}).get("head.weight", ())
         task = GivenTask(
@@ -148,119 +151,6 @@ class Model:
         support = support_x[rows].to(self._device), support_y[rows].to(self._device)
         key = torch.from_numpy(episode_keys(run.seed, "test", 0, 1)[0]).to(self._device)
         return AdaptedModel(AdaptedModule(parts, self._candidates, *support, key, scales=scales))
-
-
-def _scale(columns: Sequence[Column]) -> Tensor:
-    """Mean and deviation of each column, `(2, columns)`; doubles, as means may be large."""
-    pairs = [(c.mean, c.deviation) for c in columns]
-    return torch.tensor(pairs, dtype=torch.float64).T
-
-
-def _on(device: torch.device, scale: Tensor) -> Tensor:
-    return scale.to(widest(device)).to(device)
-
-
-def _seen(values: Tensor, scale: Tensor) -> Tensor:
-    """The numbers as a network sees them."""
-    mean, deviation = _on(values.device, scale)
-    found: Tensor = (values - mean) / deviation
-    return found
-
-
-class AdaptedModel:
-    """A model of one task."""
-
-    def __init__(self, module: "AdaptedModule") -> None:
-        self._module = module
-
-    def predict(self, query_x: Tensor) -> Tensor:
-        """Probabilities of the classes, `(queries, ways)`; for curves the values, `(queries, n)`.
-
-        Raises DivergedError if the adaptation diverges.
-        """
-        outputs: Tensor = self._module(query_x)
-        return outputs.softmax(-1) if self._module.classes else outputs
-
-    def to_module(self) -> "AdaptedModule":
-        """The same as a module of torch, from inputs to outputs (logits, for classes)."""
-        return self._module
-
-
-class AdaptedModule(nn.Module):
-    """From queries `(queries, ...)` to outputs `(queries, outputs)`, without gradients.
-
-    The weights of the run and the support sets are its buffers. Each call adapts anew, so that any
-    learner can be one: what a learner makes of a support set may depend on the queries.
-    """
-
-    support_x: Tensor
-    """`(sets, examples, ...)`: more than one set where classes have different numbers."""
-    support_y: Tensor
-    key: Tensor
-    inputs: Tensor
-    """For curves: mean and deviation of each input, `(2, inputs)`."""
-    outputs: Tensor
-
-    def __init__(
-        self,
-        parts: Assembly,
-        candidates: Sequence[MetaParameters],
-        support_x: Tensor,
-        support_y: Tensor,
-        key: Tensor,
-        *,
-        scales: Scales,
-    ) -> None:
-        super().__init__()
-        for name, scale in scales.items():
-            self.register_buffer(name, _on(key.device, scale))
-        self._scaled = bool(scales)
-        self._parts = parts
-        self._names = [(list(flat(c.theta)), list(flat(c.state))) for c in candidates]
-        for number, candidate in enumerate(candidates):
-            for part in ("theta", "state"):
-                for place, tensor in enumerate(flat(getattr(candidate, part)).values()):
-                    self.register_buffer(f"{part}_{number}_{place}", tensor.detach())
-        self.register_buffer("support_x", support_x)
-        self.register_buffer("support_y", support_y)
-        self.register_buffer("key", key)
-
-    @property
-    def steps(self) -> int:
-        """Inner steps."""
-        return self._parts.steps
-
-    @property
-    def classes(self) -> bool:
-        """Whether the outputs are logits of classes."""
-        return not self.support_y.is_floating_point()
-
-    def forward(self, query_x: Tensor) -> Tensor:
-        if not self._scaled:
-            return self.answers(query_x).outputs[0]
-        outputs = self.answers(_seen(query_x.to(self.inputs.device), self.inputs)).outputs[0]
-        mean, deviation = self.outputs
-        original: Tensor = outputs * deviation + mean
-        return original.to(outputs.dtype)
-
-    def answers(self, query_x: Tensor) -> Answers:
-        """The outputs, with their samples if the learner draws any; inputs as networks see them."""
-        sets, queries = len(self.support_y), len(query_x)
-        classes = torch.arange(self._parts.source.output_size, device=self.key.device)
-        of_all = (query_x.to(self.support_x), classes, self.key)
-        query_x, classes, key = (field.expand(sets, *field.shape) for field in of_all)
-        target = self.support_y[:, :1].expand(-1, queries, *self.support_y.shape[2:])
-        batch = Episode(self.support_x, self.support_y, query_x, target, classes, key)
-        return self._parts.answers(self._candidates(), batch).averaged()
-
-    def _candidates(self) -> list[MetaParameters]:
-        def section(part: str, number: int, names: list[str]) -> dict[str, dict[str, Tensor]]:
-            return nested({n: getattr(self, f"{part}_{number}_{i}") for i, n in enumerate(names)})
-
-        return [
-            MetaParameters(theta=section("theta", i, theta), state=section("state", i, state))
-            for i, (theta, state) in enumerate(self._names)
-        ]
 
 
 def _by_class(support_x: Tensor, support_y: Tensor) -> tuple[Tensor, Tensor, list[int]]:

@@ -178,8 +178,15 @@ def _begin(
         epochs = ", ".join(map(str, lost))
         remarks.append(f"the files of epochs {epochs}, among the best so far, were not there")
     if longer := extension(found, experiment):
-        from_first(lambda: set_aside(files, longer.before))
-        remarks.append(longer.remark())
+        if not checkpoints.hopeful(state.scores, experiment.train.patience):
+            raise UsageError(
+                f"the run in {files.path} ended after epoch {state.epoch} by train.patience="
+                f"{experiment.train.patience}, and more epochs do not change that: add a larger "
+                "train.patience, or train.patience=null"
+            )
+        done = state.epoch if files.results.exists() else longer.before
+        from_first(lambda: set_aside(files, done))
+        remarks.append(longer.remark(done))
         per_epoch = experiment.train.iterations_per_epoch
         notes += longer.notes(parts.engine, state.iteration, per_epoch)
     return state, notes, remarks

@@ -1,9 +1,10 @@
 """A trained run: its best networks, for another test or for use."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from maml_cli.core.yaml_text import read_mapping
 from maml_cli.reporting.format import count
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
-from maml_cli.storage.resume import require_same_config
+from maml_cli.storage.resume import FREE, require_same_config
 from maml_cli.storage.run_folder import RunFolder, meant
 from maml_cli.storage.shared_checkpoints import SharedCheckpoints
 
@@ -76,7 +77,8 @@ def load_trained(
     kept = began["eval"]["ensemble"]
     if wanted > kept:
         raise UsageError(
-            f"eval.ensemble={wanted}: the run keeps its {kept} best epochs, so choose at most that"
+            f"eval.ensemble={wanted}: the run keeps its {min(kept, content['epoch'])} best epochs, "
+            "so choose at most that"
         )
     torch.set_num_threads(usable_threads(content["machine"]["threads"]))
     done = content["epoch"]
@@ -94,8 +96,21 @@ def load_trained(
         remarks=(
             *map(printable, content.get("remarks", ())),
             *budget_remarks(done, experiment.train, checkpoints, content["scores"]),
+            *_other_data(began, read_mapping(experiment.resolved)),
         ),
     )
+
+
+def _other_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """How the data set of the run is read otherwise than in training."""
+    old, new = before["dataset"], now["dataset"]
+    if old["_target_"] != new["_target_"]:
+        return []
+    return [
+        printable(f"dataset.{key} is {json.dumps(new[key])}, in training {json.dumps(value)}")
+        for key, value in old.items()
+        if f"dataset.{key}" not in FREE and new.get(key, value) != value
+    ]
 
 
 def budget_remarks(

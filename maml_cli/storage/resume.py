@@ -22,21 +22,21 @@ FREE = (
 )
 """Keys that may differ: they do not decide the numbers of a run that goes well. Data may be moved;
 `data.json` tells whether they are the same. Engines differ in rounding alone; a remark says so."""
-EPOCHS = "train.epochs"
+EPOCHS, PATIENCE = "train.epochs", "train.patience"
 
 
 def require_same_config(before: str, now: str, place: object) -> None:
     """Raise CheckpointError with the keys in which two resolved configurations (YAML) differ.
 
-    A run may be trained on: `train.epochs` may have grown. A key that only one of them has,
-    at null or false, is one of another version, and changes nothing.
+    A run may be trained on: `train.epochs` and `train.patience` may have grown, to null too. A key
+    that only one of them has, at null or false, is one of another version, and changes nothing.
     """
     old, new = _stored(before, place), flat(read_mapping(now))
     keys = [key for key in {**old, **new} if key not in FREE]
     differing = [
         f"{key}: it has {_shown(old, key)}, now asked for is {_shown(new, key)}"
         for key in keys
-        if _value(old, key) != _value(new, key) and not (key == EPOCHS and old[key] < new[key])
+        if _value(old, key) != _value(new, key) and not _trains_on(key, old.get(key), new.get(key))
     ]
     if differing:
         raise CheckpointError(
@@ -47,7 +47,7 @@ def require_same_config(before: str, now: str, place: object) -> None:
 
 
 def finished(output_dir: Path, config: str) -> str | None:
-    """The table of the run in this folder, if it is done and is given no more epochs.
+    """The table of the run in this folder, if it is done and is given no more epochs or patience.
 
     Raises CheckpointError as above.
     """
@@ -62,7 +62,15 @@ def finished(output_dir: Path, config: str) -> str | None:
             raise CheckpointError(f"{output_dir}: a file is no text ({error})") from error
     require_same_config(before, config, output_dir)
     shown = "".join(f"{printable(line)}\n" for line in table.split("\n")[:-1])
-    return shown if _stored(before, output_dir).get(EPOCHS) == _stored(config, "")[EPOCHS] else None
+    old, new = _stored(before, output_dir), _stored(config, "")
+    return shown if all(old.get(key) == new.get(key) for key in (EPOCHS, PATIENCE)) else None
+
+
+def _trains_on(key: str, before: Any, now: Any) -> bool:
+    """Whether this change lets a run train on."""
+    if key == PATIENCE:
+        return before is not None and (now is None or before < now)
+    return key == EPOCHS and bool(before < now)
 
 
 def _stored(config: str, place: object) -> dict[str, Any]:

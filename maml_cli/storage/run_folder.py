@@ -159,12 +159,19 @@ def folder_of(results: Path) -> RunFolder | None:
 
 def results_within(place: Path) -> Iterator[Path]:
     """The results of runs in a folder, at any depth."""
-    return place.rglob(RESULTS)
+    return (file for file in place.rglob(RESULTS) if not _is_copy(file))
 
 
 def configs_within(place: Path) -> Iterator[Path]:
     """The configurations of runs in a folder, at any depth."""
-    return place.rglob(CONFIG)
+    return (file for file in place.rglob(CONFIG) if not _is_copy(file))
+
+
+def _is_copy(file: Path) -> bool:
+    """Whether the file lies in the store that a logger keeps in the folder of a run."""
+    runs = [RunFolder(store.parent) for store in file.parents]
+    stores = {store for run in runs for store in (run.mlflow, run.wandb) if run.config.is_file()}
+    return any(parent in stores for parent in file.parents)
 
 
 def meant(key: str, path: Path) -> str:

@@ -119,6 +119,9 @@ def test_what_cannot_be_is_refused_at_once(tmp_path, capsys):
     assert main(["dataset=image_folder", run, *wrong]) == 2
     said = capsys.readouterr().err
     assert "dataset.augment=[crop,blur]: must be a list" in said
+    assert main(["dataset=image_folder", f"dataset.path={tmp_path}", "dataset.augment=flip"]) == 2
+    assert "must be a list" in (alone := capsys.readouterr().err)
+    assert "write dataset.augment=[flip]" in alone
     assert "each crop, flip or colour" in said
     assert "dataset.std=[0.1,0,0.3]: must be a number, above 0, or a list, each" in said
     assert "dataset.mean=white: must be a number, or a list, each a number" in said

@@ -20,6 +20,7 @@ from maml_cli.core.errors import DataError, UsageError
 from maml_cli.core.settings import RunSettings
 from maml_cli.core.types import Evaluation
 from maml_cli.data.csv_curves import CsvCurves
+from maml_cli.data.csv_table import read_table
 from maml_cli.data.point_tasks import PointTasks
 from maml_cli.data.sampler import SPLITS
 from maml_cli.runs.assembly import assemble
@@ -317,3 +318,26 @@ def test_maml_data_says_what_is_there(tmp_path, capsys):
     assert "points per task" in said
     assert "rows with the same task are a task; inputs: x; outputs: y" in said
     assert maml_data([*few, "shots=20"]) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n\na;b, in s;c\n1;2;3\n4;5;6\n",  # blank lines, and commas in a name
+        "a\tb, in s\tc\n1\t2,5\t3\n",
+        'a,"b, in s",c\n1,2,3\n',
+    ],
+)
+def test_the_delimiter_is_that_of_the_rows(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    table = read_table("path", tmp_path / "t.csv", [])
+    assert table.header == ("a", "b, in s", "c")
+    assert [len(row) for row in table.rows] == [3] * len(table.rows)
+
+
+def test_a_constant_input_tells_nothing(tmp_path):
+    path = write_waves(tmp_path / "waves.csv")
+    header, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"depth,{header}", *(f"5,{line}" for line in lines)]))
+    said = loaded(path, keys=["task"], inputs=["depth", "x"]).remarks
+    assert any("depth (always 5, which tells networks nothing), x (mean" in s for s in said)

@@ -53,6 +53,22 @@ def test_a_run_that_was_tested_again_is_known_by_both_commands(
     assert run.commands == [trained_by, command]
 
 
+def test_copies_in_a_loggers_store_and_earlier_results_are_no_runs(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    folder = make_run("run")
+    for logger in ("mlflow/mlartifacts/ad/artifacts", "wandb/offline-run/files"):
+        store = folder / logger
+        store.mkdir(parents=True)
+        for name in ("results.json", "config.yaml"):
+            (store / name).write_text((folder / name).read_text())
+    (folder / "results-4-epochs.json").write_text((folder / "results.json").read_text())
+    for place in (folder, tmp_path):
+        found = collect([place])
+        assert [run.file for run in found.runs] == [folder / "results.json"]
+        assert (found.unfinished, found.damaged) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

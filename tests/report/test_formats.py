@@ -4,10 +4,12 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from maml_cli.core.metric import MSE
 from maml_cli.report import charts, formats
@@ -78,6 +80,16 @@ def test_pairs_and_what_is_not_counted(report: Report) -> None:
         "iteration 30 of 100"
     )
     assert not report.comparisons  # MAML had fewer iterations than MAML++
+
+
+@pytest.mark.parametrize("width", [30, 50, 80])
+def test_a_narrow_terminal_loses_no_character(report: Report, width: int) -> None:
+    def shown(width: int) -> Counter[str]:
+        text = io.StringIO()
+        Console(file=text, width=width).print(formats.terminal(report))
+        return Counter(character for character in text.getvalue() if character not in " \n─")
+
+    assert shown(width) == shown(1000)
 
 
 def test_latex_escapes_what_latex_reads(report: Report) -> None:

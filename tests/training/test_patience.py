@@ -50,3 +50,22 @@ def test_without_patience_all_epochs_are_trained(maml_train, tmp_path):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["iterations"] == 9 * 2
     assert not any("ended" in remark for remark in results["remarks"])
+
+
+@pytest.mark.usefixtures("validations")
+def test_a_run_that_patience_ended_needs_more_of_it_to_go_on(maml_train, tmp_path):
+    folder = tmp_path / "run"
+    assert maml_train(*RUN, "train.patience=3", f"hydra.run.dir={folder}").code == 0
+    refused = maml_train(f"resume={folder}", "train.epochs=12")
+    assert refused.code == 2
+    assert "ended after epoch 5 by train.patience=3" in refused.err
+    assert "add a larger train.patience, or train.patience=null" in refused.err
+    assert maml_train(f"resume={folder}", "train.patience=2").code == 4  # it has had more
+    assert maml_train(f"resume={folder}", "train.patience=null").code == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert results["iterations"] == 9 * 2
+    assert "trained for 5 epochs, and then on to 9" in results["remarks"]
+    assert results["command"].endswith(" train.patience=null")
+    before = json.loads((folder / "results-5-epochs.json").read_text())
+    assert before["iterations"] == 5 * 2
+    assert (folder / "curves-5-epochs.png").exists()
