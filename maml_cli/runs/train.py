@@ -186,7 +186,8 @@ def _begin(
             )
         done = state.epoch if files.results.exists() else longer.before
         from_first(lambda: set_aside(files, done))
-        remarks.append(longer.remark(done))
+        if done < longer.epochs:  # not if an interrupted run is given more patience
+            remarks.append(longer.remark(done))
         per_epoch = experiment.train.iterations_per_epoch
         notes += longer.notes(parts.engine, state.iteration, per_epoch)
     return state, notes, remarks
