@@ -69,7 +69,8 @@ def of_any_gain(block: Block[X]) -> Block[X]:
     def block_of_any_gain(
         x: X, kernel: Tensor, gain: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        if not (gain < 0).any():
+        values = not gain.is_meta  # without values, of a gain of any sign
+        if values and not (gain < 0).any():
             return block(x, kernel, gain, bias, eps)
         sign = torch.copysign(torch.ones_like(gain), gain)
         y, mean, var = block(x, kernel * sign.view(-1, 1, 1, 1), gain * sign, bias, eps)

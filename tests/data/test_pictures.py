@@ -109,7 +109,7 @@ def test_broken_pictures_are_named_and_counted(tmp_path):
     *named, more, advice = caught.value.messages
     assert len(named) == 10
     assert named[0] == (
-        f"{tmp_path}/all: all/001.png cannot be used (some of its values are no finite numbers)"
+        f"{tmp_path}/all/001.png cannot be used (some of its values are no finite numbers)"
     )
     assert named[1].endswith("(it is empty)")
     assert named[2].endswith("(it is a web page; what should be there was not downloaded)")

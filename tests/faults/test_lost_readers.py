@@ -30,7 +30,7 @@ def broken_pipe() -> Iterator[int]:
     reader, writer = os.pipe()
     os.close(reader)
     plain = python("print('lost', flush=True)", writer)
-    assert plain.wait(60) == 1
+    assert plain.wait(60) in (1, 120)  # 120: Python fails again when it ends, if it buffers
     yield writer
     os.close(writer)
 
