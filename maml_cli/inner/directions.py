@@ -75,7 +75,7 @@ class Nesterov:
 class RMSprop:
     """`v <- d v + (1 - d) g^2` from 0; the direction is `g / (sqrt(v) + eps)`.
 
-    Source: Tieleman & Hinton 2012, lecture 6.5; the constants are those of torch.optim.RMSprop.
+    Source: Tieleman & Hinton 2012, lecture 6.5. The constants are torch.optim.RMSprop's.
     """
 
     decay: float = 0.99

@@ -9,8 +9,8 @@ NUMBERS_TOGETHER = 2**15
 class Batches:
     """Batch n of a source has its training episodes n * `tasks` to (n + 1) * `tasks` - 1.
 
-    Curves are a few numbers each. To draw those of thirty batches takes as long as those of four,
-    one batch after the other. The episodes are the same.
+    Batches of curves are small. Thirty of them, drawn at once, take as long as four drawn one by
+    one. The episodes are the same.
     """
 
     def __init__(self, source: TaskSource, tasks: int) -> None:
@@ -23,8 +23,10 @@ class Batches:
     def at(self, number: int) -> Episode:
         """The episodes of one batch, on the source's device."""
         if self._together == 0:
-            size = sum(field.numel() for field in self._batches(number, 1))
+            batch = self._batches(number, 1)
+            size = sum(field.numel() for field in batch)
             self._together = max(1, NUMBERS_TOGETHER // size)
+            return batch
         if self._together == 1:
             return self._batches(number, 1)
         place = number % self._together

@@ -1,4 +1,4 @@
-"""Batches of training episodes: those of the source, however many are drawn at once."""
+"""A batch has the episodes of the source, however many are drawn at once."""
 
 import pytest
 import torch
@@ -39,5 +39,5 @@ def test_small_batches_are_drawn_together_and_large_ones_alone(monkeypatch):
     for number in range(8):
         for each in drawn:
             each.at(number)
-    assert small.draws[1:] == [("train", 0, 12), ("train", 12, 12)]
-    assert large.draws[1:] == [("train", 9 * number, 9) for number in range(8)]
+    assert small.draws == [("train", 0, 3), ("train", 0, 12), ("train", 12, 12)]
+    assert large.draws == [("train", 9 * number, 9) for number in range(8)]
