@@ -65,6 +65,8 @@ class Recorded(Engine):
 
         try:
             return self._record(step, values)
+        except torch.OutOfMemoryError:
+            raise  # another engine would need it too
         except RuntimeError as error:
             raise UsageError(
                 f"engine=graph cannot record an iteration of this algorithm ({error}): set "

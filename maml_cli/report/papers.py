@@ -53,8 +53,16 @@ def _table(paper: str, numbers: Sequence[Published], groups: Sequence[Group]) ->
 
 
 def _largest(groups: Iterable[Group]) -> Group | None:
-    """The group that has seen the most tasks in training."""
-    return max(groups, key=lambda g: g.first.iterations * g.protocol.tasks_per_batch, default=None)
+    """The group that has seen the most examples in training."""
+    return max(groups, key=_examples, default=None)
+
+
+def _examples(group: Group) -> int:
+    """How many examples the updates were made of; tasks differ in their size."""
+    run, protocol = group.runs[0], group.protocol
+    queries = protocol.queries if protocol.train_queries is None else protocol.train_queries
+    of_task = run.train_ways * (run.train_shots + queries)
+    return group.first.iterations * protocol.tasks_per_batch * of_task
 
 
 def _row(

@@ -31,10 +31,15 @@ ENGINES: Mapping[str, EngineOf] = {
     "threads": threads,
     "vmap": Vmap,
     "graph": lambda algorithm: Recorded(Vmap(algorithm), traced),
-    **({"processes": lambda algorithm: Processes(algorithm, processes=2)} if AVAILABLE else {}),
-    **(GPU_ENGINES if torch.cuda.is_available() else {}),
+    **(
+        GPU_ENGINES  # once a GPU has computed gradients, a forked process cannot
+        if torch.cuda.is_available()
+        else {"processes": lambda algorithm: Processes(algorithm, processes=2)}
+        if AVAILABLE
+        else {}
+    ),
 }
-"""Every engine of this machine, by the name that `engine=` takes."""
+"""Every engine that can be compared on this machine, by the name that `engine=` takes."""
 
 EPOCHS = 100
 MOMENTS = (0, 50, 99)

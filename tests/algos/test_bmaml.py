@@ -11,8 +11,10 @@ from problems import (
     Line,
     at_epoch,
     built,
+    composed,
     deep,
     evaluated,
+    image_batch,
     images,
     points,
     shipped,
@@ -110,6 +112,23 @@ def test_unequal_classes_have_equal_weight():
     torch.testing.assert_close(found, -(weights * log_p).sum())
     plain = of_particles(CLASSIFICATION).support_loss(outputs, labels)
     torch.testing.assert_close(plain, -log_p.sum())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "channels", "side"), [("omniglot", 1, 28), ("mini_imagenet", 3, 84)]
+)
+def test_by_default_the_support_set_of_images_becomes_likelier(dataset, channels, side):
+    """At a rate some times higher the weights' precision runs away, and with it the head."""
+    settings = composed("algo=bmaml", f"dataset={dataset}")
+    source = images(5, channels, side)
+    made = built(settings.algo, settings.backbone, source)
+    task = image_batch(2, 5, 1, 1, source)
+    task = task._replace(support_x=task.support_x.float(), query_x=task.support_x.float())
+    samples = made.predict(made.init(0), task, evaluated((0, 5), "batch")).softmax(-1)
+    right = samples.mean(2).diagonal(dim1=-2, dim2=-1)  # query i is the example of class i
+    before, after = right.mean((0, 2)).tolist()
+    assert before == pytest.approx(0.2, abs=0.1)
+    assert after > 1.1 * before
 
 
 def test_what_cannot_be_is_said():

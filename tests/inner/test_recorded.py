@@ -125,6 +125,17 @@ def test_what_cannot_be_recorded_is_said():
         recorded.meta_gradient(double(recorded.init(0)), BATCH, at_epoch(0))
 
 
+def test_memory_that_runs_out_while_recording_is_not_the_engines_fault():
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network = NETWORKS["mlp"].build(SOURCE.input_shape)
+    algorithm = LEARNERS["maml"].build(network, SOURCE, TRAIN)
+    learner = Learner(Recorded(Vmap(algorithm), full))
+    with pytest.raises(torch.OutOfMemoryError):
+        learner.meta_gradient(learner.init(0), BATCH, at_epoch(0))
+
+
 def test_a_value_that_is_read_back_is_refused_while_recording():
     """Its graph would hold that value whatever comes later."""
 

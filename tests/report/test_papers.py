@@ -42,6 +42,16 @@ def test_ours_stands_beside_the_number_with_its_budget(make_run: MakeRun) -> Non
     )  # fmt: skip
 
 
+def test_of_two_runs_the_one_with_more_training_examples(make_run: MakeRun) -> None:
+    """600 tasks of 20 ways and 1 + 4 examples are more than 500 times 8 of 5 ways and 1 + 1."""
+    make_run("many", 0.5, algo="siamese", toggles={}, iterations=500, tasks_per_batch=8)
+    large = make_run(
+        "large", 0.9, algo="siamese", toggles={}, iterations=600, tasks_per_batch=1,
+        train_ways=20, train_queries=4,
+    )  # fmt: skip
+    assert row(papers(large.parent)["Finn et al. 2017"], "Siamese Nets", FIVE)[3] == "600 × 1"
+
+
 def test_a_dash_has_its_reason(make_run: MakeRun) -> None:
     run = make_run("run", 0.9, algo="reptile", toggles={}, bn_stats="support")
     table = papers(run)["Nichol et al. 2018"]
