@@ -62,7 +62,7 @@ def fit_points(
     curve = None
     if len(columns.inputs) == 1:
         column, known = columns.inputs[0], np.concatenate([own.support_x, own.query_x])
-        trained = (column.low, column.high) if column.low < column.high else None
+        trained = None if column.constant else column.trained
         ends = [*known.ravel(), *(trained or ())]
         grid = np.linspace(min(ends), max(ends), CURVE_POINTS)[:, None]
         curve = fit_figure(

@@ -49,7 +49,8 @@ def test_of_two_runs_the_one_with_more_training_examples(make_run: MakeRun) -> N
         "large", 0.9, algo="siamese", toggles={}, iterations=600, tasks_per_batch=1,
         train_ways=20, train_queries=4,
     )  # fmt: skip
-    assert row(papers(large.parent)["Finn et al. 2017"], "Siamese Nets", FIVE)[3] == "600 × 1"
+    shown = row(papers(large.parent)["Finn et al. 2017"], "Siamese Nets", FIVE)[3]
+    assert shown == "600 × 1, trained 20-way 1-shot"
 
 
 def test_a_dash_has_its_reason(make_run: MakeRun) -> None:
