@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
+from hydra.utils import get_class
 from omegaconf import DictConfig
 
 from maml_cli.config import messages
@@ -18,6 +19,7 @@ from maml_cli.config.compose import Composer, keys, parse
 from maml_cli.config.module_path import named_folders
 from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
+from maml_cli.core.settings import OfProblems
 from maml_cli.storage.run_folder import CONFIG, RunFolder, meant
 
 
@@ -59,6 +61,7 @@ def trained_experiment(
             group = change.key_or_group
             asked = composer.compose([str(change.input_line)])[group]
             if asked.get("_target_") != saved[group].get("_target_"):
+                _require_same_kind(asked, saved)
                 _as_the_network_needs(asked, saved)
                 saved[group] = asked
     config = saved.copy()
@@ -78,6 +81,23 @@ def _saved(folder: Path) -> DictConfig:
             f"run={folder}: no run is there (it has no {CONFIG}){inside or meant('run', folder)}"
         )
     return saved_config(folder)
+
+
+def _require_same_kind(asked: DictConfig, saved: DictConfig) -> None:
+    """Raise UsageError if a run of curves would be tested on classes, or the other way round."""
+    trained = saved["dataset"]
+    if _kind(asked) != _kind(trained):
+        raise UsageError(
+            f"dataset={asked['name']} has {_kind(asked)}, but the run was trained on "
+            f"{trained['name']}, which has {_kind(trained)}: choose another dataset"
+        )
+
+
+def _kind(dataset: DictConfig) -> str:
+    found = get_class(dataset["_target_"])
+    if issubclass(found, OfProblems):
+        return "optimisation problems"
+    return "curves" if hasattr(found, "columns") else "classes"
 
 
 def _as_the_network_needs(asked: DictConfig, saved: DictConfig) -> None:

@@ -41,7 +41,7 @@ def test_scores_are_shown_on_request_alone(tmp_path: Path, make_run: MakeRun) ->
 def test_runs_without_scores_are_named(tmp_path: Path, make_run: MakeRun) -> None:
     make_run("old")
     (section,) = probabilities(report(tmp_path))
-    assert section.rows == [("MAML",)]
+    assert section.rows == [("MAML", "not recorded")]
     assert section.notes == ["Not recorded: MAML; maml-eval run=DIR makes the scores."]
 
 
