@@ -192,7 +192,7 @@ def _calibration(setting: Setting, groups: list[Group]) -> Section:
     way = "maml-eval run=DIR makes the scores"
     if not recorded:
         none = [(name, "not recorded") for name in missing]
-        return Section(heading, ("approach", "probabilities"), none, [sentence(way)])
+        return Section(heading, ("approach", "probabilities"), none, [f"{way}."])
     of_ece = calibration.has_ece(recorded[0])
     notes = [
         "± is over seeds if there are several, else over test episodes"
