@@ -63,6 +63,15 @@ def test_a_dash_has_its_reason(make_run: MakeRun) -> None:
     assert row(table, "Reptile", TWENTY)[2:] == ("–", "–", "not run")
 
 
+def test_an_interval_that_says_nothing_has_no_mark(make_run: MakeRun) -> None:
+    """Over two seeds with 90 and 10 %: 50 ± 12.7 · 40 %, in which 98.7 % lies as any number does."""
+    make_run("high", 0.9, seed=0)
+    low = make_run("low", 0.1, seed=1)
+    shown = row(papers(low.parent)["Finn et al. 2017"], "MAML", FIVE)[2]
+    assert shown.startswith("50.00 ± 508")
+    assert not set(shown) & set("≈↑↓")
+
+
 def test_errors_have_a_row_for_each_number_of_steps(sinusoid: Path) -> None:
     table = papers(sinusoid)["Finn et al. 2017"]
     waves = [row for row in table.rows if row[0] == "MAML" and row[1].startswith("Sinusoid")]
