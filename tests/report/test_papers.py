@@ -64,7 +64,7 @@ def test_a_dash_has_its_reason(make_run: MakeRun) -> None:
 
 
 def test_an_interval_that_says_nothing_has_no_mark(make_run: MakeRun) -> None:
-    """Over two seeds with 90 and 10 %: 50 ± 12.7 · 40 %, in which 98.7 % lies as any number does."""
+    """Over seeds with 90 and 10 %: 50 ± 12.7 · 40 %, where 98.7 % lies as any number does."""
     make_run("high", 0.9, seed=0)
     low = make_run("low", 0.1, seed=1)
     shown = row(papers(low.parent)["Finn et al. 2017"], "MAML", FIVE)[2]
