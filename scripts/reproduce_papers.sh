@@ -15,7 +15,8 @@ report=(--papers)
 row() {
     local length=()
     if [ "$budget" = short ]; then
-        length=(train.epochs=5 "train.iterations_per_epoch=$(($1 / 5))" eval.val_episodes=50 eval.ensemble=1)
+        length=(train.epochs=5 "train.iterations_per_epoch=$(($1 / 5))" eval.val_episodes=50 eval.test_episodes=600
+            eval.ensemble=1)
     fi
     train "papers/$2" "${@:3}" "${length[@]}"
 }
