@@ -17,21 +17,13 @@ epochs() {
     fi
 }
 
-# retest POINTS: the last run again, with other numbers of support points.
-retest() {
-    local folder=${runs[-1]} points
-    for points in "$@"; do
-        if [ ! -e "$folder/points$points/results.json" ]; then
-            perform "$venv/bin/maml-eval" "run=$folder" "shots=$points" "output=$folder/points$points"
-        fi
-    done
-}
-
 study() {
-    local algo contexts
+    local algo contexts points
     for algo in maml tnet mtnet; do
         train "geometry_sinusoid/$algo" "algo=$algo" dataset=sinusoid "$(epochs 60)" train.tasks_per_batch=4
-        retest 5 20
+        for points in 5 20; do
+            test_again "geometry_sinusoid/$algo" "points$points" "shots=$points"
+        done
     done
     for contexts in 5 1 2 3 4; do
         train "geometry_sinusoid/cavia_$contexts" algo=cavia dataset=sinusoid "algo.contexts=$contexts" "$(epochs 50)"

@@ -20,16 +20,11 @@ if [ "$budget" = short ]; then
     mlp=(train.epochs=5)
 fi
 
-# test_again NAME ARGUMENT...: another test of the MLP's optimisers.
-test_again() {
-    local optimiser from to
+# for_all TEST ARGUMENT...: another test of the MLP's optimisers.
+for_all() {
+    local optimiser
     for optimiser in lstm_optimizer sgd momentum nesterov rmsprop adam; do
-        from=outputs/reproduce/$budget/digits_mlp/$optimiser/seed$seed
-        to=$from/eval/$1
-        runs+=("$to")
-        if [ ! -e "$to/results.json" ]; then
-            perform "$venv/bin/maml-eval" "run=$from" "${@:2}" "output=$to"
-        fi
+        test_again "digits_mlp/$optimiser" "$@"
     done
 }
 study() {
@@ -40,12 +35,12 @@ study() {
         train "quadratics/$optimiser" "algo=$optimiser" dataset=quadratics
         train "digits_mlp/$optimiser" "algo=$optimiser" "${problem[@]}"
     done
-    test_again 200_steps eval.inner_steps=200
-    test_again 40_units "dataset.hidden=[40]"
-    test_again two_layers "dataset.hidden=[20,20]"
-    test_again relu dataset.activation=relu
+    for_all 200_steps eval.inner_steps=200
+    for_all 40_units "dataset.hidden=[40]"
+    for_all two_layers "dataset.hidden=[20,20]"
+    for_all relu dataset.activation=relu
     if [ "$budget" = full ]; then
-        test_again 10000_steps eval.inner_steps=10000 eval.test_episodes=10
+        for_all 10000_steps eval.inner_steps=10000 eval.test_episodes=10
     fi
 }
 reproduce learned_optimizers

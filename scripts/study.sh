@@ -42,6 +42,16 @@ train() {
     perform "$venv/bin/maml-train" "${@:2}" "seed=$seed" "${extra[@]}" "hydra.run.dir=$folder"
 }
 
+# test_again NAME TEST ARGUMENT...: another test of that run with the seed that is due.
+test_again() {
+    local from=outputs/reproduce/$budget/$1/seed$seed
+    local to=$from/eval/$2
+    runs+=("$to")
+    if [ ! -e "$to/results.json" ]; then
+        perform "$venv/bin/maml-eval" "run=$from" "${@:3}" "output=$to"
+    fi
+}
+
 # reproduce NAME: call the script's function `study` for each seed, then report its runs as a page, as
 # Markdown and in the terminal.
 reproduce() {

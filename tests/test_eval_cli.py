@@ -110,13 +110,19 @@ def test_the_course_over_steps_is_that_of_the_best_network_on_episodes_of_its_ow
     assert results_in(run)["test_per_step"]["episodes"] == 6  # all that there are
 
 
-def test_data_that_are_read_otherwise_than_in_training_are_said(tmp_path):
+def test_data_that_are_read_otherwise_than_in_training_are_said(tmp_path, capsys):
     folder, output = tmp_path / "run", tmp_path / "output"
     words = ["algo=maml", "dataset=sinusoid", "shots=5", "queries=5", "dataset.noise=0.3"]
     assert maml_train([*words, *TINY[5:], f"hydra.run.dir={folder}"]) == 0
     assert main([f"run={folder}", f"output={output}", "dataset.noise=0.1"]) == 0
     assert "dataset.noise is 0.1, in training 0.3" in results_in(output)["remarks"]
     assert results_in(folder)["remarks"] == []
+    other = tmp_path / "other"
+    assert main([f"run={folder}", "dataset=polynomial", f"output={other}"]) == 0
+    assert results_in(other)["remarks"] == ["trained on sinusoid, tested on polynomial"]
+    assert main([f"run={folder}", "dataset=omniglot", "ways=5"]) == 2
+    said = "dataset=omniglot has classes, but the run was trained on sinusoid, which has curves"
+    assert said in capsys.readouterr().err
 
 
 def test_an_ensemble_of_one_is_the_single_best(test_again, run):

@@ -107,7 +107,9 @@ def test_a_run_starts_from_anothers_weights(maml_train, tmp_path):
     assert "model.head.weight would have to be 1 x 20, but is 1 x 40" in remark
     refused = maml_train(*TINY, f"init_from={tmp_path}", f"hydra.run.dir={tmp_path / 'third'}")
     assert refused.code == 4
-    assert refused.errors == [f"init_from={tmp_path}: holds no run with a finished epoch"]
+    assert refused.errors == [
+        f"init_from={tmp_path}: holds no run with a finished epoch: name the folder of a run"
+    ]
 
 
 @pytest.mark.parametrize("key", ["resume", "init_from"])

@@ -55,8 +55,22 @@ def test_another_network_is_refused(maml, platipus):
     cpu = torch.device("cpu")
     fresh = assemble(experiment, experiment.dataset.load(experiment.run, cpu), cpu).fresh()
     del fresh.theta["model"]["body.1.bias"]
-    with pytest.raises(UsageError, match=r"algo\.start=.*maml: model\.body\.1\.bias is not part"):
+    with pytest.raises(
+        UsageError, match=r"algo\.start=.*maml: .* network: model\.body\.1\.bias is not part"
+    ):
         started(fresh, maml, REGRESSION)
+
+
+def test_what_another_learner_has_beside_its_network_is_left_and_said(platipus):
+    experiment = trained_experiment(platipus, [], changeable=(), others=(), command="")
+    cpu = torch.device("cpu")
+    fresh = assemble(experiment, experiment.dataset.load(experiment.run, cpu), cpu).fresh()
+    found, [remark] = started(fresh, platipus, REGRESSION)
+    best = model(platipus / "checkpoints" / "epoch-0001.pt")
+    torch.testing.assert_close(dict(found.theta["model"]), best, rtol=0, atol=0)
+    assert found.theta["prior"] is fresh.theta["prior"]
+    assert remark.startswith(f"algo.start={platipus}: its ")
+    assert "prior" in remark
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path):

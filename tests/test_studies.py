@@ -134,6 +134,19 @@ def test_optimisers_are_also_tested_on_other_networks_and_steps() -> None:
     assert {call[1].removeprefix("run=") for call in tests} == trained
 
 
+@pytest.mark.parametrize("budget", ["full", "short"])
+def test_weights_of_the_papers_rows_are_tested_on_their_other_tasks(budget: str) -> None:
+    *calls, _, _, _ = commands("reproduce_papers", SEEDS="3", BUDGET=budget)
+    trained = set()
+    for call in calls:
+        if Path(call[0]).name == "maml-train":
+            assert experiment(call).run.seed == 3
+            trained.add(call[-1].removeprefix("hydra.run.dir="))
+        else:
+            assert call[1].removeprefix("run=") in trained
+            assert call[2:-1] in (["shots=5"], ["ways=20"], ["ways=20", "shots=5"])
+
+
 def test_gradients_of_reptile_come_from_minibatches_that_do_not_overlap() -> None:
     *calls, _, _, _, drawn = commands("reproduce_reptile_gradients", SEEDS="0")
     found = [experiment(call) for call in calls]

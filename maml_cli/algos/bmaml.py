@@ -136,13 +136,7 @@ class BMAML(AlgorithmDefaults):
                 f"algo.adapts=[{','.join(self.adapts)}]: all particles of algo={self.name} would "
                 "have the same outputs: add head"
             )
-        for key, stats in (("train", experiment.train), ("eval", experiment.eval)):
-            if stats.bn_stats == "running":
-                problems.append(
-                    f"{key}.bn_stats=running: algo={self.name} gathers no running statistics: "
-                    f"set {key}.bn_stats=batch or support"
-                )
-        return problems
+        return problems + experiment.check_running()
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, and what adapts."""

@@ -92,7 +92,7 @@ class MAML(AlgorithmDefaults):
     warp: Annotated[bool, Field(description="a learned linear map after every layer (T-net)")]
     mask: Annotated[
         Literal["none", "unit", "weight"],
-        Field(description="drawn for a task: units, or at each step weights, that stay (MT-net)"),
+        Field(description="units that change, drawn for a task, or weights, at each step (MT-net)"),
     ]
     curvature: Annotated[bool, Field(description="learned matrices on gradients (Meta-Curvature)")]
     alfa: Annotated[bool, Field(description="a network generates inner rates and weight decay")]

@@ -44,7 +44,7 @@ def _maml_plus_plus(algo: MAML, experiment: Experiment) -> Iterator[Rule]:
 
 def _rates(algo: MAML) -> Iterator[Rule]:
     low, high = algo.inner_lr, algo.inner_lr_max
-    learned = algo.lslr or algo.rate_per_weight
+    learned = [key for key in ("lslr", "rate_per_weight") if getattr(algo, key)]
     yield (
         high is not None and not learned,
         f"algo.inner_lr_max={high} is where learned rates start, but none "
@@ -56,9 +56,9 @@ def _rates(algo: MAML) -> Iterator[Rule]:
         f"algo.inner_lr_max={high} is below algo.inner_lr={low}: raise it or set it to null",
     )
     yield (
-        algo.alfa and learned,
-        "algo.alfa=true generates the inner rates, which algo.lslr=true and "
-        "algo.rate_per_weight=true learn: set them to false, or algo.alfa=false",
+        algo.alfa and bool(learned),
+        f"algo.alfa=true generates the inner rates, which algo.{' and algo.'.join(learned)} would "
+        f"learn: set algo.{'=false and algo.'.join(learned)}=false, or algo.alfa=false",
     )
     yield (
         algo.alfa and algo.inner_optimizer != "sgd",
@@ -71,8 +71,8 @@ def _contexts(algo: MAML) -> Iterator[Rule]:
     adapts = ",".join(algo.adapts)
     yield (
         algo.contexts == 0 and "context" in algo.adapts,
-        f"algo.adapts=[{adapts}] adapts a context that has no numbers: set algo.contexts to 1 or "
-        "more, or leave context out of algo.adapts",
+        f"algo.contexts=0: algo.adapts=[{adapts}] adapts a context, which then has no numbers: set "
+        "algo.contexts to 1 or more, or leave context out of algo.adapts",
     )
     yield (
         algo.contexts > 0 and "context" not in algo.adapts,

@@ -191,13 +191,12 @@ class Platipus(AlgorithmDefaults):
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
         problems = experiment.run.check_train_ways(self.name)
-        for key, stats in (("train", experiment.train), ("eval", experiment.eval)):
-            if stats.bn_stats not in BY_NAME:
-                problems.append(
-                    f"{key}.bn_stats={stats.bn_stats}: algo={self.name} gathers no running "
-                    f"statistics: set {key}.bn_stats=batch or support"
-                )
-        return problems
+        if self.start is not None and experiment.run.init_from is not None:
+            problems.append(
+                f"algo.start={self.start} and init_from={experiment.run.init_from} both give the "
+                "first weights: leave one of them out"
+            )
+        return problems + experiment.check_running()
 
     def toggles(self) -> dict[str, bool | str]:
         """The switches in force, and what adapts."""

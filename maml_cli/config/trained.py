@@ -17,7 +17,8 @@ from maml_cli.config.check import group_problem, setting_problem, unreadable
 from maml_cli.config.compose import Composer, keys, parse
 from maml_cli.config.module_path import named_folders
 from maml_cli.core.errors import UsageError
-from maml_cli.core.experiment import Experiment
+from maml_cli.core.experiment import DatasetSettings, Experiment
+from maml_cli.core.settings import OfProblems
 from maml_cli.storage.run_folder import CONFIG, RunFolder, meant
 
 
@@ -59,8 +60,7 @@ def trained_experiment(
             group = change.key_or_group
             asked = composer.compose([str(change.input_line)])[group]
             if asked.get("_target_") != saved[group].get("_target_"):
-                _as_the_network_needs(asked, saved)
-                saved[group] = asked
+                saved = _with_data(saved, asked)
     config = saved.copy()
     problems += filter(None, [setting_problem(config, change) for change in settings])
     experiment, found = inspect(config, fallback=saved, command=command, folders=named_folders())
@@ -80,14 +80,44 @@ def _saved(folder: Path) -> DictConfig:
     return saved_config(folder)
 
 
-def _as_the_network_needs(asked: DictConfig, saved: DictConfig) -> None:
+def _with_data(saved: DictConfig, asked: DictConfig) -> DictConfig:
+    """The configuration with another data set, whose pictures are as large as the run's.
+
+    Raises UsageError if a run of curves would be tested on classes, or the other way round.
+    """
+    changed = saved.copy()
+    changed["dataset"] = asked
+    before, after = (inspect(c, fallback=c, folders=named_folders())[0] for c in (saved, changed))
+    if before is None or after is None:  # what is wrong is said later
+        return changed
+    _require_same_kind(before.dataset, after.dataset)
+    _as_the_network_needs(changed["dataset"], before.dataset)
+    return changed
+
+
+def _require_same_kind(trained: DatasetSettings, asked: DatasetSettings) -> None:
+    if _kind(asked) != _kind(trained):
+        raise UsageError(
+            f"dataset={asked.name} has {_kind(asked)}, but the run was trained on {trained.name}, "
+            f"which has {_kind(trained)}: choose another dataset"
+        )
+
+
+def _kind(dataset: DatasetSettings) -> str:
+    from maml_cli.data.columns import CurveDataset
+
+    if isinstance(dataset, OfProblems):
+        return "optimisation problems"
+    return "curves" if isinstance(dataset, CurveDataset) else "classes"
+
+
+def _as_the_network_needs(asked: DictConfig, trained: DatasetSettings) -> None:
     """Give another data set of pictures the size and channels that the run was trained with."""
     from maml_cli.data.inventory import ImageDataset
 
-    experiment, _ = inspect(saved, fallback=saved, folders=named_folders())
-    if experiment is None or not isinstance(experiment.dataset, ImageDataset):
+    if not isinstance(trained, ImageDataset):
         return
-    channels, size, _ = experiment.dataset.picture_form().shape
+    channels, size, _ = trained.picture_form().shape
     needed = {"image_size": size, "channels": channels}
     changed = {key: n for key, n in needed.items() if key in asked and asked[key] != n}
     asked.update(changed)

@@ -99,6 +99,19 @@ class Experiment:
         kept = self.eval.check_keep(self.dataset.name, self.run.ways)
         return tasks + self.algo.check(self) + kinds + kept + self._check_processes()
 
+    def check_running(self) -> list[str]:
+        """For algorithms that gather no running statistics: a sentence for each key that asks."""
+        ways_out = (
+            ("train", self.train.bn_stats, "batch or support"),
+            ("eval", self.eval.bn_stats, "batch, support or support_and_query"),
+        )
+        return [
+            f"{key}.bn_stats=running: algo={self.algo.name} gathers no running statistics: set "
+            f"{key}.bn_stats={others}"
+            for key, asked, others in ways_out
+            if asked == "running"
+        ]
+
     def _check_kinds(self) -> list[str]:
         """That problems meet optimisers, and few-shot tasks few-shot learners."""
         problems = isinstance(self.dataset, OfProblems)

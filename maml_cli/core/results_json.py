@@ -3,19 +3,17 @@
 from dataclasses import replace
 from typing import Any
 
-from maml_cli.core import calibration_json
+from maml_cli.core import calibration_json, course_json
 from maml_cli.core.json_text import JsonObject, to_json
 from maml_cli.core.metric import METRICS, Metric
 from maml_cli.core.results import (
     Course,
-    Descents,
     Environment,
     EvaluationResult,
     Protocol,
     Retest,
     RunResults,
     Split,
-    Spread,
     Validation,
 )
 from maml_cli.core.stats import Estimate
@@ -27,7 +25,7 @@ BEST = "test_single"
 def encoded(results: RunResults) -> str:
     """The results as the text of `results.json`."""
     protocol, environment, test = results.protocol, results.environment, results.test
-    score = _course if results.metric.per_step else _end
+    score = course_json.encoded if results.metric.per_step else course_json.encoded_end
     retest = results.retest
     content: dict[str, Any] = {
         "algo": protocol.algo,
@@ -63,9 +61,9 @@ def encoded(results: RunResults) -> str:
             **_recorded("not_finite", test.not_finite or None),
         },
         "test_single": score(test.single) | {"episodes": test.episodes},
-        "test_per_step": _course(test.by_step)
+        "test_per_step": course_json.encoded(test.by_step)
         | ({"episodes": test.course.last.n, "of": BEST} if test.course else {}),
-        **_descents(test.descents),
+        **course_json.encoded_descents(test.descents),
         **({"learned": results.learned} if results.learned else {}),
         **({"calibration": calibration_json.encoded(test.calibration)} if test.calibration else {}),
         **({"trained_by": retest.trained_by} if retest else {}),
@@ -120,44 +118,6 @@ def _recorded(name: str, value: int | None) -> dict[str, int]:
     return {} if value is None else {name: value}
 
 
-def _course(course: Course) -> dict[str, Any]:
-    """The metric after each number of inner steps, as lists of one length."""
-    return {
-        "steps": list(course.estimates),
-        "mean": [estimate.mean for estimate in course.estimates.values()],
-        "ci95": [estimate.ci95 for estimate in course.estimates.values()],
-    }
-
-
-def _descents(descents: Descents | None) -> dict[str, Any]:
-    """The entries of optimisation problems; none for few-shot tasks."""
-    if descents is None:
-        return {}
-    columns = zip(*descents.spread.values(), strict=True)
-    spread = dict(zip(Spread._fields, map(list, columns), strict=True))
-    return {
-        "test_spread": {"steps": list(descents.spread), **spread},
-        "seconds_per_step": descents.seconds_per_step,
-    }
-
-
-def _read_descents(entries: JsonObject) -> Descents | None:
-    if "test_spread" not in entries:
-        return None
-    found = entries.object("test_spread")
-    columns = [found.numbers(name) for name in ("median", "low", "high")]
-    rows = zip(found.integers("steps"), *columns, found.integers("diverged"), strict=True)
-    return Descents(
-        spread={step: Spread(*values) for step, *values in rows},
-        seconds_per_step=entries.number("seconds_per_step"),
-    )
-
-
-def _end(course: Course) -> dict[str, Any]:
-    """The metric after the last inner step."""
-    return {"mean": course.last.mean, "ci95": course.last.ci95}
-
-
 def _protocol(entries: JsonObject) -> Protocol:
     return Protocol(
         algo=entries.text("algo"),
@@ -199,8 +159,8 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
     episodes, per_step = test.integer("episodes"), "steps" in test
     steps = test if per_step else entries.object("test_per_step")
     of_best = "of" in steps and steps.text("of") == BEST
-    course = _read_course(steps, steps.integer("episodes")) if of_best else None
-    ensemble = course or _read_course(steps, episodes)
+    course = course_json.decoded(steps, steps.integer("episodes")) if of_best else None
+    ensemble = course or course_json.decoded(steps, episodes)
     last = ensemble.inner_steps
     if entries.integer("inner_steps") != last:
         raise ValueError(
@@ -209,7 +169,7 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
         )
     if not per_step:
         earlier = {} if course else ensemble.estimates
-        ensemble = Course(estimates={**earlier, last: _read_end(test, episodes)})
+        ensemble = Course(estimates={**earlier, last: course_json.decoded_end(test, episodes)})
     return EvaluationResult(
         split=_split(entries) if "split" in entries else "test",
         bn_stats=entries.text_or_null("bn_stats"),
@@ -218,36 +178,13 @@ def _evaluation(entries: JsonObject) -> EvaluationResult:
         calibration=calibration_json.decoded(entries.object("calibration"), episodes)
         if "calibration" in entries
         else None,
-        single=_read_course(single, episodes)
+        single=course_json.decoded(single, episodes)
         if per_step
-        else Course(estimates={last: _read_end(single, episodes)}),
+        else Course(estimates={last: course_json.decoded_end(single, episodes)}),
         course=course,
         not_finite=test.integer_or_absent("not_finite") or 0,
-        descents=_read_descents(entries),
+        descents=course_json.decoded_descents(entries),
     )
-
-
-def _read_course(entries: JsonObject, episodes: int) -> Course:
-    steps = entries.integers("steps")
-    columns = [entries.numbers(name) for name in ("mean", "ci95")]
-    if not steps or steps != sorted(set(steps)):
-        raise ValueError(f"{entries.name('steps')} must ascend, but is {steps}")
-    for name, column in zip(("mean", "ci95"), columns, strict=True):
-        if len(column) != len(steps):
-            raise ValueError(
-                f"{entries.name(name)} has {len(column)} values, but {entries.name('steps')} has "
-                f"{len(steps)}"
-            )
-    return Course(
-        estimates={
-            step: Estimate(mean, ci95, episodes)
-            for step, mean, ci95 in zip(steps, *columns, strict=True)
-        }
-    )
-
-
-def _read_end(entries: JsonObject, episodes: int) -> Estimate:
-    return Estimate(entries.number("mean"), entries.number("ci95"), episodes)
 
 
 def _require_possible(results: RunResults) -> None:

@@ -16,9 +16,19 @@ class Column(NamedTuple):
     name: str
     mean: FiniteFloat = 0.0
     deviation: Annotated[FiniteFloat, Field(gt=0)] = 1.0
-    low: FiniteFloat = 0.0
-    """The lowest value in training."""
-    high: FiniteFloat = 0.0
+    low: FiniteFloat | None = None
+    """The lowest value in training; None: not known."""
+    high: FiniteFloat | None = None
+
+    @property
+    def trained(self) -> tuple[float, float] | None:
+        """The lowest and the highest value in training; None: not known."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
+
+    @property
+    def constant(self) -> bool:
+        """Whether training had one value of it."""
+        return self.low is not None and self.low == self.high
 
 
 class Columns(NamedTuple):

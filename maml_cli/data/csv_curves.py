@@ -217,9 +217,9 @@ def _scale(columns: Columns) -> list[str]:
     if not columns.standardised:
         return []
     said = ", ".join(
-        f"{c.name} (mean {c.mean:.6g}, deviation {c.deviation:.6g})"
-        if (c.low < c.high or c.deviation != 1.0)
-        else f"{c.name} (always {c.mean:.6g}, which tells networks nothing)"
+        f"{c.name} (always {c.mean:.6g}, which tells networks nothing)"
+        if c.constant
+        else f"{c.name} (mean {c.mean:.6g}, deviation {c.deviation:.6g})"
         for c in (*columns.inputs, *columns.outputs)
     )
     unit = ""

@@ -73,7 +73,7 @@ def find_own_pictures(support: Path, query: Path) -> OwnPictures:
     if classes and strange:
         problems.append(
             f"query={query}: {', '.join(strange)}: no class of support; there are "
-            f"{', '.join(c.label for c in classes)}"
+            f"{', '.join(c.label for c in classes)}: rename these folders, or take them away"
         )
     if problems:
         raise DataError(*map(_printable, problems))

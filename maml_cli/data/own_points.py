@@ -53,12 +53,8 @@ def find_own_points(support: Path, query: Path | None, columns: Columns) -> OwnP
         asked = _values(
             "query", query, needed=inputs, welcome=outputs, problems=problems, remarks=remarks
         )
-    elif not (no_grid := _no_grid(inputs)):
-        asked = even_grid(inputs)
-        ranges = ", ".join(f"{c.name} from {c.low:.6g} to {c.high:.6g}" for c in inputs)
-        remarks.append(f"No query was given: an even grid over the trained range, {ranges}.")
     else:
-        problems.append(no_grid)
+        asked = _even_grid(inputs, problems, remarks)
     if problems:
         raise DataError(*problems)
     support_x, support_y = np.split(given, [len(inputs)], axis=1)
@@ -69,10 +65,31 @@ def find_own_points(support: Path, query: Path | None, columns: Columns) -> OwnP
     return OwnPoints(support_x, support_y, query_x, known, tuple(remarks))
 
 
-def even_grid(inputs: Sequence[Column]) -> Numbers:
-    """Points at equal distances over the trained range of each input, `(points, inputs)`."""
-    number = _per_input(len(inputs))
-    return np.array(list(product(*(np.linspace(c.low, c.high, number) for c in inputs))))
+def _even_grid(inputs: Sequence[Column], problems: list[str], remarks: list[str]) -> Numbers:
+    """Points at equal distances over the trained range of each input, `(points, inputs)`.
+
+    Adds a problem where there can be no such grid.
+    """
+    number, lacking = _per_input(len(inputs)), []
+    if unknown := [c.name for c in inputs if c.trained is None]:
+        lacking.append(f"the run knows no range of {', '.join(unknown)}")
+    if constant := [c.name for c in inputs if c.constant]:
+        lacking.append(f"training had one value of {', '.join(constant)}")
+    if not lacking and number < FEWEST_PER_INPUT:
+        lacking.append(
+            f"a grid over {len(inputs)} inputs with {FEWEST_PER_INPUT} points each would have "
+            f"{FEWEST_PER_INPUT ** len(inputs):,} points, above {MOST_POINTS:,}"
+        )
+    if lacking:
+        problems.append(
+            f"query=FILE.csv is missing, and {', and '.join(lacking)}: name a file of the inputs "
+            "to answer"
+        )
+        return np.empty((0, len(inputs)))
+    ranges = [column.trained for column in inputs if column.trained]
+    said = [f"{c.name} from {a:.6g} to {b:.6g}" for c, (a, b) in zip(inputs, ranges, strict=True)]
+    remarks.append(f"No query was given: an even grid over the trained range, {', '.join(said)}.")
+    return np.array(list(product(*(np.linspace(*ends, number) for ends in ranges))))
 
 
 def _values(
@@ -122,31 +139,18 @@ def _per_input(inputs: int) -> int:
     return number
 
 
-def _no_grid(inputs: Sequence[Column]) -> str:
-    """Why there cannot be a grid; empty if there can."""
-    unknown = [c.name for c in inputs if not c.low < c.high]
-    if unknown:
-        said = f"the run knows no range of {', '.join(unknown)}, or training had one value of it"
-    elif _per_input(len(inputs)) < FEWEST_PER_INPUT:
-        said = (
-            f"a grid over {len(inputs)} inputs with {FEWEST_PER_INPUT} points each would have "
-            f"{FEWEST_PER_INPUT ** len(inputs):,} points, above {MOST_POINTS:,}"
-        )
-    else:
-        return ""
-    return f"query=FILE.csv is missing, and {said}: name a file of the inputs to answer"
-
-
 def _outside(key: str, x: Numbers, inputs: Sequence[Column]) -> list[str]:
     """That points lie where training had none, a sentence for each input with a known range."""
     remarks = []
     for column, values in zip(inputs, x.T, strict=True):
-        outside = (values < column.low) | (values > column.high)
-        known = (column.low, column.high) != (0.0, 0.0)
-        if known and outside.any():
+        if column.trained is None:
+            continue
+        low, high = column.trained
+        outside = (values < low) | (values > high)
+        if outside.any():
             remarks.append(
                 f"{outside.sum()} of {len(values)} points of {key} lie outside of the trained "
-                f"range of {column.name}, {column.low:.6g} to {column.high:.6g}: they reach from "
+                f"range of {column.name}, {low:.6g} to {high:.6g}: they reach from "
                 f"{values.min():.6g} to {values.max():.6g}. Predictions there are guesses, and "
                 "bands are too narrow or too wide."
             )

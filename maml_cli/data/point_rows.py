@@ -104,7 +104,7 @@ def tasks_in(table: CsvTable, roles: Roles, faults: Faults) -> list[TaskPoints]:
         empty = [name for name, text in zip(roles.keys, key, strict=True) if not text]
         faults += [(table.lines[place], f"{name} is empty") for name in empty]
         places.setdefault(key, []).append(place)
-    splits = None if roles.split is None else table.texts(roles.split)
+    splits = None if roles.split is None else _splits(roles.split, table, faults)
     found = []
     for key, rows in places.items():
         split = None
@@ -116,6 +116,16 @@ def tasks_in(table: CsvTable, roles: Roles, faults: Faults) -> list[TaskPoints]:
     return sorted(found, key=lambda task: task.label)
 
 
+def _splits(column: str, table: CsvTable, faults: Faults) -> list[str]:
+    """The cells of the column; adds one fault for each text in it that is no split."""
+    found = table.texts(column)
+    for text in sorted(set(found) - set(SPLITS)):
+        number, line = found.count(text), table.lines[found.index(text)]
+        rows = f", in {number:,} rows" if number > 1 else ""
+        faults.append((line, f"{column} is '{text}'{rows}; it must be train, val or test"))
+    return found
+
+
 def _one_split(
     key: Sequence[str],
     rows: Sequence[int],
@@ -125,10 +135,7 @@ def _one_split(
 ) -> str:
     first = splits[rows[0]]
     for row in rows:
-        if splits[row] not in SPLITS:
-            said = f"the split is '{splits[row]}'; it must be train, val or test"
-            faults.append((lines[row], said))
-        elif splits[row] != first and first in SPLITS:
+        if splits[row] != first and {first, splits[row]} <= set(SPLITS):
             said = (
                 f"{_label(key)} is in {splits[row]}, but in {first} in line {lines[rows[0]]}; a "
                 "task must be in one split"

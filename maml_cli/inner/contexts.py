@@ -29,7 +29,8 @@ def context_view(network: Network, contexts: int, film: int | None) -> View:
         film = max(-2, -len(norms))
     if film is not None:
         if not -len(norms) <= film < len(norms):
-            there = f"only {len(norms)} batch norms: set algo.film to 0 to {len(norms) - 1}, or"
+            last = len(norms) - 1
+            there = f"only {len(norms)} batch norms: set algo.film to {-len(norms)} to {last}, or"
             raise UsageError(
                 f"algo.film={film}: the network has {there if norms else 'no batch norm: set'} "
                 "algo.film=null"

@@ -17,6 +17,11 @@ def calibrations(group: Group) -> list[Calibration]:
     return [] if None in found else [c for c in found if c is not None]
 
 
+def has_ece(group: Group) -> bool:
+    """Whether the scores of a group that has recorded some are of classes."""
+    return "ece" in calibrations(group)[0].fitted.scores
+
+
 def header(groups: Sequence[Group]) -> tuple[str, ...]:
     """The columns, of the groups of one setting that have recorded scores."""
     first = calibrations(groups[0])[0].fitted

@@ -75,10 +75,13 @@ def against(group: Group, result: Estimate, value: float) -> str:
 
 
 def direction(group: Group, result: Estimate, value: float) -> str:
-    """Whether a published value lies in our interval (≈), or ours is better (↑) or worse (↓)."""
+    """Whether a published value lies in our interval (≈), or ours is better (↑) or worse (↓).
+
+    Nothing where the interval is wider than the mean is high: it tells of no value.
+    """
     metric = group.metric
     difference = metric.scale * result.mean - value
-    if not isfinite(difference):
+    if not isfinite(difference) or result.ci95 > abs(result.mean):
         return ""
     if abs(difference) <= metric.scale * result.ci95:
         return "≈"

@@ -83,7 +83,10 @@ def _overview(by_setting: Sequence[tuple[Setting, list[Group]]]) -> list[Section
         )
     ]
     header = ("approach", "iterations × tasks", *(title(setting) for setting, _ in columns))
-    return [Section("Overview", header, rows, ["In brackets: the published number.", legend(rows)])]
+    notes = ["In brackets: the published number.", legend(rows)]
+    if any(";" in cell for row in rows for cell in row):
+        notes.append("Several numbers in a cell: the task's own table says how the runs differ.")
+    return [Section("Overview", header, rows, notes)]
 
 
 def _setting(setting: Setting, groups: list[Group]) -> Section:
@@ -186,16 +189,17 @@ def _calibration(setting: Setting, groups: list[Group]) -> Section:
     heading = f"{title(setting)}, probabilities"
     recorded = [group for group in groups if calibration.calibrations(group)]
     missing = [label(group) for group in groups if group not in recorded]
-    notes = [
-        "± is over seeds if there are several, else over test episodes; that of the ECE is by "
-        "resampling them. By chance: what a perfectly calibrated model would show.",
-        sentence(f"Not recorded: {', '.join(missing)}; maml-eval run=DIR makes the scores")
-        if missing
-        else "",
-    ]
-    notes = [note for note in notes if note]
+    way = "maml-eval run=DIR makes the scores"
     if not recorded:
-        return Section(heading, ("approach",), [(name,) for name in missing], notes[1:])
+        none = [(name, "not recorded") for name in missing]
+        return Section(heading, ("approach", "probabilities"), none, [f"{way}."])
+    of_ece = calibration.has_ece(recorded[0])
+    notes = [
+        "± is over seeds if there are several, else over test episodes"
+        + ("; that of the ECE is by resampling them. " if of_ece else ".")
+        + ("By chance: what a perfectly calibrated model would show." if of_ece else "")
+    ]
+    notes += [sentence(f"Not recorded: {', '.join(missing)}; {way}")] if missing else []
     rows = [row for group in recorded for row in calibration.rows(label(group), group)]
     return Section(heading, calibration.header(recorded), rows, notes)
 

@@ -16,7 +16,7 @@ from maml_cli.report.cells import (
     value,
 )
 from maml_cli.report.group import Group
-from maml_cli.report.protocol import remarks
+from maml_cli.report.protocol import other_training, remarks
 from maml_cli.report.published import Published, literature, unmet
 from maml_cli.report.section import Section, title
 from maml_cli.reporting.format import count
@@ -77,7 +77,7 @@ def _row(
     if ours is not None and (step is None or step in ours.course):
         result = ours.result("ensemble") if step is None else ours.course[step]
         shown, why = measured(ours, result, [number], against=known), ""
-        budget = budget_cell(ours, [number])
+        budget = ", ".join(filter(None, (budget_cell(ours, [number]), other_training(ours))))
     published = f"{published} {sources.mark(number)}"
     return number.approach, task, published, _conditions(number), shown, budget, why
 

@@ -105,6 +105,16 @@ def budget(group: Group) -> str:
     return f"{group.first.iterations:,} × {group.protocol.tasks_per_batch}"
 
 
+def other_training(group: Group) -> str:
+    """`trained 60-way 1-shot`, where the episodes of training differ from those of the test."""
+    run, setting = group.runs[0], group.setting
+    same = (run.train_ways, run.train_shots) == (setting.ways, setting.shots)
+    if same or not group.metric.few_shot:
+        return ""
+    ways = f"{run.train_ways}-way " if setting.ways > 1 else ""
+    return f"trained {ways}{run.train_shots}-shot"
+
+
 def full_iterations(group: Group, published: Sequence[Published]) -> int | None:
     """The published iterations: the approach's own, else the fewest of its kin in this setting."""
     own = [number.iterations for number in published if number.iterations]

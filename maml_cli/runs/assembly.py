@@ -135,11 +135,14 @@ class Assembly:
         return scores
 
     def _diverged(self, where: str = "") -> DivergedError:
+        by, other = "", ""
+        if self.normalises:
+            by = f" with eval.bn_stats={self.experiment.eval.bn_stats}"
+            other = " or the eval.bn_stats that the run was validated with"
         return DivergedError(
-            f"the outputs are not finite {where}after {self.steps} inner steps with eval.bn_stats="
-            f"{self.experiment.eval.bn_stats}: the weights are not finite, or adaptation diverges; "
-            "take fewer eval.inner_steps or the eval.bn_stats that the run was validated with, or "
-            "train with a lower train.outer_lr or algo.inner_lr"
+            f"the outputs are not finite {where}after {self.steps} inner steps{by}: the weights or "
+            "the support set are not finite or very large, or adaptation diverges; take fewer "
+            f"eval.inner_steps{other}, or train with a lower train.outer_lr or algo.inner_lr"
         )
 
     def answers(self, candidates: Sequence[MetaParameters], episodes: Episode) -> Answers:

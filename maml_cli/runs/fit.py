@@ -62,7 +62,7 @@ def fit_points(
     curve = None
     if len(columns.inputs) == 1:
         column, known = columns.inputs[0], np.concatenate([own.support_x, own.query_x])
-        trained = (column.low, column.high) if column.low < column.high else None
+        trained = None if column.constant else column.trained
         ends = [*known.ravel(), *(trained or ())]
         grid = np.linspace(min(ends), max(ends), CURVE_POINTS)[:, None]
         curve = fit_figure(
@@ -172,14 +172,19 @@ def _noise_notes(
     if noise is None:
         return [
             "No bands: the run has no fitted noise in results.json. The test at the end of a "
-            "training fits it; train the run to its end."
+            "training fits it: resume=DIR trains an unfinished run to its end. A finished run of a "
+            "version that fitted none must be trained again; maml-eval makes no bands for it."
         ]
     fitted = {
-        "support points": (noise.shots, given),
-        "inner steps": (noise.steps, adapted.steps),
-        "epochs": (noise.networks, model.networks),
+        "support point": (noise.shots, given),
+        "inner step": (noise.steps, adapted.steps),
+        "epoch": (noise.networks, model.networks),
     }
-    others = [f"{was} {what} (here {now})" for what, (was, now) in fitted.items() if was != now]
+    others = [
+        f"{count(was, one, f'{one}s')} (here {now})"
+        for one, (was, now) in fitted.items()
+        if was != now
+    ]
     if not others:
         return []
     return [

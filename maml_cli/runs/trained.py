@@ -20,6 +20,7 @@ from maml_cli.core.regular_files import read_text
 from maml_cli.core.results import Validation
 from maml_cli.core.settings import TrainSettings
 from maml_cli.core.yaml_text import read_mapping
+from maml_cli.data.record import some
 from maml_cli.reporting.format import count
 from maml_cli.storage.checkpoint import Checkpoints
 from maml_cli.storage.files import storing
@@ -105,7 +106,7 @@ def _other_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """How the data set of the run is read otherwise than in training."""
     old, new = before["dataset"], now["dataset"]
     if old["_target_"] != new["_target_"]:
-        return []
+        return [printable(f"trained on {old['name']}, tested on {new['name']}")]
     return [
         printable(f"dataset.{key} is {json.dumps(new[key])}, in training {json.dumps(value)}")
         for key, value in old.items()
@@ -128,20 +129,26 @@ def budget_remarks(
     )
 
 
-def started(params: MetaParameters, folder: Path, objective: Objective) -> MetaParameters:
-    """Fresh parameters with the section `model` of another run's best epoch.
+def started(
+    params: MetaParameters, folder: Path, objective: Objective
+) -> tuple[MetaParameters, list[str]]:
+    """Fresh parameters with the section `model` of another run's best epoch, and remarks.
 
     Raises CheckpointError, or UsageError where the networks differ.
     """
-    model = best_of(f"algo.start={folder}", folder, objective).theta.get("model", {})
+    theirs = best_of(f"algo.start={folder}", folder, objective).theta
+    model = theirs.get("model", {})
     both = ({"model": params.theta["model"]}, {"model": model})
     if problems := misfits(*(MetaParameters(theta=theta, state={}) for theta in both)):
         raise UsageError(
-            *(f"algo.start={folder}: {problem}" for problem in problems),
-            "start from a run with the same backbone and ways, and without weights per step "
-            "(algo.bnwb)",
+            f"algo.start={folder}: the weights of that run are not those of this network: "
+            f"{some(problems)}; start from a run of algo=maml or fomaml with the same "
+            "backbone and ways. Learned maps, contexts, particles and weights per step (algo.bnwb) "
+            "are weights, too"
         )
-    return MetaParameters(theta={**params.theta, "model": model}, state=params.state)
+    left = [name for name, tensors in theirs.items() if tensors and name != "model"]
+    remarks = [f"algo.start={folder}: its {' and '.join(left)} were not taken"] if left else []
+    return MetaParameters(theta={**params.theta, "model": model}, state=params.state), remarks
 
 
 def _shown(command: str | None) -> str | None:
@@ -189,8 +196,9 @@ def best_of(key: str, folder: Path, objective: Objective) -> MetaParameters:
     checkpoints = SharedCheckpoints(files.checkpoints, keep=1, metric=objective.reported)
     found = checkpoints.newest()
     if found is None or not found.content["scores"]:
-        name = key.partition("=")[0]
-        raise CheckpointError(f"{key}: holds no run with a finished epoch{meant(name, folder)}")
+        there = "holds no run with a finished epoch" if folder.exists() else "no such folder"
+        way_out = meant(key.partition("=")[0], folder) or ": name the folder of a run"
+        raise CheckpointError(f"{key}: {there}{way_out}")
     (best,) = checkpoints.best(found.content["scores"])
     return checkpoints.load(best, torch.device("cpu"))
 

@@ -11,7 +11,9 @@ from problems import (
     Line,
     at_epoch,
     built,
+    composed,
     evaluated,
+    images,
     learner,
     points,
     shipped,
@@ -113,3 +115,11 @@ def test_what_it_cannot_normalise_by_is_said():
     settings = shipped("algo", "platipus")
     asked = replace(EXPERIMENT, eval=replace(EXPERIMENT.eval, bn_stats="running"), algo=settings)
     assert [p.partition(":")[0] for p in settings.check(asked)] == ["eval.bn_stats=running"]
+
+
+def test_the_divergence_of_images_weighs_about_as_in_the_bound():
+    """Far below `weights / queries`, q tells the network the labels of its queries."""
+    settings = composed("algo=platipus", "dataset=omniglot", "ways=5", "shots=1", "queries=1")
+    made = built(settings.algo, settings.backbone, images(5))
+    weights = sum(t.numel() for t in nested(made.init(0).theta)["prior"].values())
+    assert 0.2 < settings.algo.kl_weight / (weights / 5) < 5

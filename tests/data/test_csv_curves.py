@@ -152,12 +152,14 @@ def test_a_column_splits_the_tasks(tmp_path):
         "val": {"2"},
         "test": {"0"},
     }
-    wrong = write_lines(tmp_path / "g.csv", "task,x,y,split", *rows, "0,1,1,train", "9,1,1,all")
+    wrong = write_lines(
+        tmp_path / "g.csv", "task,x,y,split", *rows, "0,1,1,train", "9,1,1,all", "9,2,2,all"
+    )
     with pytest.raises(DataError) as raised:
         loaded(wrong)
     assert raised.value.messages[:2] == (
         "line 22: 0 is in train, but in test in line 2; a task must be in one split",
-        "line 23: the split is 'all'; it must be train, val or test",
+        "line 23: split is 'all', in 2 rows; it must be train, val or test",
     )
 
 
@@ -335,9 +337,10 @@ def test_the_delimiter_is_that_of_the_rows(tmp_path, text):
     assert [len(row) for row in table.rows] == [3] * len(table.rows)
 
 
-def test_a_constant_input_tells_nothing(tmp_path):
+@pytest.mark.parametrize("depth", [0, 5])
+def test_a_constant_input_tells_nothing(tmp_path, depth):
     path = write_waves(tmp_path / "waves.csv")
     header, *lines = path.read_text().splitlines()
-    path.write_text("\n".join([f"depth,{header}", *(f"5,{line}" for line in lines)]))
+    path.write_text("\n".join([f"depth,{header}", *(f"{depth},{line}" for line in lines)]))
     said = loaded(path, keys=["task"], inputs=["depth", "x"]).remarks
-    assert any("depth (always 5, which tells networks nothing), x (mean" in s for s in said)
+    assert any(f"depth (always {depth}, which tells networks nothing), x (mean" in s for s in said)
