@@ -173,7 +173,7 @@ def test_film_multiplies_and_shifts_the_outputs_of_a_batch_norm():
         (
             "conv4",
             4,
-            "algo.film=4: the network has only 4 batch norms: set algo.film to 0 to 3, or",
+            "algo.film=4: the network has only 4 batch norms: set algo.film to -4 to 3, or",
         ),
         ("line", 0, "algo.film=0: the network has no batch norm: set algo.film=null"),
     ],
