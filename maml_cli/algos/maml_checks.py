@@ -71,7 +71,7 @@ def _contexts(algo: MAML) -> Iterator[Rule]:
     adapts = ",".join(algo.adapts)
     yield (
         algo.contexts == 0 and "context" in algo.adapts,
-        f"algo.contexts=0: algo.adapts=[{adapts}] adapts a context, which then has no numbers: set "
+        f"algo.contexts=0: algo.adapts=[{adapts}] adapts a context without numbers: set "
         "algo.contexts to 1 or more, or leave context out of algo.adapts",
     )
     yield (

@@ -88,10 +88,10 @@ def _with_data(saved: DictConfig, asked: DictConfig) -> DictConfig:
     changed = saved.copy()
     changed["dataset"] = asked
     before, after = (inspect(c, fallback=c, folders=named_folders())[0] for c in (saved, changed))
-    if before is None or after is None:  # what is wrong is said later
-        return changed
-    _require_same_kind(before.dataset, after.dataset)
-    _as_the_network_needs(changed["dataset"], before.dataset)
+    if before is not None:
+        if after is not None:  # else what is wrong with it is said later
+            _require_same_kind(before.dataset, after.dataset)
+        _as_the_network_needs(changed["dataset"], before.dataset)
     return changed
 
 

@@ -42,7 +42,7 @@ def decoded(entries: JsonObject, episodes: int) -> Course:
 
 
 def decoded_end(entries: JsonObject, episodes: int) -> Estimate:
-    """The metric after the last inner step, over so many episodes."""
+    """The metric after the last inner step, a mean over this number of episodes."""
     return Estimate(entries.number("mean"), entries.number("ci95"), episodes)
 
 

@@ -119,10 +119,13 @@ def tasks_in(table: CsvTable, roles: Roles, faults: Faults) -> list[TaskPoints]:
 def _splits(column: str, table: CsvTable, faults: Faults) -> list[str]:
     """The cells of the column; adds one fault for each text in it that is no split."""
     found = table.texts(column)
-    for text in sorted(set(found) - set(SPLITS)):
-        number, line = found.count(text), table.lines[found.index(text)]
-        rows = f", in {number:,} rows" if number > 1 else ""
-        faults.append((line, f"{column} is '{text}'{rows}; it must be train, val or test"))
+    lines: dict[str, list[int]] = {}
+    for line, text in zip(table.lines, found, strict=True):
+        lines.setdefault(text, []).append(line)
+    for text, its in lines.items():
+        if text not in SPLITS:
+            rows = f", in {len(its):,} rows" if len(its) > 1 else ""
+            faults.append((its[0], f"{column} is '{text}'{rows}; it must be train, val or test"))
     return found
 
 

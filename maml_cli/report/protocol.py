@@ -106,7 +106,7 @@ def budget(group: Group) -> str:
 
 
 def other_training(group: Group) -> str:
-    """`trained 60-way 1-shot`, where the episodes of training differ from those of the test."""
+    """`trained 60-way 1-shot`; empty if training had as many ways and shots as the test."""
     run, setting = group.runs[0], group.setting
     same = (run.train_ways, run.train_shots) == (setting.ways, setting.shots)
     if same or not group.metric.few_shot:

@@ -155,7 +155,8 @@ def _begin(
     objective, params = parts.source.objective, parts.fresh()
     remarks = [*remarks_of(found)]
     if found is None and algorithm.starts_from is not None:
-        params, remarks = started(params, Path(algorithm.starts_from), objective)
+        params, left = started(params, Path(algorithm.starts_from), objective)
+        remarks += left
     if found is None and experiment.run.init_from is not None:
         params, remark = initialised(params, Path(experiment.run.init_from), objective)
         remarks.append(remark)

@@ -141,7 +141,7 @@ def started(
     both = ({"model": params.theta["model"]}, {"model": model})
     if problems := misfits(*(MetaParameters(theta=theta, state={}) for theta in both)):
         raise UsageError(
-            f"algo.start={folder}: the weights of that run are not those of this network: "
+            f"algo.start={folder}: the weights of that run do not fit this network: "
             f"{some(problems)}; start from a run of algo=maml or fomaml with the same "
             "backbone and ways. Learned maps, contexts, particles and weights per step (algo.bnwb) "
             "are weights, too"
