@@ -63,13 +63,16 @@ def test_a_dash_has_its_reason(make_run: MakeRun) -> None:
     assert row(table, "Reptile", TWENTY)[2:] == ("–", "–", "not run")
 
 
-def test_an_interval_that_says_nothing_has_no_mark(make_run: MakeRun) -> None:
+def test_an_interval_that_says_nothing_gives_no_verdict(make_run: MakeRun) -> None:
     """Over seeds with 90 and 10 %: 50 ± 12.7 · 40 %, where 98.7 % lies as any number does."""
     make_run("high", 0.9, seed=0)
     low = make_run("low", 0.1, seed=1)
-    shown = row(papers(low.parent)["Finn et al. 2017"], "MAML", FIVE)[2]
+    table = papers(low.parent)["Finn et al. 2017"]
+    shown = row(table, "MAML", FIVE)[2]
     assert shown.startswith("50.00 ± 508")
+    assert shown.endswith("↕")
     assert not set(shown) & set("≈↑↓")
+    assert any("wider than the mean" in note for note in table.notes)
 
 
 def test_errors_have_a_row_for_each_number_of_steps(sinusoid: Path) -> None:
