@@ -30,7 +30,7 @@ other_cells() {
 
 # ablation NAME TOGGLE...: MAML with one change of MAML++, on 20-way 1-shot tasks.
 ablation() {
-    row 150 "omniglot_20way_1shot/$1" algo=maml dataset=omniglot ways=20 shots=1 "${@:2}"
+    row 100 "omniglot_20way_1shot/$1" algo=maml dataset=omniglot ways=20 shots=1 "${@:2}"
 }
 
 omniglot() {
