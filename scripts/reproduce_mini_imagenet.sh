@@ -15,7 +15,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/study.sh"
 # short ALGO ARGUMENT...: a row of the table of all learners.
 short() {
     train "mini_imagenet_5way_1shot/$1" "algo=$1" dataset=mini_imagenet ways=5 shots=1 "${@:2}" train.epochs=5 \
-        train.iterations_per_epoch=50 train.tasks_per_batch=2 eval.val_episodes=100 eval.ensemble=1
+        train.iterations_per_epoch=50 train.tasks_per_batch=2 eval.val_episodes=50 eval.test_episodes=300 \
+        eval.ensemble=1
 }
 
 study() {
