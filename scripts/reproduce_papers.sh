@@ -4,7 +4,7 @@
 # training is tested again. The images: docs/data.md.
 #
 #   bash scripts/reproduce_papers.sh                 the papers' settings; weeks without a GPU
-#   BUDGET=short bash scripts/reproduce_papers.sh    0.2 to 2 % of their iterations
+#   BUDGET=short bash scripts/reproduce_papers.sh    mostly 0.2 to 2 % of their iterations
 #
 # The report: outputs/reproduce/papers.html and .md. More about BUDGET, SEEDS and DRY: scripts/study.sh.
 set -euo pipefail
@@ -28,6 +28,11 @@ other_cells() {
     test_again "papers/$1" 20way_5shot ways=20 shots=5
 }
 
+# ablation NAME TOGGLE...: MAML with one change of MAML++, on 20-way 1-shot tasks.
+ablation() {
+    row 100 "omniglot_20way_1shot/$1" algo=maml dataset=omniglot ways=20 shots=1 "${@:2}"
+}
+
 omniglot() {
     local preset=omniglot_5way_1shot shots
     row 600 siamese experiment=siamese_$preset
@@ -41,7 +46,7 @@ omniglot() {
     row 400 memory_module_20way experiment=memory_module_omniglot_20way_1shot train.tasks_per_batch=1
     test_again papers/memory_module_20way 20way_5shot shots=5
     for shots in 1 5; do
-        row 1000 "no_conv_5way_${shots}shot" "experiment=maml_omniglot_5way_${shots}shot_no_conv"
+        row 5000 "no_conv_5way_${shots}shot" "experiment=maml_omniglot_5way_${shots}shot_no_conv"
     done
     row 500 snail_5way "experiment=snail_$preset" train.tasks_per_batch=8 train.outer_lr=1e-3
     test_again papers/snail_5way 5way_5shot shots=5
@@ -50,6 +55,11 @@ omniglot() {
         row $((1500 / ways)) "maml_${ways}way_5shot" algo=maml dataset=omniglot "ways=$ways" shots=5
         row $((1500 / ways)) "mamlpp_${ways}way_5shot" "experiment=mamlpp_omniglot_${ways}way_5shot_official_code"
     done
+    ablation maml_msl algo.msl=true
+    ablation maml_lslr algo.lslr=true
+    ablation maml_bnrs_bnwb algo.bnrs=true algo.bnwb=true
+    ablation maml_ca algo.ca=true
+    ablation maml_da algo.da=true
 }
 
 mini_imagenet() {

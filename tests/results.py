@@ -89,6 +89,7 @@ OMNIGLOT = RunResults(
         train_ways=5,
         train_shots=1,
         train_queries=1,
+        own_steps=2,
         seed=0,
         toggles={},
         metric=ACCURACY,

@@ -48,7 +48,7 @@ def experiment(command: list[str]) -> Experiment:
 @pytest.mark.parametrize("budget", ["full", "short"])
 def test_studies_share_a_folder_only_for_the_same_run(budget: str) -> None:
     runs: dict[str, list[str]] = {}
-    for script in STUDIES:
+    for script in (*STUDIES, "reproduce_papers"):
         for command in commands(script, BUDGET=budget, SEEDS="3"):
             folder = command[-1]
             if folder.startswith("hydra.run.dir="):

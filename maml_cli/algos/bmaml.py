@@ -21,6 +21,7 @@ from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, TaskSource
+from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.adaptation import Adaptation, Point
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.outer_loss import InnerLoopPhase, last_step
@@ -125,8 +126,14 @@ class BMAML(AlgorithmDefaults):
         Literal["query", "chaser"],
         Field(description="loss of the queries, or distance to particles that saw them too"),
     ]
-    leader_steps: Annotated[int, Field(ge=1, le=1000, description="SVGD steps of the chaser")]
-    leader_lr: Annotated[float, Field(gt=0, le=10, description="their rate")]
+    leader_steps: Annotated[
+        int,
+        Field(ge=1, le=1000, description="SVGD steps of the chaser"),
+        OnlyWith("outer", "chaser"),
+    ]
+    leader_lr: Annotated[
+        float, Field(gt=0, le=10, description="their rate"), OnlyWith("outer", "chaser")
+    ]
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""

@@ -28,6 +28,7 @@ from maml_cli.core.problems import Problems
 from maml_cli.core.schedules import Schedule, cosine, outer_rate
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
+from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.adaptation import Adaptation, Point
 from maml_cli.inner.learned_optimizer import LearnedOptimizer
 
@@ -124,7 +125,7 @@ class LSTMOptimizer(SolverSettings):
     inner_steps: Annotated[int, Field(ge=1, le=100_000, description="steps on each problem")]
     unroll: Annotated[int, Field(ge=1, le=1000, description="steps per meta-update")]
     layers: Annotated[int, Field(ge=0, le=8, description="of the LSTM; 0: linear in the gradient")]
-    units: Annotated[int, Field(ge=1, le=1000, description="of each layer")]
+    units: Annotated[int, Field(ge=1, le=1000, description="of each layer"), OnlyWith("layers")]
     preprocessing: Annotated[
         float | None,
         Field(gt=0, le=80, description="p: gradients as logarithm and sign; null: as they are"),
@@ -139,13 +140,17 @@ class LSTMOptimizer(SolverSettings):
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
         problems = super().check(experiment)
-        problems += experiment.train.check_annealing() if self.ca else []
         if self.inner_steps % self.unroll:
             problems.append(
                 f"algo.inner_steps={self.inner_steps} is no multiple of algo.unroll={self.unroll}: "
                 "a problem is solved in unrolls of equal length"
             )
         return problems
+
+    @property
+    def anneals(self) -> bool:
+        """With `ca`."""
+        return self.ca
 
     @property
     def together(self) -> bool:

@@ -22,6 +22,7 @@ from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import cosine, outer_rate
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
+from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.checkpointing import keep_graph, recompute
 from maml_cli.inner.contexts import context_view
 from maml_cli.inner.curvature import MetaCurvature
@@ -72,9 +73,11 @@ class MAML(AlgorithmDefaults):
     ]
     order: Annotated[Literal[1, 2], Field(description="1: inner gradients count as constants")]
     msl: Annotated[bool, Field(description="multi-step loss")]
-    msl_epochs: Annotated[int, Field(ge=1, description="epochs until the last step alone counts")]
+    msl_epochs: Annotated[
+        int, Field(ge=1, description="epochs until the last step alone counts"), OnlyWith("msl")
+    ]
     da: Annotated[bool, Field(description="derivative-order annealing: first order at first")]
-    da_epochs: Annotated[int, Field(ge=0, description="epochs of first order")]
+    da_epochs: Annotated[int, Field(ge=0, description="epochs of first order"), OnlyWith("da")]
     bnrs: Annotated[
         bool, Field(description="running statistics per step, with train.bn_stats=running")
     ]
@@ -106,11 +109,22 @@ class MAML(AlgorithmDefaults):
     implicit: Annotated[
         bool, Field(description="meta-gradient from the end of the inner loop alone (iMAML)")
     ]
-    cg_steps: Annotated[int, Field(ge=1, le=1000, description="of conjugate gradients (iMAML)")]
-    cg_damping: Annotated[float, Field(ge=0, description="added to the identity (iMAML)")]
+    cg_steps: Annotated[
+        int,
+        Field(ge=1, le=1000, description="of conjugate gradients (iMAML)"),
+        OnlyWith("implicit"),
+    ]
+    cg_damping: Annotated[
+        float, Field(ge=0, description="added to the identity (iMAML)"), OnlyWith("implicit")
+    ]
     released_system: Annotated[
         bool, Field(description="of iMAML's official code: another system, no proximal steps")
     ]
+
+    @property
+    def anneals(self) -> bool:
+        """With `ca`."""
+        return self.ca
 
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""

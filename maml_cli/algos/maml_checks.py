@@ -17,7 +17,6 @@ Rule = tuple[bool, str]
 def contradictions(algo: MAML, experiment: Experiment) -> list[str]:
     """One sentence for each combination that contradicts itself."""
     problems = experiment.run.check_train_ways(algo.name)
-    problems += experiment.train.check_annealing() if algo.ca else []
     rules = (_maml_plus_plus(algo, experiment), _rates(algo), _contexts(algo), _implicit(algo))
     return problems + [sentence for part in rules for broken, sentence in part if broken]
 

@@ -15,6 +15,7 @@ from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
 from maml_cli.core.settings import STRICT, RunSettings, TrainSettings
 from maml_cli.core.types import TaskSource
+from maml_cli.core.without_effect import OnlyWith
 from maml_cli.readers.controller import Controller
 from maml_cli.readers.embedding import Embedding
 from maml_cli.readers.lessons import QUERIES, Stream
@@ -27,9 +28,15 @@ class MANN(ReaderDefaults):
     name: str
     memory: Annotated[bool, Field(description="false: the LSTM alone, the paper's ablation")]
     units: Annotated[int, Field(ge=1, le=65536, description="of the LSTM")]
-    slots: Annotated[int, Field(ge=1, le=65536, description="rows of the memory")]
-    width: Annotated[int, Field(ge=1, le=65536, description="numbers per row")]
-    heads: Annotated[int, Field(ge=1, le=64, description="read heads, and as many write heads")]
+    slots: Annotated[
+        int, Field(ge=1, le=65536, description="rows of the memory"), OnlyWith("memory")
+    ]
+    width: Annotated[int, Field(ge=1, le=65536, description="numbers per row"), OnlyWith("memory")]
+    heads: Annotated[
+        int,
+        Field(ge=1, le=64, description="read heads, and as many write heads"),
+        OnlyWith("memory"),
+    ]
     lesson: Annotated[
         Literal["queries", "stream"],
         Field(

@@ -15,6 +15,7 @@ from maml_cli.comparison.similarities import DISTANCES, similarity
 from maml_cli.core.network import Network
 from maml_cli.core.settings import STRICT, TrainSettings
 from maml_cli.core.types import TaskSource
+from maml_cli.core.without_effect import OnlyWith
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)
@@ -23,7 +24,11 @@ class Matching(ComparingSettings):
 
     name: str
     distance: Annotated[DISTANCES, Field(description="between a query and a support example")]
-    scale: Annotated[float, Field(gt=0, le=1000, description="of the cosine; 1 in the paper")]
+    scale: Annotated[
+        float,
+        Field(gt=0, le=1000, description="of the cosine; 1 in the paper"),
+        OnlyWith("distance", "cosine"),
+    ]
     attention: Annotated[
         Literal["examples", "classes"],
         Field(
@@ -32,11 +37,15 @@ class Matching(ComparingSettings):
         ),
     ]
     shots: Annotated[
-        int, Field(ge=1, description="examples that a sum of a class stands for: as in training")
+        int,
+        Field(ge=1, description="examples that a sum of a class stands for: as in training"),
+        OnlyWith("attention", "classes"),
     ]
     fce: Annotated[bool, Field(description="full context embeddings")]
     fce_steps: Annotated[
-        int, Field(ge=1, le=100, description="how often a query reads the support set")
+        int,
+        Field(ge=1, le=100, description="how often a query reads the support set"),
+        OnlyWith("fce"),
     ]
     joint_norm: Annotated[
         bool,

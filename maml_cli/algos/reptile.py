@@ -29,6 +29,7 @@ from maml_cli.core.network import Network
 from maml_cli.core.schedules import Schedule, linear
 from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
+from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.directions import SGD, Adam, Direction
 from maml_cli.inner.feeds import Minibatches
@@ -134,7 +135,9 @@ class Reptile(AlgorithmDefaults):
         Literal["sgd", "adam"], Field(description="of the inner loop; adam has beta1 = 0")
     ]
     carry_moments: Annotated[
-        bool, Field(description="adam: each task goes on with the second moments of the last one")
+        bool,
+        Field(description="adam: each task goes on with the second moments of the last one"),
+        OnlyWith("inner_optimizer", "adam"),
     ]
     outer_gradients: Annotated[
         OuterGradients,
@@ -150,7 +153,7 @@ class Reptile(AlgorithmDefaults):
     def check(self, experiment: Experiment) -> list[str]:
         """One sentence for each combination that contradicts itself."""
         problems = experiment.run.check_train_ways(self.name)
-        problems += experiment.train.check_annealing() + experiment.train.check_bn_stats(self.name)
+        problems += experiment.train.check_bn_stats(self.name)
         if experiment.eval.bn_stats == "running":
             problems.append(
                 f"eval.bn_stats=running: algo={self.name} trains by the statistics of the batch "
@@ -162,6 +165,11 @@ class Reptile(AlgorithmDefaults):
                 "algo.inner_optimizer=sgd has none: set algo.carry_moments=false"
             )
         return problems
+
+    @property
+    def anneals(self) -> bool:
+        """Always: the step towards the adapted weights gets shorter."""
+        return True
 
     @property
     def together(self) -> bool:

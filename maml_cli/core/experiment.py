@@ -36,6 +36,11 @@ class AlgorithmSettings(Protocol):
         """Whether a batch cannot be split, because its tasks know of each other."""
         ...
 
+    @property
+    def anneals(self) -> bool:
+        """Whether the outer rate falls to `train.min_outer_lr`."""
+        ...
+
     def most_shots(self, run: RunSettings) -> int | None:
         """How many examples of each class it can be given at once; None: any number."""
         ...
@@ -97,7 +102,8 @@ class Experiment:
         kinds = self._check_kinds()
         tasks = [] if kinds else self.dataset.check(self.run)
         kept = self.eval.check_keep(self.dataset.name, self.run.ways)
-        return tasks + self.algo.check(self) + kinds + kept + self._check_processes()
+        annealed = self.train.check_annealing() if self.algo.anneals else []
+        return tasks + self.algo.check(self) + annealed + kinds + kept + self._check_processes()
 
     def check_running(self) -> list[str]:
         """For algorithms that gather no running statistics: a sentence for each key that asks."""

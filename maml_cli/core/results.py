@@ -67,6 +67,8 @@ class Protocol:
     """In training; None: written by a version that did not record it. So are shots and queries."""
     train_shots: int | None
     train_queries: int | None
+    own_steps: int | None
+    """The algorithm's inner steps; a test may take others. None: not recorded."""
     seed: int
     toggles: Mapping[str, bool | str]
     """The algorithm's switches in force: on or off, or in words, such as `epochs 0 to 9`."""

@@ -36,6 +36,7 @@ def encoded(results: RunResults) -> str:
         **_recorded("train_ways", protocol.train_ways),
         **_recorded("train_shots", protocol.train_shots),
         **_recorded("train_queries", protocol.train_queries),
+        **_recorded("own_steps", protocol.own_steps),
         "seed": protocol.seed,
         "toggles": dict(protocol.toggles),
         "metric": protocol.metric.name,
@@ -84,7 +85,7 @@ def encoded(results: RunResults) -> str:
 def decoded(text: str) -> RunResults:
     """The results in the text of a `results.json`; raises ValueError that names the entry.
 
-    Earlier versions did not write `train_ways`, `train_shots`, `train_queries` and
+    Earlier versions did not write `train_ways`, `train_shots`, `train_queries`, `own_steps`,
     `iterations_skipped` and `calibration`. Without `task_pool`, the supply of training tasks was
     endless. Without `of`, `test_per_step` is the ensemble's, of all episodes.
     """
@@ -128,6 +129,7 @@ def _protocol(entries: JsonObject) -> Protocol:
         train_ways=entries.integer_or_absent("train_ways"),
         train_shots=entries.integer_or_absent("train_shots"),
         train_queries=entries.integer_or_absent("train_queries"),
+        own_steps=entries.integer_or_absent("own_steps"),
         seed=entries.integer("seed"),
         toggles=entries.switches("toggles"),
         metric=_metric(entries),

@@ -218,6 +218,11 @@ class AlgorithmDefaults:
         """The tasks of a batch know nothing of each other."""
         return False
 
+    @property
+    def anneals(self) -> bool:
+        """The outer rate does not fall to `train.min_outer_lr`."""
+        return False
+
     def most_shots(self, run: RunSettings) -> int | None:
         """A support set may have any number of examples."""
         return None

@@ -14,6 +14,7 @@ from maml_cli.core import noise
 from maml_cli.core.objective import REGRESSION
 from maml_cli.core.settings import STRICT, RunSettings
 from maml_cli.core.types import Episode
+from maml_cli.core.without_effect import OnlyWith
 from maml_cli.data.columns import Column, Columns, Numbers
 from maml_cli.data.sampler import Words, episode_keys, episode_words, uniform
 
@@ -33,7 +34,9 @@ class CurveFamily(ABC):
     ]
     noise: Annotated[float, Field(ge=0, description="standard deviation of the noise on targets")]
     noisy_queries: Annotated[
-        bool, Field(description="noise on the queries of validation and test too; false: on none")
+        bool,
+        Field(description="noise on the queries of validation and test too; false: on none"),
+        OnlyWith("noise"),
     ]
     support_side: Annotated[
         Literal["both", "left", "right"],

@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from maml_cli.core.settings import STRICT, RunSettings
+from maml_cli.core.without_effect import OnlyWith
 from maml_cli.data.columns import Numbers
 from maml_cli.data.curves import CurveFamily
 from maml_cli.data.sampler import Words, uniform
@@ -27,7 +28,9 @@ class Sinusoid(CurveFamily):
     max_phase: Annotated[float, Field(gt=0, le=2 * math.pi, description="of all waves, radians")]
     min_frequency: Annotated[float, Field(gt=0, le=100, description="of all waves, radians per x")]
     max_frequency: Annotated[float, Field(gt=0, le=100, description="of all waves, radians per x")]
-    relative_noise: Annotated[bool, Field(description="noise is a share of the amplitude")]
+    relative_noise: Annotated[
+        bool, Field(description="noise is a share of the amplitude"), OnlyWith("noise")
+    ]
 
     inputs = INPUTS
 

@@ -20,6 +20,7 @@ LEGEND = {
     "↓": "worse than published, beyond our interval",
     "↑": "better than published, beyond our interval",
     "≈": "the published number lies in our interval",
+    "↕": "our interval is wider than the mean: a few test tasks or seeds decide it",
 }
 
 
@@ -77,12 +78,14 @@ def against(group: Group, result: Estimate, value: float) -> str:
 def direction(group: Group, result: Estimate, value: float) -> str:
     """Whether a published value lies in our interval (≈), or ours is better (↑) or worse (↓).
 
-    Nothing where the interval is wider than the mean is high: it tells of no value.
+    ↕ where the interval is wider than the mean is high: it tells of no value.
     """
     metric = group.metric
     difference = metric.scale * result.mean - value
-    if not isfinite(difference) or result.ci95 > abs(result.mean):
+    if not isfinite(difference):
         return ""
+    if result.ci95 > abs(result.mean):
+        return "↕"
     if abs(difference) <= metric.scale * result.ci95:
         return "≈"
     return "↑" if metric.improves(difference) else "↓"

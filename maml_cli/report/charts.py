@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter, ScalarFormatter, StrMethodFormatter
 
@@ -83,16 +84,54 @@ def lines(
             axes.plot([], [], "D", color=INK, fillstyle="none", label="published")
         if metric.unit == "%":
             axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.set_ylim(*_within_0_and_1(axes.get_ylim()))
         else:
             axes.set_yscale("log")
             axes.set_ylim(top=_highest(series, axes.get_ylim()[1]))
-            _plain_numbers(axes)
+            _plain_numbers(axes.yaxis)
         axes.locator_params(axis="x", nbins=6, integer=True)
         last = max(max(line.x) for line in series)
         if steps and last > 10:
             _keep_room_for_ten(axes, last)
         axes.set(xlabel=x, ylabel=y)
         figure.legend(loc="outside lower center", ncols=2)
+        return _svg(figure)
+
+
+class Row(NamedTuple):
+    """A name with its value, half the width of its interval, and the published values."""
+
+    name: str
+    value: float
+    end: float
+    published: Sequence[float] = ()
+
+
+def ranking(rows: Sequence[Row], *, x: str, metric: Metric) -> str:
+    """A row for each name, the best one first: a dot with its interval, and published diamonds.
+
+    Values that are not percentages are errors, on a logarithmic scale.
+    """
+    best_first = sorted(rows, key=lambda row: row.value, reverse=metric.improves(1.0))
+    names, values, ends, _ = zip(*best_first, strict=True)
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(0.9 + 0.22 * len(rows), width=1.6 * WIDTH)
+        axes.errorbar(values, names, xerr=ends, fmt="o", color=SERIES[0], markersize=4)
+        for row in best_first:
+            there = [row.name] * len(row.published)
+            axes.plot(row.published, there, "D", color=SERIES[1], fillstyle="none", markersize=5)
+        if any(row.published for row in rows):
+            axes.plot([], [], "D", color=SERIES[1], fillstyle="none", label="published")
+            figure.legend(loc="outside upper center")
+        if metric.unit == "%":
+            axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.set_xlim(*_within_0_and_1(axes.get_xlim()))
+        else:
+            axes.set_xscale("log")
+            _plain_numbers(axes.xaxis)
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        axes.set(xlabel=x)
         return _svg(figure)
 
 
@@ -140,12 +179,18 @@ def rates(values: Mapping[str, Sequence[float]]) -> str:
         return _svg(figure)
 
 
-def _axes(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+def _axes(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.grid(color=INK, alpha=0.15, linewidth=0.6)
     axes.set_axisbelow(True)
     return figure, axes
+
+
+def _within_0_and_1(limits: tuple[float, float]) -> tuple[float, float]:
+    """The limits of accuracies, with room for dots; an interval over few seeds may go beyond."""
+    low, high = limits
+    return max(low, -0.03), min(high, 1.03)
 
 
 def _keep_room_for_ten(axes: Axes, last: float) -> None:
@@ -155,12 +200,12 @@ def _keep_room_for_ten(axes: Axes, last: float) -> None:
     axes.xaxis.set_major_formatter(ScalarFormatter())
 
 
-def _plain_numbers(axes: Axes) -> None:
+def _plain_numbers(axis: Axis) -> None:
     """Labels such as 0.2 on a logarithmic axis; a page would show the usual formulas raw."""
-    low, high = axes.get_ylim()
+    low, high = axis.get_view_interval()
     plain = StrMethodFormatter("{x:g}")
-    axes.yaxis.set_major_formatter(plain)
-    axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
+    axis.set_major_formatter(plain)
+    axis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
 
 
 def _highest(series: Sequence[Line], limit: float) -> float:

@@ -30,6 +30,7 @@ COMMANDS = str.maketrans(
         "↓": r"$\downarrow$",
         "↑": r"$\uparrow$",
         "≈": r"$\approx$",
+        "↕": r"$\updownarrow$",
     }
 )
 """The signs of the tables in LaTeX."""

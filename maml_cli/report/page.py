@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +33,8 @@ class Chart(NamedTuple):
     svg: str = ""
     png: str = ""
     alt: str = ""
+    wide: bool = False
+    """Whether it takes all columns of the page."""
 
 
 class Part(NamedTuple):
@@ -83,6 +86,8 @@ def _charts(
 ) -> Iterator[Chart]:
     metric = groups[0].metric
     names = _names(groups)
+    if len(groups) > 1:
+        yield from _ranking(names, groups, metric)
     histories = {
         name: found
         for name, group in zip(names, groups, strict=True)
@@ -134,6 +139,22 @@ def _learning_curves(histories: dict[str, History], metric: Metric) -> Iterator[
         series = [charts.Line(name, getattr(h, x), h.metric) for name, h in histories.items()]
         svg = charts.lines(series, x=axis, y=f"validation {metric.name}", metric=metric)
         yield Chart(heading, svg)
+
+
+def _ranking(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> Iterator[Chart]:
+    """The results in their order, beside the published ones."""
+    rows = []
+    for name, group in zip(names, groups, strict=True):
+        result = group.result("ensemble")
+        theirs = [n.value / metric.scale for n in literature().for_group(group) if n.value]
+        if isfinite(result.mean):
+            rows.append(charts.Row(name, result.mean, result.ci95, theirs))
+    if rows:
+        seeds = {len(group.seeds) for group in groups}
+        over = "seeds" if min(seeds) > 1 else "episodes" if max(seeds) == 1 else "seeds or episodes"
+        x = f"test {metric.name}, ± 95 % interval over {over}"
+        svg = charts.ranking(rows, x=x, metric=metric)
+        yield Chart("Results, the best first", svg, wide=True)
 
 
 def _per_step(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> Chart:

@@ -167,8 +167,11 @@ def caption(results: RunResults) -> str:
     if protocol.task_pool is not None:
         pool = count(protocol.task_pool, "fixed task", "fixed tasks")
         parts.append(f"training draws from {pool} only")
-    if not results.metric.per_step:
-        parts.append(count(test.inner_steps, "inner step", "inner steps"))
+    steps = count(test.inner_steps, "inner step", "inner steps")
+    if protocol.own_steps not in (None, test.inner_steps):
+        parts.append(f"{steps} in the test, {protocol.own_steps} by the algorithm's settings")
+    elif not results.metric.per_step:
+        parts.append(steps)
     if test.course is not None and test.course.last.n < test.episodes:
         few = count(test.course.last.n, "episode", "episodes")
         parts.append(f"accuracy after each of them over the first {few}")

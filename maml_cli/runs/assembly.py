@@ -181,6 +181,7 @@ class Assembly:
             train_ways=run.ways_in("train"),
             train_shots=run.shots_in("train"),
             train_queries=run.queries_in("train"),
+            own_steps=self.engine.algorithm.steps,
             seed=run.seed,
             toggles=experiment.algo.toggles(),
             metric=self.source.objective.reported,

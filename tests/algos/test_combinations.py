@@ -74,14 +74,14 @@ def test_a_contradiction_is_one_sentence(changes, way_out):
 
 def test_an_outer_rate_that_would_rise_is_refused_where_it_is_annealed():
     rising = replace(EXPERIMENT, train=replace(TRAIN, outer_lr=1e-6))  # its end is 1e-5
-    assert maml().check(rising) == []
-    (annealed,) = maml(ca=True).check(rising)
+    assert replace(rising, algo=maml()).check() == []
+    (annealed,) = replace(rising, algo=maml(ca=True)).check()
     assert annealed == (
         "train.min_outer_lr=1e-05 is above train.outer_lr=1e-06: lower it, or raise train.outer_lr"
     )
     reptile = shipped("algo", "reptile")
-    assert reptile.check(rising) == [annealed]
-    assert reptile.check(EXPERIMENT) == []
+    assert replace(rising, algo=reptile).check() == [annealed]
+    assert replace(EXPERIMENT, algo=reptile).check() == []
 
 
 def test_all_other_switches_combine():

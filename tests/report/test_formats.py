@@ -95,7 +95,7 @@ def test_a_narrow_terminal_loses_no_character(report: Report, width: int) -> Non
 def test_latex_escapes_what_latex_reads(report: Report) -> None:
     text = formats.latex(report)
     assert text.count("\\begin{table}") == text.count("\\end{table}") == 4
-    for sign in "†‡±×−–↓↑≈":
+    for sign in "†‡±×−–↓↑≈↕":
         assert sign not in text
     assert r"300 of 600 images\_per class" in text
     assert re.search(r"48\.00 \$\\pm\$ 2\.00 \\% \$\\dagger\$ \$\\ddagger\$", text)

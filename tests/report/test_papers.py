@@ -38,7 +38,8 @@ def test_ours_stands_beside_the_number_with_its_budget(make_run: MakeRun) -> Non
     long = make_run("long", 0.9, iterations=600, tasks_per_batch=8)
     # the run with more iterations: 600 of 60,000 are 1 %; 90 is below 98.7
     assert row(papers(long.parent)["Finn et al. 2017"], "MAML", FIVE) == (
-        "98.7 ± 0.4 [1]", "conv4, 60,000 × 32", "90.00 ± 1.00 % ‡ ↓", "600 × 8 (1 % of 60,000)", "",
+        "98.7 ± 0.4 [1]", "conv4, 60,000 × 32", "90.00 ± 1.00 % ‡ ↓", "600 episodes",
+        "600 × 8 (1 % of 60,000), ensemble of 5", "",
     )  # fmt: skip
 
 
@@ -49,27 +50,31 @@ def test_of_two_runs_the_one_with_more_training_examples(make_run: MakeRun) -> N
         "large", 0.9, algo="siamese", toggles={}, iterations=600, tasks_per_batch=1,
         train_ways=20, train_queries=4,
     )  # fmt: skip
-    shown = row(papers(large.parent)["Finn et al. 2017"], "Siamese Nets", FIVE)[3]
-    assert shown == "600 × 1, trained 20-way 1-shot"
+    shown = row(papers(large.parent)["Finn et al. 2017"], "Siamese Nets", FIVE)[4]
+    assert shown == "600 × 1, trained 20-way 1-shot, ensemble of 5"
 
 
 def test_a_dash_has_its_reason(make_run: MakeRun) -> None:
     run = make_run("run", 0.9, algo="reptile", toggles={}, bn_stats="support")
     table = papers(run)["Nichol et al. 2018"]
     assert row(table, "Reptile", FIVE)[2:] == (
-        *("–", "–"),
+        *("–", "–", "–"),
         "run only with eval.bn_stats=support: 90.00 ± 1.00 %",
     )
-    assert row(table, "Reptile", TWENTY)[2:] == ("–", "–", "not run")
+    assert row(table, "Reptile", TWENTY)[2:] == ("–", "–", "–", "not run")
 
 
-def test_an_interval_that_says_nothing_has_no_mark(make_run: MakeRun) -> None:
+def test_an_interval_that_says_nothing_gives_no_verdict(make_run: MakeRun) -> None:
     """Over seeds with 90 and 10 %: 50 ± 12.7 · 40 %, where 98.7 % lies as any number does."""
     make_run("high", 0.9, seed=0)
     low = make_run("low", 0.1, seed=1)
-    shown = row(papers(low.parent)["Finn et al. 2017"], "MAML", FIVE)[2]
+    table = papers(low.parent)["Finn et al. 2017"]
+    shown, over = row(table, "MAML", FIVE)[2:4]
+    assert over == "2 seeds"
     assert shown.startswith("50.00 ± 508")
+    assert shown.endswith("↕")
     assert not set(shown) & set("≈↑↓")
+    assert any("wider than the mean" in note for note in table.notes)
 
 
 def test_errors_have_a_row_for_each_number_of_steps(sinusoid: Path) -> None:

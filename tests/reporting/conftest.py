@@ -24,6 +24,7 @@ SINUSOID = {
     "shots": 10,
     "train_shots": 10,
     "metric": MSE,
+    "own_steps": 1,
 }
 
 

@@ -56,6 +56,16 @@ def test_the_caption_says_where_training_differs(results):
     )
 
 
+def test_the_caption_says_that_a_test_takes_other_inner_steps(results, regression_results):
+    assert "; 2 inner steps in the test, 1 by the algorithm's settings; " in markdown(
+        changed(results, own_steps=1)
+    )
+    assert "inner steps" not in markdown(regression_results).partition("Mean over")[2]
+    assert "; 1 inner step in the test, 5 by the algorithm's settings; " in markdown(
+        changed(regression_results, own_steps=5)
+    )
+
+
 def test_the_caption_says_that_training_tasks_were_few(results):
     assert "fixed" not in markdown(results)
     assert "; training draws from 200,000 fixed tasks only; " in markdown(
