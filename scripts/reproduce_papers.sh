@@ -28,7 +28,7 @@ other_cells() {
     test_again "papers/$1" 20way_5shot ways=20 shots=5
 }
 
-# ablation NAME TOGGLE...: MAML with one change of MAML++, on 20-way 1-shot tasks.
+# ablation NAME [TOGGLE...]: MAML, or with one change of MAML++, on 20-way 1-shot tasks.
 ablation() {
     row 100 "omniglot_20way_1shot/$1" algo=maml dataset=omniglot ways=20 shots=1 "${@:2}"
 }
@@ -55,6 +55,7 @@ omniglot() {
         row $((1500 / ways)) "maml_${ways}way_5shot" algo=maml dataset=omniglot "ways=$ways" shots=5
         row $((1500 / ways)) "mamlpp_${ways}way_5shot" "experiment=mamlpp_omniglot_${ways}way_5shot_official_code"
     done
+    ablation maml
     ablation maml_msl algo.msl=true
     ablation maml_lslr algo.lslr=true
     ablation maml_bnrs_bnwb algo.bnrs=true algo.bnwb=true

@@ -104,8 +104,10 @@ def _main(arguments: argparse.Namespace) -> None:
     form = form or (SUFFIXES[output.suffix] if output else "terminal")
     if form == "terminal" and output:
         raise UsageError("--format terminal writes no file: use --format markdown for plain text")
-    if arguments.papers and form not in ("terminal", "markdown", "latex"):
-        raise UsageError(f"--papers writes tables to read: use markdown or latex instead of {form}")
+    if arguments.papers and form in ("csv", "json"):
+        raise UsageError(
+            f"--papers writes tables to read: use html, markdown or latex instead of {form}"
+        )
 
     from maml_cli.report import formats
     from maml_cli.report.analysis import analyse, pair

@@ -110,7 +110,7 @@ class Row(NamedTuple):
 def ranking(rows: Sequence[Row], *, x: str, metric: Metric) -> str:
     """A row for each name, the best one first: a dot with its interval, and published diamonds.
 
-    Values that are not percentages are errors, on a logarithmic scale.
+    Values that are not percentages are errors, on a logarithmic scale if all are positive.
     """
     best_first = sorted(rows, key=lambda row: row.value, reverse=metric.improves(1.0))
     names, values, ends, _ = zip(*best_first, strict=True)
@@ -126,7 +126,7 @@ def ranking(rows: Sequence[Row], *, x: str, metric: Metric) -> str:
         if metric.unit == "%":
             axes.xaxis.set_major_formatter(PercentFormatter(1.0))
             axes.set_xlim(*_within_0_and_1(axes.get_xlim()))
-        else:
+        elif min(values) > 0:
             axes.set_xscale("log")
             _plain_numbers(axes.xaxis)
         axes.invert_yaxis()

@@ -52,7 +52,8 @@ def _table(paper: str, numbers: Sequence[Published], groups: Sequence[Group]) ->
         ours = _largest(group for group in same if not unmet(number, group))
         for step in number.steps or (None,):
             rows.append(_row(number, step, ours, _largest(same), sources))
-        said |= {f"{MARK} {remark}" for remark in (remarks(ours) if ours else ())}
+        whose = f"{number.approach}, {title(number.setting)}"
+        said |= {f"{MARK} {whose}: {remark}" for remark in (remarks(ours) if ours else ())}
     notes = [NOTE, legend(rows), *sources.notes(), *sorted(said)]
     return Section(paper, HEADER, rows, [note for note in notes if note])
 

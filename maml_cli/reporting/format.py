@@ -19,7 +19,7 @@ def show(metric: Metric, mean: float) -> str:
 def show_interval(metric: Metric, mean: float, ci95: float) -> str:
     """`97.65 ± 0.31 %` for an accuracy; other metrics to two significant digits of the interval.
 
-    A number of a million or more has an exponent.
+    With an interval of a million or more, both have an exponent.
     """
     if not isfinite(mean):
         return NOT_FINITE
@@ -27,7 +27,7 @@ def show_interval(metric: Metric, mean: float, ci95: float) -> str:
         return f"{100 * mean:.2f} ± {100 * ci95:.2f} %"
     if not isfinite(ci95) or ci95 <= 0:
         return f"{mean:.4g} ± {ci95:.2g}"
-    if max(abs(mean), ci95) >= 1e6:
+    if ci95 >= 1e6:
         return f"{mean:.2g} ± {ci95:.2g}"
     digits = max(0, 1 - floor(log10(ci95)))
     return f"{mean:.{digits}f} ± {ci95:.{digits}f}"

@@ -87,8 +87,25 @@ def test_errors_have_a_row_for_each_number_of_steps(sinusoid: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("suffix", [".html", ".md", ".tex"])
+def test_the_tables_can_be_written_to_a_file(
+    make_run: MakeRun, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"papers{suffix}"
+    assert main(["--papers", str(make_run("run")), "--output", str(file)]) == 0
+    text = file.read_text(encoding="utf-8")
+    assert "Finn et al. 2017" in text
+    assert "98.7" in text
+
+
+def test_a_remark_names_its_row(make_run: MakeRun) -> None:
+    run = make_run("run", remarks=("half of the data",))
+    notes = papers(run)["Finn et al. 2017"].notes
+    assert "† MAML, Omniglot 5-way 1-shot: half of the data" in notes
+
+
 def test_tables_to_read_have_no_flat_form(
     make_run: MakeRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["--papers", str(make_run("run")), "--format", "csv"]) == 2
-    assert "use markdown or latex instead of csv" in capsys.readouterr().err
+    assert "use html, markdown or latex instead of csv" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import re
 
-from maml_cli.core.metric import ACCURACY, MSE
+from maml_cli.core.metric import ACCURACY, MSE, Metric
 from maml_cli.report.charts import Row, ranking
 
 
@@ -19,6 +19,12 @@ def test_the_highest_accuracy_and_the_least_error_stand_first() -> None:
     assert down["high"] < down["middle"] < down["low"]
     down = places(ranking(rows, x="error", metric=MSE))
     assert down["low"] < down["middle"] < down["high"]
+
+
+def test_a_metric_below_zero_has_its_axis() -> None:
+    rows = [Row("worse", -0.5, 0.1), Row("better", -1.0, 0.2)]
+    down = places(ranking(rows, x="likelihood", metric=Metric(name="nll", higher_is_better=False)))
+    assert down["better"] < down["worse"]
 
 
 def test_an_interval_over_few_seeds_does_not_stretch_the_axis() -> None:

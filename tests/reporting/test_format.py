@@ -17,6 +17,7 @@ def test_accuracies_are_shown_in_percent_and_other_metrics_as_they_are():
         (0.04321, 0.0012, "0.0432 ± 0.0012"),
         (12345.6, 678.0, "12346 ± 678"),
         (3948696.2, 16989863.0, "3.9e+06 ± 1.7e+07"),
+        (3948696.2, 12.0, "3948696 ± 12"),
         (1.0, 0.0, "1 ± 0"),
         (float("inf"), float("nan"), "not finite"),
     ],
