@@ -19,9 +19,8 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
 from maml_cli.core.objective import Objective
 from maml_cli.core.schedules import outer_rate
-from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, OnlyWith, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, TaskSource
-from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.adaptation import Adaptation, Point
 from maml_cli.inner.loop import InnerLoop
 from maml_cli.inner.outer_loss import InnerLoopPhase, last_step

@@ -26,9 +26,8 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.problems import Problems
 from maml_cli.core.schedules import Schedule, cosine, outer_rate
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, OnlyWith, TrainSettings
 from maml_cli.core.types import Episode, Progress, TaskSource, Tensors
-from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.adaptation import Adaptation, Point
 from maml_cli.inner.learned_optimizer import LearnedOptimizer
 

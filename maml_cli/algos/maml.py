@@ -20,9 +20,8 @@ from maml_cli.core.errors import UsageError
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network, Part
 from maml_cli.core.schedules import cosine, outer_rate
-from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, OnlyWith, TrainSettings
 from maml_cli.core.types import Progress, TaskSource
-from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.checkpointing import keep_graph, recompute
 from maml_cli.inner.contexts import context_view
 from maml_cli.inner.curvature import MetaCurvature

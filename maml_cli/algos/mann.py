@@ -13,9 +13,8 @@ from maml_cli.algos.reading_learner import ReaderDefaults, ReadingLearner
 from maml_cli.core.experiment import Experiment
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import outer_rate
-from maml_cli.core.settings import STRICT, RunSettings, TrainSettings
+from maml_cli.core.settings import STRICT, OnlyWith, RunSettings, TrainSettings
 from maml_cli.core.types import TaskSource
-from maml_cli.core.without_effect import OnlyWith
 from maml_cli.readers.controller import Controller
 from maml_cli.readers.embedding import Embedding
 from maml_cli.readers.lessons import QUERIES, Stream

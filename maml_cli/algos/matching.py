@@ -13,9 +13,8 @@ from maml_cli.comparison.context import FullContext
 from maml_cli.comparison.examples import ClassSum, Examples, attention
 from maml_cli.comparison.similarities import DISTANCES, similarity
 from maml_cli.core.network import Network
-from maml_cli.core.settings import STRICT, TrainSettings
+from maml_cli.core.settings import STRICT, OnlyWith, TrainSettings
 from maml_cli.core.types import TaskSource
-from maml_cli.core.without_effect import OnlyWith
 
 
 @settings(frozen=True, kw_only=True, config=STRICT)

@@ -27,9 +27,8 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.merging import merged
 from maml_cli.core.network import Network
 from maml_cli.core.schedules import Schedule, linear
-from maml_cli.core.settings import STRICT, AlgorithmDefaults, TrainSettings
+from maml_cli.core.settings import STRICT, AlgorithmDefaults, OnlyWith, TrainSettings
 from maml_cli.core.types import Episode, Evaluation, Progress, TaskSource
-from maml_cli.core.without_effect import OnlyWith
 from maml_cli.inner.adaptation import Adaptation
 from maml_cli.inner.directions import SGD, Adam, Direction
 from maml_cli.inner.feeds import Minibatches

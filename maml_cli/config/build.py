@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -16,6 +17,7 @@ from maml_cli.config import messages
 from maml_cli.config.module_path import own_folders
 from maml_cli.config.trust import Untrusted, refusal
 from maml_cli.config.typed_words import expanded
+from maml_cli.config.without_effect import without_effect
 from maml_cli.core.errors import UsageError
 from maml_cli.core.eval_settings import EvalSettings
 from maml_cli.core.experiment import Experiment
@@ -41,7 +43,7 @@ def build(config: DictConfig, command: str) -> Experiment:
     experiment, problems = inspect(config, fallback=config, command=command)
     if experiment is None or problems:
         raise UsageError(*problems)
-    return experiment
+    return replace(experiment, notes=tuple(without_effect(experiment, COMPONENTS)))
 
 
 def inspect(

@@ -96,6 +96,8 @@ class Experiment:
     """The command line that repeats the run."""
     processes: int
     """Among which the tasks of every batch are split."""
+    notes: tuple[str, ...] = ()
+    """What to say of the settings when the run starts."""
 
     def check(self) -> list[str]:
         """What valid settings cannot do together, one sentence each; touches no data."""

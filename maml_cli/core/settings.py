@@ -5,6 +5,7 @@ Imports no torch, so that `--help` is quick. A settings class holds no default v
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass as marker
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,23 @@ from pydantic.dataclasses import dataclass
 
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 """For every settings class: unknown keys, silent conversions, inf and nan are errors."""
+
+
+@marker(frozen=True)
+class OnlyWith:
+    """An annotation of a setting: it has an effect only with this value of another setting.
+
+    Both are of one section. Without a value the other one must be true, or above 0.
+    """
+
+    setting: str
+    value: str | None = None
+
+    def holds(self, settings: Any) -> bool:
+        """Whether the other setting is as the annotated one needs it."""
+        found = getattr(settings, self.setting)
+        return bool(found) if self.value is None else found == self.value
+
 
 EVAL_ARGUMENTS = ("run", "split", "output")
 """Those of `maml-eval` that are no settings of the experiment."""

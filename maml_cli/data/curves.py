@@ -12,9 +12,8 @@ from torch import Tensor
 
 from maml_cli.core import noise
 from maml_cli.core.objective import REGRESSION
-from maml_cli.core.settings import STRICT, RunSettings
+from maml_cli.core.settings import STRICT, OnlyWith, RunSettings
 from maml_cli.core.types import Episode
-from maml_cli.core.without_effect import OnlyWith
 from maml_cli.data.columns import Column, Columns, Numbers
 from maml_cli.data.sampler import Words, episode_keys, episode_words, uniform
 

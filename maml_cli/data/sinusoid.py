@@ -7,8 +7,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from maml_cli.core.settings import STRICT, RunSettings
-from maml_cli.core.without_effect import OnlyWith
+from maml_cli.core.settings import STRICT, OnlyWith, RunSettings
 from maml_cli.data.columns import Numbers
 from maml_cli.data.curves import CurveFamily
 from maml_cli.data.sampler import Words, uniform

@@ -19,7 +19,7 @@ from maml_cli.report.collect import Damaged, attempted
 from maml_cli.report.document import sections
 from maml_cli.report.group import Group
 from maml_cli.report.history import History, history, mean_history
-from maml_cli.report.protocol import telling
+from maml_cli.report.protocol import over, telling
 from maml_cli.report.published import literature
 from maml_cli.report.run_files import read_picture
 from maml_cli.report.section import Section, label, title
@@ -150,9 +150,8 @@ def _ranking(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> I
         if isfinite(result.mean):
             rows.append(charts.Row(name, result.mean, result.ci95, theirs))
     if rows:
-        seeds = {len(group.seeds) for group in groups}
-        over = "seeds" if min(seeds) > 1 else "episodes" if max(seeds) == 1 else "seeds or episodes"
-        x = f"test {metric.name}, ± 95 % interval over {over}"
+        what = " or ".join(dict.fromkeys(over(group) for group in groups))
+        x = f"test {metric.name}, ± 95 % interval over {what}"
         svg = charts.ranking(rows, x=x, metric=metric)
         yield Chart("Results, the best first", svg, wide=True)
 

@@ -12,7 +12,6 @@ from maml_cli.core.experiment import Experiment
 from maml_cli.core.machine import usable_threads
 from maml_cli.core.results import RunResults
 from maml_cli.core.stats import Estimate
-from maml_cli.core.without_effect import without_effect
 from maml_cli.data.task_pool import training_source
 from maml_cli.distributed import ranks
 from maml_cli.distributed.collectives import agreed, from_first, in_turn
@@ -77,7 +76,7 @@ def _run(experiment: Experiment, output_dir: Path, stop: StopRequests) -> RunRes
     require_keepable(parts)
     checkpoints.tidy(found)
     state, notes, remarks = _begin(parts, found, files, checkpoints)
-    notes += without_effect(experiment)
+    notes += experiment.notes
     if ranks.size() > 1:
         notes.append(f"{ranks.size()} processes share the tasks of every batch")
     from_first(lambda: write_atomically(files.config, experiment.resolved))

@@ -6,7 +6,6 @@ import pytest
 
 from maml_cli.config.build import build
 from maml_cli.config.compose import Composer
-from maml_cli.core.without_effect import without_effect
 
 NOT_ANNEALED = "does not anneal the outer rate"
 
@@ -41,7 +40,7 @@ WITH = (
 
 def told(words: str) -> list[str]:
     config = Composer().compose(words.split())
-    return without_effect(build(config, f"maml-train {words}"))
+    return [*build(config, f"maml-train {words}").notes]
 
 
 @pytest.mark.parametrize("words", WITHOUT)
