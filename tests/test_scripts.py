@@ -63,7 +63,9 @@ def test_the_environment_alone_is_made_too(clone: Path) -> None:
 def test_a_long_run_that_is_not_there_is_an_error_with_the_names(clone: Path) -> None:
     found = bash(clone, "bash scripts/long_runs.sh typo")
     assert (found.returncode, found.stdout) == (2, "")
-    assert "no run has typo in its name; the names are protonet_omniglot_60way_1shot" in found.stderr
+    assert (
+        "no run has typo in its name; the names are protonet_omniglot_60way_1shot" in found.stderr
+    )
 
 
 def test_development_tools_are_added_later(clone: Path) -> None:
