@@ -19,7 +19,7 @@ LEGEND = {
     SHORT: "fewer iterations than published",
     "↓": "worse than published, beyond our interval",
     "↑": "better than published, beyond our interval",
-    "≈": "the published number lies in our interval",
+    "≈": "the published number, to its last digit, lies in our interval",
     "↕": "our interval is wider than the mean: a few test tasks or seeds decide it",
 }
 
