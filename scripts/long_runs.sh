@@ -12,10 +12,12 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 cd "$root"
 only=${1:-}
+names=()
 
 # left NAME: whether the results are missing; says how far the run is.
 left() {
     local folder=outputs/long/$1
+    names+=("$1")
     [ ! -f "$folder/results.json" ] || return 1
     [[ $only == --left || $1 == *"$only"* ]] || return 1
     local reached
@@ -54,3 +56,7 @@ done
 long mamlpp_omniglot_5way_1shot experiment=mamlpp_omniglot_5way_1shot_official_code
 long maml_omniglot_5way_1shot experiment=maml_omniglot_5way_1shot
 long mamlpp_omniglot_20way_1shot experiment=mamlpp_omniglot_20way_1shot_official_code
+if [[ -n $only && $only != --left && ${names[*]} != *"$only"* ]]; then
+    echo "error: no run has $only in its name; the names are ${names[*]}" >&2
+    exit 2
+fi

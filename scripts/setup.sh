@@ -1,4 +1,6 @@
-# Sourced by the other scripts: `set_up` makes .venv and installs the pinned packages, once.
+# Makes .venv and installs the pinned packages, once; the other scripts source it and call set_up.
+#
+#   bash scripts/setup.sh && . .venv/bin/activate     maml-train and its commands can be typed then
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
@@ -36,3 +38,8 @@ set_up() {
     echo "$wanted" >"$venv/.installed"
     echo "$wanted" >"$done_file"
 }
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    set -euo pipefail
+    set_up
+fi

@@ -6,5 +6,11 @@ set_up dev
 cd "$root"
 "$venv/bin/ruff" check .
 "$venv/bin/ruff" format --check .
-"$venv/bin/mypy"
-"$venv/bin/python" -m pytest --numprocesses auto --dist worksteal "$@"
+types=$(mktemp)
+trap 'rm -f "$types"' EXIT
+"$venv/bin/mypy" >"$types" 2>&1 & # beside the tests, which often wait
+checking=$! failed=0
+"$venv/bin/python" -m pytest --numprocesses auto --dist worksteal "$@" || failed=$?
+wait "$checking" || failed=$?
+cat "$types"
+exit "$failed"

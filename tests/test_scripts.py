@@ -54,6 +54,20 @@ def test_packages_are_installed_once(clone: Path) -> None:
     assert line.endswith(f"--editable {clone}[dev]")
 
 
+def test_the_environment_alone_is_made_too(clone: Path) -> None:
+    assert bash(clone, "bash scripts/setup.sh; bash scripts/setup.sh").returncode == 0
+    [line] = installations(clone)
+    assert line.endswith(f"--editable {clone}")
+
+
+def test_a_long_run_that_is_not_there_is_an_error_with_the_names(clone: Path) -> None:
+    found = bash(clone, "bash scripts/long_runs.sh typo")
+    assert (found.returncode, found.stdout) == (2, "")
+    assert (
+        "no run has typo in its name; the names are protonet_omniglot_60way_1shot" in found.stderr
+    )
+
+
 def test_development_tools_are_added_later(clone: Path) -> None:
     assert bash(clone, "source scripts/setup.sh; set_up; set_up dev").returncode == 0
     plain, with_tools = installations(clone)

@@ -179,11 +179,19 @@ def _pictures(name: str, path: Path, problems: list[str], said: list[str]) -> li
         {file.rpartition("/")[0] for file in names}
         for names in (files.names, [picture.name for picture in pictures])
     )
+    if path.is_dir():
+        folders |= {f"{path.resolve().name}/{name}" for name in _empty_folders(path)}
     for folder in sorted(folders - with_pictures):
         inside = any(other.startswith(f"{folder}/") for other in with_pictures)
         if pictures and not inside and "/" in folder:
             said.append(f"{name}: {_printable(name_within(files, folder))} holds no picture.")
     return pictures
+
+
+def _empty_folders(path: Path) -> list[str]:
+    """The names of the folders in a folder that hold nothing at all, and so have no files."""
+    inside = (entry for entry in path.iterdir() if not entry.name.startswith("."))
+    return [entry.name for entry in inside if entry.is_dir() and not any(entry.iterdir())]
 
 
 def _files(name: str, path: Path, problems: list[str]) -> Files | None:

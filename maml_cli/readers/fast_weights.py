@@ -15,7 +15,6 @@ from maml_cli.core.layered import Layer, LayeredNetwork, biased
 from maml_cli.core.norms import BatchStats
 from maml_cli.core.types import Tensors
 from maml_cli.inner.coordinate_lstm import CoordinateLSTM, preprocessed
-from maml_cli.readers.linear_maps import linear
 from maml_cli.readers.reader import Gradient, Reader
 from maml_cli.readers.sequences import Examples
 
@@ -139,15 +138,20 @@ class Generators(Reader):
         weights, memory = _part(params, name), LSTM.memory(rows[0])
         for row in rows:
             hidden, memory = LSTM.step(weights, memory, preprocessed(row, P))
-        return linear(params, f"{name}.output", hidden.T).view(gradients.shape[1:])
+        return _of_coordinates(params, f"{name}.output", hidden).view(gradients.shape[1:])
 
     def _of_example(self, params: Tensors, gradients: Tensor) -> Tensor:
         """W*_i of one weight from its gradients `(examples, ...)`."""
         name = f"example.{KINDS[gradients.ndim - 1]}"
-        units = preprocessed(gradients, P).movedim(0, -1)
+        units = preprocessed(gradients, P).flatten(1)
         for layer in ("0", "1"):
-            units = F.relu(linear(params, f"{name}.{layer}", units))
-        return linear(params, f"{name}.output", units).squeeze(-1)
+            units = F.relu(_of_coordinates(params, f"{name}.{layer}", units))
+        return _of_coordinates(params, f"{name}.output", units).view(gradients.shape)
+
+
+def _of_coordinates(params: Tensors, name: str, x: Tensor) -> Tensor:
+    """`W x + b` of the map with this name, for x `(inputs, coordinates)`, as the LSTM has them."""
+    return torch.addmm(params[f"{name}.bias"].unsqueeze(-1), params[f"{name}.weight"], x)
 
 
 def _part(params: Tensors, name: str) -> dict[str, Tensor]:

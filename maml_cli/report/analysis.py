@@ -8,6 +8,7 @@ from maml_cli.core.metric import Metric
 from maml_cli.report.collect import Damaged, Found, Run, Unfinished
 from maml_cli.report.compare import Paired, comparable, compare_groups, compare_runs
 from maml_cli.report.group import Group, Setting, grouped
+from maml_cli.report.protocol import names
 from maml_cli.report.published import literature
 
 
@@ -47,8 +48,7 @@ def analyse(found: Found) -> Report:
 def pair(report: Report, run: Run, other: Run) -> Report:
     """The report with this comparison for its own ones; raises UsageError and DataError."""
     group, base = Group((run,)), Group((other,))
-    comparison = _comparison(group, base, compare_runs(run, other))
-    return report._replace(comparisons=[comparison])
+    return report._replace(comparisons=_named([(group, base, compare_runs(run, other))]))
 
 
 def _place(group: Group) -> tuple[object, ...]:
@@ -61,20 +61,23 @@ def _comparisons(groups: Sequence[Group]) -> list[Comparison]:
     found = []
     for _, some in groupby(groups, lambda group: group.setting):
         bases: list[Group] = []
+        pairs: list[tuple[Group, Group, Paired]] = []
         for group in some:
             base = next((b for b in bases if comparable(group, b)), None)
             if base is None:
                 bases.append(group)
             elif (difference := compare_groups(group, base)) is not None:
-                found.append(_comparison(group, base, difference))
+                pairs.append((group, base, difference))
+        found += _named(pairs)
     return found
 
 
-def _comparison(ours: Group, theirs: Group, paired: Paired) -> Comparison:
-    return Comparison(
-        setting=ours.setting,
-        metric=ours.metric,
-        ours=literature().approach(ours.protocol),
-        theirs=literature().approach(theirs.protocol),
-        paired=paired,
-    )
+def _named(pairs: Sequence[tuple[Group, Group, Paired]]) -> list[Comparison]:
+    """The comparisons of a setting; approaches that are there twice are told apart."""
+    taking_part = [group for ours, theirs, _ in pairs for group in (ours, theirs)]
+    groups = list({id(group): group for group in taking_part}.values())
+    called = dict(zip(map(id, groups), names(groups), strict=True))
+    return [
+        Comparison(ours.setting, ours.metric, called[id(ours)], called[id(theirs)], paired)
+        for ours, theirs, paired in pairs
+    ]

@@ -19,7 +19,7 @@ LEGEND = {
     SHORT: "fewer iterations than published",
     "↓": "worse than published, beyond our interval",
     "↑": "better than published, beyond our interval",
-    "≈": "the published number lies in our interval",
+    "≈": "the published number, to its last digit, lies in our interval",
     "↕": "our interval is wider than the mean: a few test tasks or seeds decide it",
 }
 
@@ -78,6 +78,8 @@ def against(group: Group, result: Estimate, value: float) -> str:
 def direction(group: Group, result: Estimate, value: float) -> str:
     """Whether a published value lies in our interval (≈), or ours is better (↑) or worse (↓).
 
+    A published value may be off by half a unit of its last digit.
+
     ↕ where the interval is wider than the mean is high: it tells of no value.
     """
     metric = group.metric
@@ -86,7 +88,8 @@ def direction(group: Group, result: Estimate, value: float) -> str:
         return ""
     if result.ci95 > abs(result.mean):
         return "↕"
-    if abs(difference) <= metric.scale * result.ci95:
+    rounding = 0.5 * 10 ** -_decimals(value)
+    if abs(difference) <= metric.scale * result.ci95 + rounding:
         return "≈"
     return "↑" if metric.improves(difference) else "↓"
 
@@ -104,8 +107,12 @@ def error(number: Published, step: int) -> str:
 def _printed(mean: float, plus_minus: float | None) -> str:
     """With as many decimals as the more precise of the two."""
     both = [number for number in (mean, plus_minus) if number is not None]
-    digits = max(len(str(number).partition(".")[2]) for number in both)
+    digits = max(map(_decimals, both))
     return " ± ".join(f"{number:.{digits}f}" for number in both)
+
+
+def _decimals(number: float) -> int:
+    return len(str(number).partition(".")[2])
 
 
 def points(metric: Metric, difference: float, ci95: float) -> str:

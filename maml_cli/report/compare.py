@@ -37,6 +37,8 @@ def paired(
 def comparable(group: Group, other: Group) -> bool:
     """Whether both met the same test episodes, with a seed at least, after equal budgets.
 
+    Equal, too, must be the fixed training tasks, if there are any, and the size of the ensembles.
+
     Optimisers of problems learn in ways of their own, or are tuned, so budgets differ by nature.
     """
     return (
@@ -100,9 +102,11 @@ def _task(run: Run) -> object:
     return _episodes(run), run.results.test.episodes, dataset
 
 
-def _budget(run: Run) -> tuple[int, int]:
-    """Iterations and tasks per batch of the training."""
-    return run.results.iterations, run.results.protocol.tasks_per_batch
+def _budget(run: Run) -> tuple[object, ...]:
+    """What an algorithm had for its number: of training tasks, and of epochs that answer."""
+    results, protocol = run.results, run.results.protocol
+    ensemble = results.test.ensemble_size
+    return results.iterations, protocol.tasks_per_batch, protocol.task_pool, ensemble
 
 
 def _end(run: Run) -> float:

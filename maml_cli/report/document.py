@@ -125,7 +125,11 @@ def _accuracies(
                 label(group),
                 measured(group, result, published),
                 joined(f"{value(n)} {sources.mark(n)}" for n in published),
-                joined(against(group, result, n.value) for n in published if n.value is not None),
+                joined(
+                    against(group, result, n.value)
+                    for n in published
+                    if n.value is not None and not n.other_measure
+                ),
                 interval(group, group.result("single")),
                 budget_cell(group, published),
                 *(column[place] for column in varying.values()),

@@ -57,7 +57,7 @@ def _row(group: Group) -> dict[str, Any]:
         "published_plus_minus": None if plus_minus is None else plus_minus / scale,
         "published_source": nearest.source if nearest else None,
         "published_confirmed": nearest.confirmed if nearest else None,
-        "published_iterations": full_iterations(group, published),
+        "published_iterations": full_iterations(published),
         "remarks": "; ".join(remarks(group)),
         "command": " && ".join(group.runs[0].commands),
         "files": " ".join(str(run.file) for run in group.runs),

@@ -5,10 +5,7 @@ import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console, Group
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
@@ -18,6 +15,7 @@ from maml_cli.report.analysis import Report
 from maml_cli.report.document import sections
 from maml_cli.report.flat import rows
 from maml_cli.report.section import Section
+from maml_cli.reporting.terminal_table import TerminalTable
 
 COMMANDS = str.maketrans(
     {
@@ -38,15 +36,11 @@ COMMANDS = str.maketrans(
 
 def terminal(report: Report) -> Group:
     """The tables for rich; without the register, whose commands are too long for most windows."""
-    shown: list[Table | Text] = []
+    shown: list[TerminalTable | Text] = []
     for section in sections(report):
         if section.kind == "register":
             continue
-        table = Table(box=box.SIMPLE_HEAD, title=escape(section.title), title_justify="left")
-        for name in section.header:
-            table.add_column(escape(name), overflow="fold")
-        for row in section.rows:
-            table.add_row(*map(escape, row))
+        table = TerminalTable(section.header, section.rows, section.title)
         shown += [table, *(Text(note, style="dim") for note in section.notes), Text()]
     return Group(*shown)
 

@@ -91,12 +91,16 @@ def grouped(runs: Iterable[Run]) -> tuple[list[Group], list[Run]]:
 
 
 def _shared(run: Run) -> str:
-    """Equal for runs that differ only in their seed, their machine and what they found."""
+    """Equal for runs that differ only in their seed, their machine and what they found.
+
+    Patience that did not end the training changed nothing.
+    """
     results, protocol, test = run.results, run.results.protocol, run.results.test
+    settings = {key: value for key, value in run.settings.items() if key != "train.patience"}
     shared = [
         *(protocol.algo, protocol.dataset, protocol.ways, protocol.shots, protocol.queries),
         *(protocol.toggles, protocol.metric.name, protocol.backbone, protocol.tasks_per_batch),
-        *(protocol.remarks, results.iterations, run.settings),
+        *(protocol.remarks, results.iterations, settings),
         *(test.split, test.inner_steps, test.bn_stats, test.episodes, test.ensemble_size),
     ]
     return json.dumps(shared, sort_keys=True, default=str)

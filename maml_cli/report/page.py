@@ -19,10 +19,10 @@ from maml_cli.report.collect import Damaged, attempted
 from maml_cli.report.document import sections
 from maml_cli.report.group import Group
 from maml_cli.report.history import History, history, mean_history
-from maml_cli.report.protocol import over, telling
+from maml_cli.report.protocol import names, over
 from maml_cli.report.published import literature
 from maml_cli.report.run_files import read_picture
-from maml_cli.report.section import Section, label, title
+from maml_cli.report.section import Section, title
 from maml_cli.storage.run_folder import RunFolder
 
 
@@ -203,13 +203,4 @@ def _differences(comparisons: Sequence[Comparison]) -> Chart:
 
 def _names(groups: Sequence[Group]) -> list[str]:
     """The approaches; where one is there twice, with what tells the two apart."""
-    names = [printable(label(group)) for group in groups]
-    found = []
-    for name, group in zip(names, groups, strict=True):
-        same = [g for g, other in zip(groups, names, strict=True) if other == name]
-        told = [name, *telling(group, same)] if len(same) > 1 else [name]
-        found.append(", ".join(told))
-    return [
-        f"{name} ({found[: place + 1].count(name)})" if found.count(name) > 1 else name
-        for place, name in enumerate(found)
-    ]
+    return list(map(printable, names(groups)))

@@ -82,7 +82,9 @@ def _row(
     shown, over_what, budget, why = NONE, NONE, NONE, _why_not(number, near)
     if ours is not None and (step is None or step in ours.course):
         result = ours.result("ensemble") if step is None else ours.course[step]
-        shown, why = measured(ours, result, [number], against=known), ""
+        other = number.other_measure
+        shown = measured(ours, result, [number], against=None if other else known)
+        why = f"published is another measure: {other}" if other else ""
         over_what, budget = over(ours), ", ".join(filter(None, _ours_with(ours, number)))
     published = f"{published} {sources.mark(number)}"
     with_theirs = _conditions(number)
@@ -90,8 +92,12 @@ def _row(
 
 
 def _ours_with(ours: Group, number: Published) -> Iterator[str]:
-    """`600 × 8 (1 % of 60,000)`, `trained 20-way 1-shot`, `ensemble of 5`."""
+    """`600 × 8 (1 % of 60,000)`, `trained 20-way 1-shot`, `ensemble of 5`, and what is special."""
+    if (name := literature().approach(ours.protocol)) != number.approach:
+        yield name
     yield budget_cell(ours, [number])
+    if number.backbone and (network := ours.protocol.backbone) != number.backbone:
+        yield network
     yield other_training(ours)
     if (size := ours.first.test.ensemble_size) > 1:
         yield f"ensemble of {size}"

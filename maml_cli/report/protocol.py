@@ -1,6 +1,6 @@
 """What was measured and how: the conditions that belong beside a number."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from maml_cli.report.group import Group
 from maml_cli.report.published import Published, literature
@@ -75,19 +75,38 @@ def shared_and_varying(
     return shared, varying
 
 
-def telling(group: Group, groups: Sequence[Group]) -> list[str]:
-    """What tells it from the others: the budget, else a condition, else the settings."""
-    if len({budget(other) for other in groups}) > 1:
-        return [budget(group)]
-    for name, condition in CONDITIONS.items():
-        if len({condition(other) for other in groups}) > 1:
-            return [f"{name} {condition(group)}"]
-    return [settings] if (settings := differing_settings(group, groups)) else []
+def names(groups: Sequence[Group]) -> list[str]:
+    """The approaches; where one is there more than once, with what tells them apart."""
+    found = []
+    for group in groups:
+        same = [other for other in groups if _approach(other) == _approach(group)]
+        found.append(", ".join([_approach(group), *_telling(group, same)]))
+    return [
+        f"{name} ({found[: place + 1].count(name)})" if found.count(name) > 1 else name
+        for place, name in enumerate(found)
+    ]
+
+
+def _telling(group: Group, groups: Sequence[Group]) -> Iterator[str]:
+    """What tells it from the others: the budget, conditions and settings, until it is alone."""
+    last = ("± over", "seeds")
+    conditions = [
+        ("", budget),
+        *((name, told) for name, told in CONDITIONS.items() if name not in last),
+        ("", lambda g: differing_settings(g, groups)),
+        *((name, CONDITIONS[name]) for name in last),
+    ]
+    left = list(groups)
+    for name, told in conditions:
+        same = [other for other in left if told(other) == told(group)]
+        if len(same) < len(left):
+            left = same
+            yield f"{name} {told(group)}".strip()
 
 
 def differing_settings(group: Group, groups: Sequence[Group]) -> str:
-    """The settings in which the group differs from others of its algorithm and switches."""
-    kin = [other.runs[0].settings for other in groups if _variant(other) == _variant(group)]
+    """The settings in which the group differs from others of the same name."""
+    kin = [other.runs[0].settings for other in groups if _approach(other) == _approach(group)]
     own = group.runs[0].settings
     return ", ".join(
         f"{key}={value}"
@@ -96,8 +115,8 @@ def differing_settings(group: Group, groups: Sequence[Group]) -> str:
     )
 
 
-def _variant(group: Group) -> tuple[str, Mapping[str, bool | str]]:
-    return group.protocol.algo, group.protocol.toggles
+def _approach(group: Group) -> str:
+    return literature().approach(group.protocol)
 
 
 def budget(group: Group) -> str:
@@ -115,21 +134,14 @@ def other_training(group: Group) -> str:
     return f"trained {ways}{run.train_shots}-shot"
 
 
-def full_iterations(group: Group, published: Sequence[Published]) -> int | None:
-    """The published iterations: the approach's own, else the fewest of its kin in this setting."""
-    own = [number.iterations for number in published if number.iterations]
-    kin = literature().kin(group.protocol.algo)
-    theirs = [
-        number.iterations
-        for number in literature().numbers
-        if number.setting == group.setting and number.approach in kin and number.iterations
-    ]
-    return own[0] if own else min(theirs, default=None)
+def full_iterations(published: Sequence[Published]) -> int | None:
+    """The published iterations of an approach, if they are known."""
+    return next((number.iterations for number in published if number.iterations), None)
 
 
 def fraction(group: Group, published: Sequence[Published]) -> str:
     """`1 % of 50,000`, if the group had fewer iterations than published; else empty."""
-    full = full_iterations(group, published)
+    full = full_iterations(published)
     iterations = group.first.iterations
     if full is None or iterations >= full:
         return ""

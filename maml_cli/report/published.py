@@ -44,6 +44,8 @@ class Published:
     backbone: str | None = None
     iterations: int | None = None
     tasks_per_batch: int | None = None
+    other_measure: str | None = None
+    """What the number is, if it is not the accuracy of episodes: there is no verdict then."""
     where: dict[str, str | int] = Field(default_factory=dict)
     """The `bn_stats`, `train_ways` and `train_shots` of the runs that it may stand beside."""
 

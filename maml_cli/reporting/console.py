@@ -14,7 +14,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 from rich.text import Text
 
 from maml_cli.core.records import Curves, EpochRecord, IterationRecord, RunInfo, Sink
@@ -22,6 +21,7 @@ from maml_cli.core.results import RunResults
 from maml_cli.core.types import Episode
 from maml_cli.reporting.format import count, show, show_interval, show_speed, show_toggles
 from maml_cli.reporting.table import SPLITS, caption, footnotes, markdown, terminal_tables
+from maml_cli.reporting.terminal_table import TerminalTable
 from maml_cli.storage.run_folder import RunFolder
 
 
@@ -153,7 +153,7 @@ def _clock(seconds: float) -> str:
     return f"{hours:d}:{minutes:02d}:{seconds:02d}"
 
 
-def show_answers(table: Table, markdown: str, notes: Sequence[str], written: Path) -> None:
+def show_answers(table: TerminalTable, markdown: str, notes: Sequence[str], written: Path) -> None:
     """The answers to somebody's own queries: a table in a terminal, Markdown anywhere else."""
     out, err = RichConsole(highlight=False), RichConsole(stderr=True, highlight=False)
     if out.is_terminal:

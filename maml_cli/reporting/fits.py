@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
-from rich.table import Table
-from rich.text import Text
 from tabulate import tabulate
 
 from maml_cli.core.plain_text import csv_cell, markdown_cell
+from maml_cli.reporting.terminal_table import TerminalTable
 
 SHOWN = 21
 """How many points a table has; the CSV file has them all."""
@@ -95,14 +93,9 @@ def markdown(fit: Fit) -> str:
     return str(tabulate(rows, header, tablefmt="github", disable_numparse=True))
 
 
-def terminal_table(fit: Fit) -> Table:
+def terminal_table(fit: Fit) -> TerminalTable:
     """The same for a terminal."""
-    table = Table(box=box.SIMPLE_HEAD)
-    for name in _header(fit):
-        table.add_column(Text(name))
-    for row in _rows(fit):
-        table.add_row(*map(Text, row))
-    return table
+    return TerminalTable(_header(fit), list(_rows(fit)))
 
 
 def shown(fit: Fit) -> Sequence[int]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from rich import box
-from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
 from maml_cli.core.plain_text import csv_cell, markdown_cell
+from maml_cli.reporting.terminal_table import TerminalTable
 
 RUNNERS_UP = 2
 """How many classes after the first are shown in the terminal; the files have them all."""
@@ -91,14 +90,14 @@ def markdown(predictions: Predictions) -> str:
     return str(tabulate(rows, header, tablefmt="github", disable_numparse=True))
 
 
-def terminal_table(predictions: Predictions) -> Table:
+def terminal_table(predictions: Predictions) -> TerminalTable:
     """The same for a terminal, green where a prediction is right and red where not."""
-    table = Table(*_header(predictions), box=box.SIMPLE_HEAD)
     right = predictions.right
+    rows = []
     for number, (name, *others) in enumerate(_rows(predictions, 1 + RUNNERS_UP)):
         style = "" if right is None else "green" if right[number] else "red"
-        table.add_row(Text(name), *(Text(cell, style) for cell in others))
-    return table
+        rows.append([Text(name), *(Text(cell, style) for cell in others)])
+    return TerminalTable(_header(predictions), rows)
 
 
 def _header(predictions: Predictions) -> list[str]:

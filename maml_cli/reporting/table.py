@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rich import box
-from rich.table import Table as RichTable
 from tabulate import tabulate
 
 from maml_cli.core.calibration import Calibration
@@ -22,6 +20,7 @@ from maml_cli.core.stats import Estimate
 from maml_cli.core.types import Episode
 from maml_cli.reporting.calibration import explanation, readings, score_cells, score_header
 from maml_cli.reporting.format import count, show, show_interval
+from maml_cli.reporting.terminal_table import TerminalTable
 from maml_cli.storage.files import write_atomically
 from maml_cli.storage.run_folder import RunFolder
 
@@ -70,15 +69,9 @@ def markdown(results: RunResults) -> str:
     return "\n\n".join([*blocks, *notes]) + "\n"
 
 
-def terminal_tables(results: RunResults) -> list[RichTable]:
+def terminal_tables(results: RunResults) -> list[TerminalTable]:
     """The same tables for a terminal."""
-    shown = []
-    for table in tables(results):
-        rich_table = RichTable(*table.header, box=box.SIMPLE_HEAD)
-        for row in table.rows:
-            rich_table.add_row(*row)
-        shown.append(rich_table)
-    return shown
+    return [TerminalTable(table.header, table.rows) for table in tables(results)]
 
 
 def tables(results: RunResults) -> list[Table]:

@@ -58,7 +58,7 @@ def classify(
     )
     parts = assemble(experiment, task, device)
     if misfits(parts.fresh(), best):
-        raise UsageError(_other_ways(support, task.output_size, experiment.run.ways))
+        raise UsageError(_other_ways(support, task.output_size, experiment.run.ways), *own.said)
     episodes = task.with_each(parts.support_sets(task.counts))
     answers = parts.answers(trained.candidates, episodes).averaged()
     spread = answers.spread

@@ -79,13 +79,16 @@ def test_support_and_query_may_spell_a_class_in_two_ways(tmp_path):
 def test_what_is_passed_over_is_said(tmp_path):
     extra = {"zebra/a.heic": b"", "zebra/b.csv": b"", "cat/c.heic": b"", "d/e/1.png": PICTURE}
     write_files(tmp_path / "known", KNOWN | extra)
+    for empty in ("empty", ".hidden"):
+        (tmp_path / "known" / empty).mkdir()
     write_files(tmp_path / "new", {"7.png": PICTURE})
     found = find_own_pictures(tmp_path / "known", tmp_path / "new")
     assert found.labels == ["cat", "d", "dog"]
     assert found.said == [
         "support: passed over 2 .heic, 1 .csv.",
+        "support: empty holds no picture.",
         "support: zebra holds no picture.",
     ]
     form = standardised(Recipe(size=16, channels=1, fit="stretch"), [0.0], [1.0])
     task = OwnTask(found, form, CPU, train_classes=3, seed=0)
-    assert task.remarks[:2] == tuple(found.said)
+    assert task.remarks[:3] == tuple(found.said)

@@ -9,6 +9,8 @@ from maml_cli.core.results import Retest
 from maml_cli.report.analysis import analyse
 from maml_cli.report.collect import collect
 from maml_cli.report.compare import compare_runs, paired
+from maml_cli.report.group import grouped
+from maml_cli.report.protocol import names
 
 from .conftest import MakeRun
 
@@ -73,6 +75,8 @@ def test_single_runs_are_compared_over_episodes(make_run: MakeRun, tmp_path: Pat
         {"seed": 1},
         {"queries": 15},
         {"iterations": 500},
+        {"task_pool": 100},
+        {"ensemble_size": 1},
         {"config": {"dataset": {"invert": True}}},
     ],
     ids=str,
@@ -83,6 +87,29 @@ def test_what_is_not_comparable_is_not_compared(
     make_run("plain", scores=[1.0, 0.0, 1.0])
     make_run("msl", scores=[1.0, 1.0, 0.0], switches={"msl": True}, **other)
     assert not analyse(collect([tmp_path])).comparisons
+
+
+def test_pairs_of_the_same_names_are_told_apart(make_run: MakeRun, tmp_path: Path) -> None:
+    for pool in (100, 1000):
+        for name, switches in (("plain", {}), ("msl", {"msl": True})):
+            own = {"task_pool": pool, "config": {"train": {"task_pool": pool}}}
+            make_run(f"{name}{pool}", scores=[1.0, 0.0], switches=switches, **own)
+    found = {(c.ours, c.theirs) for c in analyse(collect([tmp_path])).comparisons}
+    assert found == {
+        (f"MAML + MSL, fixed training tasks {pool}", f"MAML, fixed training tasks {pool}")
+        for pool in ("100", "1,000")
+    }
+
+
+def test_more_than_one_thing_may_be_needed_to_tell_runs_apart(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    for iterations, rate in ((300, 0.1), (300, 0.2), (600, 0.1)):
+        config = {"algo": {"name": "maml", "inner_lr": rate}}
+        make_run(f"{iterations}, {rate}", iterations=iterations, config=config)
+    groups, _ = grouped(collect([tmp_path]).runs)
+    told = [name.removeprefix("MAML, ") for name in names(groups)]
+    assert sorted(told) == ["300 × 8, inner rate 0.1", "300 × 8, inner rate 0.2", "600 × 8"]
 
 
 def test_other_episodes_are_refused(make_run: MakeRun) -> None:

@@ -103,3 +103,12 @@ def test_what_diverged_is_no_number(make_run: MakeRun, tmp_path: Path) -> None:
     make_run("run", nan, ci95=nan, metric=replace(MSE, per_step=False))
     [group], _ = grouped(collect([tmp_path]).runs)
     assert str(group.result("ensemble").mean) == "nan"
+
+
+def test_patience_that_ended_nothing_makes_no_other_group(make_run: MakeRun) -> None:
+    run = make_run("run", seed=0)
+    patient = make_run("patient", seed=1, config={"train": {"patience": 30}})
+    [group], _ = grouped(collect([run, patient]).runs)
+    assert group.seeds == [0, 1]
+    ended = make_run("ended", seed=2, iterations=50, config={"train": {"patience": 30}})
+    assert len(grouped(collect([run, patient, ended]).runs)[0]) == 2

@@ -77,6 +77,35 @@ def test_an_interval_that_says_nothing_gives_no_verdict(make_run: MakeRun) -> No
     assert any("wider than the mean" in note for note in table.notes)
 
 
+@pytest.mark.parametrize(
+    ("mean", "verdict"),
+    [(0.8794, "↓"), (0.8796, "≈"), (0.8820, "≈"), (0.8844, "≈"), (0.8846, "↑")],
+)
+def test_a_published_number_may_be_off_by_half_of_its_last_digit(
+    make_run: MakeRun, mean: float, verdict: str
+) -> None:
+    """88.2 may be 88.15 to 88.25; with ± 0.2 ours touches them from 87.95 to 88.45 on."""
+    run = make_run("run", mean, ci95=0.002, algo="siamese", toggles={}, ways=20)
+    shown = row(papers(run)["Antoniou et al. 2019"], "Siamese Nets", TWENTY)[2]
+    assert shown.endswith(verdict)
+
+
+def test_another_network_or_variant_is_said(make_run: MakeRun) -> None:
+    released = dict.fromkeys(("msl", "bnrs", "bnwb", "lslr", "ca"), True)
+    run = make_run("run", algo="mamlpp", switches=released, ways=20, backbone="conv4_strided")
+    shown = row(papers(run)["Antoniou et al. 2019"], "MAML++", TWENTY)[4]
+    assert shown.startswith("MAML++ − DA, ")
+    assert "conv4_strided" in shown
+
+
+def test_another_measure_gets_no_verdict(make_run: MakeRun) -> None:
+    """82.8 % is the second showing in a stream, ours is the accuracy of episodes."""
+    run = make_run("run", 0.5, algo="mann", toggles={}, backbone="pixels")
+    ours, why = (row(papers(run)["Finn et al. 2017"], "MANN, no conv", FIVE)[k] for k in (2, 5))
+    assert ours == "50.00 ± 1.00 %"
+    assert why == "published is another measure: accuracy at a showing in a stream"
+
+
 def test_errors_have_a_row_for_each_number_of_steps(sinusoid: Path) -> None:
     table = papers(sinusoid)["Finn et al. 2017"]
     waves = [row for row in table.rows if row[0] == "MAML" and row[1].startswith("Sinusoid")]

@@ -73,7 +73,7 @@ def test_the_score_counts_what_is_right():
 
 def test_the_terminal_shows_names_as_they_are_and_colours():
     table = terminal_table(predictions([1, 2]))
-    names, _, predicted, *_ = (list(column.cells) for column in table.columns)
+    names, _, predicted, *_ = zip(*table.rows, strict=True)
     assert [cell.plain for cell in names] == ["x.png", "[red]/y.png"]
     assert [cell.style for cell in predicted] == ["green", "red"]
 
