@@ -112,11 +112,14 @@ def test_more_than_one_thing_may_be_needed_to_tell_runs_apart(
     assert sorted(names(groups)) == told
 
 
-def test_a_setting_that_only_one_run_has_tells_it_apart(make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_setting_that_not_all_runs_have_tells_them_apart(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
     make_run("plain")
-    make_run("wider", config={"algo": {"name": "maml", "inner_lr": 0.1, "width": 3}})
+    for width in (3, 5):
+        make_run(f"{width}", config={"algo": {"name": "maml", "inner_lr": 0.1, "width": width}})
     groups, _ = grouped(collect([tmp_path]).runs)
-    assert sorted(names(groups)) == ["MAML", "MAML, algo.width=3"]
+    assert sorted(names(groups)) == ["MAML", "MAML, algo.width=3", "MAML, algo.width=5"]
 
 
 def test_other_episodes_are_refused(make_run: MakeRun) -> None:
