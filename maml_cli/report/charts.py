@@ -39,6 +39,8 @@ WIDTH = 4.6
 HEIGHT = 3.0
 LEGEND_ROW = 0.19
 """Inches."""
+LEGEND_HALF = 26
+"""Characters of which two have room beside each other."""
 
 
 class Line(NamedTuple):
@@ -64,7 +66,8 @@ def lines(
     Values that are not percentages are errors, on a logarithmic scale. With `steps`, x counts inner
     steps, and each value has its dot.
     """
-    rows = -(-(len(series) + bool(points)) // 2)
+    columns = 2 if all(len(line.name) <= LEGEND_HALF for line in series) else 1
+    rows = -(-(len(series) + bool(points)) // columns)
     with mpl.rc_context(STYLE):
         figure, axes = _axes(HEIGHT + LEGEND_ROW * rows)
         for place, line in enumerate(series):
@@ -94,7 +97,7 @@ def lines(
         if steps and last > 10:
             _keep_room_for_ten(axes, last)
         axes.set(xlabel=x, ylabel=y)
-        figure.legend(loc="outside lower center", ncols=2)
+        figure.legend(loc="outside lower center", ncols=columns)
         return _svg(figure)
 
 
@@ -131,7 +134,7 @@ def ranking(rows: Sequence[Row], *, x: str, metric: Metric) -> str:
             _plain_numbers(axes.xaxis)
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0)
-        axes.set(xlabel=x)
+        figure.supxlabel(x, fontsize="medium")  # may be wider than the axes
         return _svg(figure)
 
 

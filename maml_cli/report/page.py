@@ -191,14 +191,16 @@ def _differences(comparisons: Sequence[Comparison]) -> Chart:
     metric = comparisons[0].metric
     unit = "percentage points" if metric.unit == "%" else metric.name
     over = " or ".join(dict.fromkeys(c.paired.over for c in comparisons))
+    others = list(dict.fromkeys(c.theirs for c in comparisons))
+    alone = len(others) == 1
     svg = charts.differences(
-        [c.ours for c in comparisons],
+        [c.ours if alone else f"{c.ours}\nagainst {c.theirs}" for c in comparisons],
         [metric.scale * c.paired.difference for c in comparisons],
         [metric.scale * c.paired.ci95 for c in comparisons],
         x=f"{unit}, ± 95 % interval over {over}",
         metric=metric,
     )
-    return Chart(f"Difference to {comparisons[0].theirs}", svg)
+    return Chart(f"Difference to {others[0]}" if alone else "Differences in pairs", svg)
 
 
 def _names(groups: Sequence[Group]) -> list[str]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from maml_cli.report.group import Group
-from maml_cli.report.published import Published, literature
+from maml_cli.report.published import Published
+from maml_cli.report.section import label
 from maml_cli.reporting import table
 from maml_cli.reporting.table import BATCH_NORM
 
@@ -79,8 +80,8 @@ def names(groups: Sequence[Group]) -> list[str]:
     """The approaches; where one is there more than once, with what tells them apart."""
     found = []
     for group in groups:
-        same = [other for other in groups if _approach(other) == _approach(group)]
-        found.append(", ".join([_approach(group), *_telling(group, same)]))
+        same = [other for other in groups if label(other) == label(group)]
+        found.append(", ".join([label(group), *_telling(group, same)]))
     return [
         f"{name} ({found[: place + 1].count(name)})" if found.count(name) > 1 else name
         for place, name in enumerate(found)
@@ -101,22 +102,19 @@ def _telling(group: Group, groups: Sequence[Group]) -> Iterator[str]:
         same = [other for other in left if told(other) == told(group)]
         if len(same) < len(left):
             left = same
-            yield f"{name} {told(group)}".strip()
+            if said := told(group):
+                yield f"{name} {said}".strip()
 
 
 def differing_settings(group: Group, groups: Sequence[Group]) -> str:
     """The settings in which the group differs from others of the same name."""
-    kin = [other.runs[0].settings for other in groups if _approach(other) == _approach(group)]
+    kin = [other.runs[0].settings for other in groups if label(other) == label(group)]
     own = group.runs[0].settings
     return ", ".join(
         f"{key}={value}"
         for key, value in own.items()
         if key not in SHOWN_ELSEWHERE and any(other.get(key, value) != value for other in kin)
     )
-
-
-def _approach(group: Group) -> str:
-    return literature().approach(group.protocol)
 
 
 def budget(group: Group) -> str:

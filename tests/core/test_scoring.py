@@ -97,7 +97,9 @@ def test_the_temperature_undoes_a_scale():
     targets = torch.distributions.Categorical(logits=calibrated).sample()
     own = CLASS_SCORING.fit(calibrated, targets)
     assert own == pytest.approx(1.0, abs=0.05)
-    assert CLASS_SCORING.fit(3 * calibrated, targets) == pytest.approx(3 * own, rel=1e-4)
+    for scale in (3, 200, 0.005):
+        found = CLASS_SCORING.fit(scale * calibrated, targets)
+        assert found == pytest.approx(scale * own, rel=1e-4)
 
 
 def test_without_samples_the_variance_is_the_mean_squared_error():

@@ -108,8 +108,18 @@ def test_more_than_one_thing_may_be_needed_to_tell_runs_apart(
         config = {"algo": {"name": "maml", "inner_lr": rate}}
         make_run(f"{iterations}, {rate}", iterations=iterations, config=config)
     groups, _ = grouped(collect([tmp_path]).runs)
-    told = [name.removeprefix("MAML, ") for name in names(groups)]
-    assert sorted(told) == ["300 × 8, inner rate 0.1", "300 × 8, inner rate 0.2", "600 × 8"]
+    told = ["MAML, 300 × 8, inner rate 0.1", "MAML, 300 × 8, inner rate 0.2", "MAML, 600 × 8"]
+    assert sorted(names(groups)) == told
+
+
+def test_a_setting_that_not_all_runs_have_tells_them_apart(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    make_run("plain")
+    for width in (3, 5):
+        make_run(f"{width}", config={"algo": {"name": "maml", "inner_lr": 0.1, "width": width}})
+    groups, _ = grouped(collect([tmp_path]).runs)
+    assert sorted(names(groups)) == ["MAML", "MAML, algo.width=3", "MAML, algo.width=5"]
 
 
 def test_other_episodes_are_refused(make_run: MakeRun) -> None:
