@@ -23,8 +23,8 @@ CONFIDENCE_BINS = 15
 LEVELS = 20
 """Central bands of curves: 5 %, 10 % and so on to 100 %."""
 RESAMPLES = 1000
-TEMPERATURES = (1e-3, 1e3)
-"""Cosines of well-trained networks need less than 0.05, squared distances early in training 50."""
+TEMPERATURES = (1e-6, 1e6)
+"""Early in training, cosines that hardly differ need less than 0.001, squared distances 80."""
 QUANTILE_STEPS = 60
 
 

@@ -110,7 +110,7 @@ def test_the_caption_says_what_was_fitted_and_averaged(results):
     assert "the temperature was fitted on 500 validation episodes; ECE: " in text
     again = markdown(changed(results, calibration=CALIBRATED, split="val"))
     assert "was fitted on the same 500 validation episodes; " in again
-    for value, said in ((0.001, "lies at the limit"), (nan, "which failed")):
+    for value, said in ((1e-6, "lies at the limit"), (nan, "which failed")):
         assert said in markdown(changed(results, calibration=replace(CALIBRATED, value=value)))
 
 
