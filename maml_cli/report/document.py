@@ -126,9 +126,7 @@ def _accuracies(
                 measured(group, result, published),
                 joined(f"{value(n)} {sources.mark(n)}" for n in published),
                 joined(
-                    against(group, result, n.value)
-                    for n in published
-                    if n.value is not None and not n.other_measure
+                    against(group, result, n.accuracy) for n in published if n.accuracy is not None
                 ),
                 interval(group, group.result("single")),
                 budget_cell(group, published),

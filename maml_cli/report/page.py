@@ -85,25 +85,25 @@ def _charts(
     calibration: bool,
 ) -> Iterator[Chart]:
     metric = groups[0].metric
-    names = _names(groups)
+    called = list(map(printable, names(groups)))
     if len(groups) > 1:
-        yield from _ranking(names, groups, metric)
+        yield from _ranking(called, groups, metric)
     histories = {
         name: found
-        for name, group in zip(names, groups, strict=True)
+        for name, group in zip(called, groups, strict=True)
         if (found := mean_history(_histories(group, damaged))) is not None
     }
     if histories:
         yield from _learning_curves(histories, metric)
     if any(len(group.course) > 1 for group in groups):
-        yield _per_step(names, groups, metric)
+        yield _per_step(called, groups, metric)
     here = [c for c in comparisons if c.setting == groups[0].setting]
     if here:
         yield _differences(here)
     for name, found in histories.items():
         if found.inner_rates:
             yield Chart(f"Learned inner rates, {name}", charts.rates(found.inner_rates))
-    for name, group in zip(names, groups, strict=True):
+    for name, group in zip(called, groups, strict=True):
         folder = group.runs[0].whole_folder
         if folder is None:
             continue
@@ -146,7 +146,7 @@ def _ranking(names: Sequence[str], groups: Sequence[Group], metric: Metric) -> I
     rows = []
     for name, group in zip(names, groups, strict=True):
         result = group.result("ensemble")
-        theirs = [n.value / metric.scale for n in literature().for_group(group) if n.value]
+        theirs = [n.accuracy / metric.scale for n in literature().for_group(group) if n.accuracy]
         if isfinite(result.mean):
             rows.append(charts.Row(name, result.mean, result.ci95, theirs))
     if rows:
@@ -201,8 +201,3 @@ def _differences(comparisons: Sequence[Comparison]) -> Chart:
         metric=metric,
     )
     return Chart(f"Difference to {others[0]}" if alone else "Differences in pairs", svg)
-
-
-def _names(groups: Sequence[Group]) -> list[str]:
-    """The approaches; where one is there twice, with what tells the two apart."""
-    return list(map(printable, names(groups)))

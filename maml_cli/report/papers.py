@@ -75,16 +75,15 @@ def _row(
     number: Published, step: int | None, ours: Group | None, near: Group | None, sources: Sources
 ) -> tuple[str, ...]:
     """A published number, after an inner step if it is an error; `near` may differ in settings."""
-    task, published, known = title(number.setting), value(number), number.value
+    task, published, known = title(number.setting), value(number), number.accuracy
     if step is not None:
         task += f", {count(step, 'step', 'steps')}"
         published, known = error(number, step), number.steps[step]
     shown, over_what, budget, why = NONE, NONE, NONE, _why_not(number, near)
     if ours is not None and (step is None or step in ours.course):
         result = ours.result("ensemble") if step is None else ours.course[step]
-        other = number.other_measure
-        shown = measured(ours, result, [number], against=None if other else known)
-        why = f"published is another measure: {other}" if other else ""
+        shown = measured(ours, result, [number], against=known)
+        why = f"published is another measure: {other}" if (other := number.other_measure) else ""
         over_what, budget = over(ours), ", ".join(filter(None, _ours_with(ours, number)))
     published = f"{published} {sources.mark(number)}"
     with_theirs = _conditions(number)

@@ -53,6 +53,11 @@ class Published:
     def setting(self) -> Setting:
         return Setting(self.dataset, self.ways, self.shots)
 
+    @property
+    def accuracy(self) -> float | None:
+        """The value, if it is an accuracy of episodes, as ours are."""
+        return None if self.other_measure else self.value
+
 
 class Literature(NamedTuple):
     """The content of `published.yaml`."""

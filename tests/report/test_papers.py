@@ -104,6 +104,10 @@ def test_another_measure_gets_no_verdict(make_run: MakeRun) -> None:
     ours, why = (row(papers(run)["Finn et al. 2017"], "MANN, no conv", FIVE)[k] for k in (2, 5))
     assert ours == "50.00 ± 1.00 %"
     assert why == "published is another measure: accuracy at a showing in a stream"
+    table = next(s for s in sections(analyse(collect([run]))) if s.title == FIVE)
+    [mann] = [cells for cells in table.rows if "50.00 ± 1.00 %" in cells]
+    assert "82.8 [1]" in mann  # it stands there, without a difference
+    assert "-32.80 ↓" not in mann
 
 
 def test_errors_have_a_row_for_each_number_of_steps(sinusoid: Path) -> None:
